@@ -1,0 +1,108 @@
+package plan
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"net/netip"
+
+	"github.com/isthmus-io/isthmus/resource"
+)
+
+// Plan is everything one process must do.
+type Plan struct {
+	Revision  string           `json:"revision"` // hash of the rest, see Seal
+	Self      Self             `json:"self"`
+	Roots     string           `json:"roots"` // PEM of the deployment's authorities
+	Relays    []Relay          `json:"relays,omitempty"`
+	Endpoints []Endpoint       `json:"endpoints,omitempty"` // consumer side
+	Services  []Service        `json:"services,omitempty"`  // provider side
+	Names     []Name           `json:"names,omitempty"`     // what the network's resolver knows
+	Zones     []string         `json:"zones,omitempty"`     // suffixes for which Names is the whole truth (else NXDOMAIN)
+	Upstreams []netip.AddrPort `json:"upstreams,omitempty"` // asked for every other name; none: refuse
+	Hubs      []Hub            `json:"hubs,omitempty"`      // role hub only
+}
+
+// Self repeats who the plan is for.
+type Self struct {
+	ID      string             `json:"id"` // SPIFFE id
+	Tenant  string             `json:"tenant"`
+	Network string             `json:"network"`
+	Agent   string             `json:"agent"`
+	Role    resource.AgentRole `json:"role"`
+}
+
+// Relay is one place where outbound connections are paired.
+type Relay struct {
+	Address string `json:"address"` // host:port
+	ID      string `json:"id"`      // SPIFFE id its certificate must carry
+}
+
+// Peer is an agent on the provider's side.
+type Peer struct {
+	ID     string `json:"id"`               // SPIFFE id its certificate must carry
+	Direct string `json:"direct,omitempty"` // host:port to try before the relays
+}
+
+// Endpoint is a private endpoint this agent holds the address of. It listens only while Open.
+type Endpoint struct {
+	ID        string     `json:"id"`   // uid of the PrivateEndpoint
+	Name      string     `json:"name"` // ot/plant-7/hub
+	Address   netip.Addr `json:"address"`
+	PrefixLen int        `json:"prefixLen"` // of the range the address came from
+	Ports     []uint16   `json:"ports"`
+	Open      bool       `json:"open"` // the connection is Approved
+	Providers []Peer     `json:"providers,omitempty"`
+}
+
+// Service is a service this agent may dial for others.
+type Service struct {
+	ID            string                 `json:"id"`   // uid of the Service
+	Name          string                 `json:"name"` // ot/ot-cloud/contoso
+	Target        string                 `json:"target"`
+	Ports         []resource.ServicePort `json:"ports"` // every TargetPort filled in
+	ProxyProtocol bool                   `json:"proxyProtocol,omitempty"`
+	LinkKey       []byte                 `json:"linkKey,omitempty"` // proves PROXY headers to the hub that serves it
+	Links         []Link                 `json:"links,omitempty"`   // Approved connections only
+}
+
+// Link is one approved connection as its provider sees it.
+type Link struct {
+	Endpoint string `json:"endpoint"` // uid of the PrivateEndpoint
+	Name     string `json:"name"`     // ot/plant-7/hub, for the log
+	LinkID   uint32 `json:"linkId"`
+	Consumer string `json:"consumer"` // SPIFFE id prefix of the consumer's network, ending in "/agent/"
+}
+
+// Name is everything the resolver answers for one fully qualified name (without trailing dot, lower case). Types it has no value
+// for are NODATA.
+type Name struct {
+	Name  string       `json:"name"`
+	TTL   uint32       `json:"ttl"`
+	A     []netip.Addr `json:"a,omitempty"`
+	AAAA  []netip.Addr `json:"aaaa,omitempty"`
+	CNAME string       `json:"cname,omitempty"`
+	TXT   []string     `json:"txt,omitempty"`
+}
+
+// Hub is a hub this process serves.
+type Hub struct {
+	ID        string                `json:"id"`        // uid of the Service
+	Name      string                `json:"name"`      // ot/ot-cloud/contoso
+	HostNames []string              `json:"hostNames"` // all it answers to; the first is the public name
+	Public    resource.PublicAccess `json:"public"`
+	LinkKey   []byte                `json:"linkKey"`
+	Links     []uint32              `json:"links,omitempty"` // link ids of Approved connections
+}
+
+// Seal sets the revision to a hash of the plan's content and returns the plan.
+func (p Plan) Seal() Plan {
+	p.Revision = ""
+	b, err := json.Marshal(p)
+	if err != nil {
+		panic("plan: a plan must marshal: " + err.Error())
+	}
+	sum := sha256.Sum256(b)
+	p.Revision = hex.EncodeToString(sum[:8])
+	return p
+}

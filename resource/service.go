@@ -1,0 +1,190 @@
+package resource
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/isthmus-io/isthmus/fault"
+)
+
+// Anyone in a visibility or auto-approval list stands for every tenant.
+const Anyone = "*"
+
+// Service is something reachable in its (provider's) network.
+type Service struct {
+	Header
+	Spec   ServiceSpec   `json:"spec"`
+	Status ServiceStatus `json:"status,omitzero"`
+}
+
+// PublicAccess says whether a peer that did not come through an approved endpoint may use the service.
+type PublicAccess string
+
+const (
+	PublicEnabled  PublicAccess = "Enabled" // also the meaning of an absent value
+	PublicDisabled PublicAccess = "Disabled"
+)
+
+// ServiceSpec is what the provider says of a service.
+type ServiceSpec struct {
+	Type ServiceType `json:"type" enum:"iothub,dps,registry,blob,eventhubs,function,tcp" doc:"what it is; decides ports, public suffix and private zone"`
+	// HostName is the public name devices are configured with. Required for every type but tcp.
+	HostName            string   `json:"hostName,omitempty" example:"contoso.azure-devices.net"`
+	AdditionalHostNames []string `json:"additionalHostNames,omitempty" doc:"more public names of the same service, such as a registry's data endpoint"`
+	// PublicSuffix overrides the type's suffix where another cloud uses another one (azure-devices.us).
+	PublicSuffix string `json:"publicSuffix,omitempty" example:"azure-devices.us"`
+	// Target is the one host the provider's agent dials: an IP address or a name that agent can resolve.
+	Target string `json:"target" example:"contoso.azure-devices.net"`
+	// Ports overrides the type's ports; required for tcp.
+	Ports []ServicePort `json:"ports,omitempty"`
+	// Visibility lists the tenants that may know of the service beside its own; "*" is everybody.
+	Visibility []string `json:"visibility,omitempty"`
+	// AutoApprove lists the tenants whose endpoints are approved at once; a subset of visibility and the own tenant.
+	AutoApprove []string `json:"autoApprove,omitempty"`
+	// PublicNetworkAccess closes the public side of a service that Isthmus itself serves.
+	PublicNetworkAccess PublicAccess `json:"publicNetworkAccess,omitempty" enum:"Enabled,Disabled"`
+	// ProxyProtocol asks for a PROXY v2 header with the link id before the first byte of each flow.
+	ProxyProtocol bool `json:"proxyProtocol,omitempty"`
+	// ServedBy names the Isthmus process (an Agent of role hub in the same network) which serves it, if any.
+	ServedBy string `json:"servedBy,omitempty" example:"hub-1"`
+	// CertificateNames says which names the certificate of a served service carries beside the public ones.
+	PrivateLinkCertificate bool `json:"privateLinkCertificate,omitempty" doc:"let the served certificate also carry the privatelink name"`
+}
+
+// ServicePort maps a port that devices dial to the target's port.
+type ServicePort struct {
+	Port       uint16 `json:"port" minimum:"1" example:"8883"`
+	TargetPort uint16 `json:"targetPort,omitempty" doc:"the same as port when absent"`
+}
+
+// ServiceStatus is what Isthmus says of a service.
+type ServiceStatus struct {
+	Alias       string         `json:"alias,omitempty" doc:"a name to hand out that tells nothing else"`
+	Connections map[string]int `json:"connections,omitempty" doc:"connections by state"`
+}
+
+func (s *Service) SpecAndStatus() (any, any) { return &s.Spec, &s.Status }
+
+// Validate checks the service against the table of types.
+func (s *Service) Validate() error {
+	op := "resource.Service.Validate"
+	if err := s.validate(); err != nil {
+		return err
+	}
+	sp := &s.Spec
+	info, ok := TypeOf(sp.Type)
+	if !ok {
+		return fault.Newf(op, fault.Invalid, "spec.type %q is not a service type", sp.Type).Advise("types are %s", typeList())
+	}
+	if sp.HostName == "" && sp.Type != TypeTCP {
+		return fault.Newf(op, fault.Invalid, "spec.hostName is missing").Advise("give the public name that devices are configured with, such as contoso.%s", info.suffixOr("example.net"))
+	}
+	for _, h := range s.HostNames() {
+		if err := ValidateDomain(h); err != nil {
+			return fault.Wrap(op, fault.Invalid, err, "spec.hostName: "+fault.Message(err))
+		}
+	}
+	if sp.PublicSuffix != "" {
+		if err := ValidateDomain(sp.PublicSuffix); err != nil {
+			return fault.Wrap(op, fault.Invalid, err, "spec.publicSuffix: "+fault.Message(err))
+		}
+		if !strings.HasSuffix(sp.HostName, "."+sp.PublicSuffix) {
+			return fault.Newf(op, fault.Invalid, "spec.hostName %q does not end in spec.publicSuffix %q", sp.HostName, sp.PublicSuffix).Advise("make one fit the other")
+		}
+	}
+	if sp.Target == "" {
+		return fault.Newf(op, fault.Invalid, "spec.target is missing").Advise("give the IP address or name which the agent in network %s dials", s.Metadata.Network)
+	}
+	if _, err := netip.ParseAddr(sp.Target); err != nil {
+		if err := ValidateDomain(strings.ToLower(sp.Target)); err != nil {
+			return fault.Newf(op, fault.Invalid, "spec.target %q is neither an IP address nor a host name", sp.Target).Advise("ports belong into spec.ports[].targetPort")
+		}
+	}
+	if len(sp.Ports) == 0 && sp.Type == TypeTCP {
+		return fault.Newf(op, fault.Invalid, "spec.ports is empty").Advise("a tcp service has no ports of its own: list at least one")
+	}
+	seen := map[uint16]bool{}
+	for _, p := range sp.Ports {
+		if p.Port == 0 {
+			return fault.New(op, fault.Invalid, "spec.ports has a port 0").Advise("ports are 1 to 65535")
+		}
+		if seen[p.Port] {
+			return fault.Newf(op, fault.Invalid, "spec.ports has port %d twice", p.Port).Advise("a port leads to one target port")
+		}
+		seen[p.Port] = true
+	}
+	switch sp.PublicNetworkAccess {
+	case "", PublicEnabled, PublicDisabled:
+	default:
+		return fault.Newf(op, fault.Invalid, "spec.publicNetworkAccess is %q", sp.PublicNetworkAccess).Advise("write Enabled or Disabled")
+	}
+	for _, list := range [][]string{sp.Visibility, sp.AutoApprove} {
+		for _, t := range list {
+			if t == Anyone {
+				continue
+			}
+			if err := ValidateName(t); err != nil {
+				return err
+			}
+		}
+	}
+	for _, t := range sp.AutoApprove {
+		if t != s.Metadata.Tenant && !slices.Contains(sp.Visibility, Anyone) && !slices.Contains(sp.Visibility, t) {
+			return fault.Newf(op, fault.Invalid, "spec.autoApprove names %q, which spec.visibility does not", t).
+				Advise("only a tenant that may see the service can be approved automatically: add it to spec.visibility or take it out of spec.autoApprove")
+		}
+	}
+	return nil
+}
+
+// VisibleTo tells whether the tenant may know of the service.
+func (s *Service) VisibleTo(tenant string) bool {
+	return tenant == s.Metadata.Tenant || slices.Contains(s.Spec.Visibility, tenant) || slices.Contains(s.Spec.Visibility, Anyone)
+}
+
+// AutoApproves tells whether an endpoint of the tenant is approved without asking. Visibility still has to hold.
+func (s *Service) AutoApproves(tenant string) bool {
+	return s.VisibleTo(tenant) && (slices.Contains(s.Spec.AutoApprove, tenant) || slices.Contains(s.Spec.AutoApprove, Anyone))
+}
+
+// HostNames returns every public name of the service.
+func (s *Service) HostNames() []string {
+	var names []string
+	if s.Spec.HostName != "" {
+		names = append(names, s.Spec.HostName)
+	}
+	return append(names, s.Spec.AdditionalHostNames...)
+}
+
+// Ports returns the ports the service has, from its spec or from its type, each with a target port.
+func (s *Service) Ports() []ServicePort {
+	ports := slices.Clone(s.Spec.Ports)
+	if len(ports) == 0 {
+		info, _ := TypeOf(s.Spec.Type)
+		for _, p := range info.Ports {
+			ports = append(ports, ServicePort{Port: p})
+		}
+	}
+	for i := range ports {
+		if ports[i].TargetPort == 0 {
+			ports[i].TargetPort = ports[i].Port
+		}
+	}
+	return ports
+}
+
+// PrivateNames returns, for each public name, the name its CNAME leads to, or the public name itself when the service has no
+// known suffix and is answered directly.
+func (s *Service) PrivateNames() []PrivateName {
+	info, _ := TypeOf(s.Spec.Type)
+	suffixes := info.Suffixes
+	if s.Spec.PublicSuffix != "" {
+		suffixes = append([]string{s.Spec.PublicSuffix}, suffixes...)
+	}
+	var out []PrivateName
+	for _, h := range s.HostNames() {
+		out = append(out, privateName(h, suffixes))
+	}
+	return out
+}
