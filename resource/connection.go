@@ -46,13 +46,13 @@ const (
 
 // Connection is the agreement between an endpoint and a service, with who, when and why.
 type Connection struct {
-	State       ConnectionState `json:"state,omitempty" enum:"Pending,Approved,Rejected,Disconnected"`
+	State       ConnectionState `json:"state,omitempty" enum:"Pending,Approved,Rejected,Disconnected" doc:"only Approved passes a byte; Disconnected is final"`
 	Description string          `json:"description,omitempty" doc:"the reason the provider gave"`
 	LinkID      uint32          `json:"linkId,omitempty" doc:"the number a PROXY v2 header carries for this connection"`
-	RequestedAt time.Time       `json:"requestedAt,omitzero"`
-	RequestedBy string          `json:"requestedBy,omitempty"`
-	DecidedAt   time.Time       `json:"decidedAt,omitzero"`
-	DecidedBy   string          `json:"decidedBy,omitempty"`
+	RequestedAt time.Time       `json:"requestedAt,omitzero" doc:"when the endpoint asked"`
+	RequestedBy string          `json:"requestedBy,omitempty" doc:"who made the endpoint"`
+	DecidedAt   time.Time       `json:"decidedAt,omitzero" doc:"when the provider last decided"`
+	DecidedBy   string          `json:"decidedBy,omitempty" doc:"who decided"`
 }
 
 // Open tells whether bytes may pass.

@@ -23,11 +23,11 @@ type PrivateEndpointSpec struct {
 
 // PrivateEndpointStatus is what Isthmus says of an endpoint. The address never changes while the endpoint lives.
 type PrivateEndpointStatus struct {
-	Address    netip.Addr `json:"address,omitzero"`
+	Address    netip.Addr `json:"address,omitzero" doc:"where it listens; never changes while the endpoint lives"`
 	HostNames  []string   `json:"hostNames,omitempty" doc:"public names that lead here while the connection is approved"`
-	Ports      []uint16   `json:"ports,omitempty"`
+	Ports      []uint16   `json:"ports,omitempty" doc:"the ports it listens on"`
 	Agent      string     `json:"agent,omitempty" doc:"the agent that listens"`
-	Connection Connection `json:"connection,omitzero"`
+	Connection Connection `json:"connection,omitzero" doc:"the agreement with the service"`
 }
 
 func (e *PrivateEndpoint) SpecAndStatus() (any, any) { return &e.Spec, &e.Status }

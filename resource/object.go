@@ -120,14 +120,14 @@ type Meta struct {
 	Annotations map[string]string `json:"annotations,omitempty" doc:"notes; no meaning to Isthmus"`
 	UID         string            `json:"uid,omitempty" readOnly:"true" doc:"never used again, even if the name is"`
 	Generation  int64             `json:"generation,omitempty" readOnly:"true" doc:"rises by one with each change of spec"`
-	CreatedAt   time.Time         `json:"createdAt,omitzero" readOnly:"true"`
-	UpdatedAt   time.Time         `json:"updatedAt,omitzero" readOnly:"true"`
+	CreatedAt   time.Time         `json:"createdAt,omitzero" readOnly:"true" doc:"when it was made"`
+	UpdatedAt   time.Time         `json:"updatedAt,omitzero" readOnly:"true" doc:"when it last changed"`
 }
 
 // Header opens every noun.
 type Header struct {
-	APIVersion string `json:"apiVersion" enum:"isthmus/v1"`
-	Kind       Kind   `json:"kind"`
+	APIVersion string `json:"apiVersion" enum:"isthmus/v1" doc:"the version of this vocabulary"`
+	Kind       Kind   `json:"kind" doc:"the sort of noun"`
 	Metadata   Meta   `json:"metadata"`
 }
 

@@ -30,31 +30,31 @@ const (
 type ServiceSpec struct {
 	Type ServiceType `json:"type" enum:"iothub,dps,registry,blob,eventhubs,function,tcp" doc:"what it is; decides ports, public suffix and private zone"`
 	// HostName is the public name devices are configured with. Required for every type but tcp.
-	HostName            string   `json:"hostName,omitempty" example:"contoso.azure-devices.net"`
+	HostName            string   `json:"hostName,omitempty" doc:"the public name devices are configured with; required for every type but tcp" example:"contoso.azure-devices.net"`
 	AdditionalHostNames []string `json:"additionalHostNames,omitempty" doc:"more public names of the same service, such as a registry's data endpoint"`
 	// PublicSuffix overrides the type's suffix where another cloud uses another one (azure-devices.us).
-	PublicSuffix string `json:"publicSuffix,omitempty" example:"azure-devices.us"`
+	PublicSuffix string `json:"publicSuffix,omitempty" doc:"overrides the type's suffix where another cloud uses another one" example:"azure-devices.us"`
 	// Target is the one host the provider's agent dials: an IP address or a name that agent can resolve.
-	Target string `json:"target" example:"contoso.azure-devices.net"`
+	Target string `json:"target" doc:"the one host the provider's agent dials: an IP address or a name that agent can resolve" example:"contoso.azure-devices.net"`
 	// Ports overrides the type's ports; required for tcp.
-	Ports []ServicePort `json:"ports,omitempty"`
+	Ports []ServicePort `json:"ports,omitempty" doc:"overrides the type's ports; required for tcp"`
 	// Visibility lists the tenants that may know of the service beside its own; "*" is everybody.
-	Visibility []string `json:"visibility,omitempty"`
+	Visibility []string `json:"visibility,omitempty" doc:"tenants that may know of the service beside its own; * is everybody" example:"[\"it\"]"`
 	// AutoApprove lists the tenants whose endpoints are approved at once; a subset of visibility and the own tenant.
-	AutoApprove []string `json:"autoApprove,omitempty"`
+	AutoApprove []string `json:"autoApprove,omitempty" doc:"tenants whose endpoints are approved at once; a subset of visibility and the own tenant"`
 	// PublicNetworkAccess closes the public side of a service that Isthmus itself serves.
-	PublicNetworkAccess PublicAccess `json:"publicNetworkAccess,omitempty" enum:"Enabled,Disabled"`
+	PublicNetworkAccess PublicAccess `json:"publicNetworkAccess,omitempty" enum:"Enabled,Disabled" doc:"whether peers that came through no approved endpoint are served; Enabled when absent"`
 	// ProxyProtocol asks for a PROXY v2 header with the link id before the first byte of each flow.
-	ProxyProtocol bool `json:"proxyProtocol,omitempty"`
+	ProxyProtocol bool `json:"proxyProtocol,omitempty" doc:"write a PROXY v2 header with the link id before the first byte of each flow"`
 	// ServedBy names the Isthmus process (an Agent of role hub in the same network) which serves it, if any.
-	ServedBy string `json:"servedBy,omitempty" example:"hub-1"`
+	ServedBy string `json:"servedBy,omitempty" doc:"the Isthmus process (an Agent of role hub in the same network) that serves it, if any" example:"hub-1"`
 	// CertificateNames says which names the certificate of a served service carries beside the public ones.
 	PrivateLinkCertificate bool `json:"privateLinkCertificate,omitempty" doc:"let the served certificate also carry the privatelink name"`
 }
 
 // ServicePort maps a port that devices dial to the target's port.
 type ServicePort struct {
-	Port       uint16 `json:"port" minimum:"1" example:"8883"`
+	Port       uint16 `json:"port" minimum:"1" doc:"what devices dial" example:"8883"`
 	TargetPort uint16 `json:"targetPort,omitempty" doc:"the same as port when absent"`
 }
 

@@ -16,7 +16,7 @@ type Tenant struct {
 
 // TenantSpec is what one says of a tenant.
 type TenantSpec struct {
-	DisplayName string `json:"displayName,omitempty" maxLength:"200"`
+	DisplayName string `json:"displayName,omitempty" maxLength:"200" doc:"a name for people"`
 }
 
 // TenantStatus is empty so far.
@@ -37,20 +37,20 @@ type NetworkSpec struct {
 	// AddressRanges are where private endpoints get their addresses; they may not overlap each other. A network without a range
 	// can offer services and cannot have endpoints.
 	AddressRanges []netip.Prefix `json:"addressRanges,omitempty" doc:"CIDR ranges for private endpoints" example:"[\"10.7.0.0/24\"]"`
-	DNS           NetworkDNS     `json:"dns,omitzero"`
+	DNS           NetworkDNS     `json:"dns,omitzero" doc:"what the network's resolvers do with names that are not private"`
 }
 
 // NetworkDNS is what the resolvers of the network's agents do with names that are not private.
 type NetworkDNS struct {
 	// Upstreams are asked for everything else, in order, as IP or IP:port (53 by default). Empty: such questions are refused.
-	Upstreams []string `json:"upstreams,omitempty" example:"[\"192.168.1.1\"]"`
+	Upstreams []string `json:"upstreams,omitempty" doc:"servers asked for every other name, in order, as IP or IP:port; none: such questions are refused" example:"[\"192.168.1.1\"]"`
 }
 
 // NetworkStatus is what Isthmus says of a network.
 type NetworkStatus struct {
 	Agents    int `json:"agents" doc:"agents that joined and were not removed"`
-	Endpoints int `json:"endpoints"`
-	Services  int `json:"services"`
+	Endpoints int `json:"endpoints" doc:"private endpoints in the network"`
+	Services  int `json:"services" doc:"services the network offers"`
 }
 
 func (n *Network) Validate() error {
@@ -99,18 +99,18 @@ const (
 
 // AgentSpec is fixed at enrolment.
 type AgentSpec struct {
-	Role AgentRole `json:"role" enum:"agent,hub"`
+	Role AgentRole `json:"role" enum:"agent,hub" doc:"what the process is for"`
 }
 
 // AgentStatus is what the agent last reported.
 type AgentStatus struct {
-	SPIFFEID       string    `json:"spiffeId,omitempty"`
-	Connected      bool      `json:"connected"`
-	LastSeen       time.Time `json:"lastSeen,omitzero"`
-	Version        string    `json:"version,omitempty"`
+	SPIFFEID       string    `json:"spiffeId,omitempty" doc:"the identity its certificate carries"`
+	Connected      bool      `json:"connected" doc:"whether it follows its plan right now"`
+	LastSeen       time.Time `json:"lastSeen,omitzero" doc:"when it last reported"`
+	Version        string    `json:"version,omitempty" doc:"the version it runs"`
 	DirectAddress  string    `json:"directAddress,omitempty" doc:"host:port where its tunnels may be dialled without a relay"`
 	PlanRevision   string    `json:"planRevision,omitempty" doc:"the plan it last carried out"`
-	CertificateEnd time.Time `json:"certificateEnd,omitzero"`
+	CertificateEnd time.Time `json:"certificateEnd,omitzero" doc:"when its certificate ends unless renewed"`
 	Problems       []string  `json:"problems,omitempty" doc:"what of its plan it could not do, in words"`
 }
 
@@ -131,8 +131,8 @@ type RelaySpec struct {
 
 // RelayStatus is what the relay last reported.
 type RelayStatus struct {
-	SPIFFEID string    `json:"spiffeId,omitempty"`
-	LastSeen time.Time `json:"lastSeen,omitzero"`
+	SPIFFEID string    `json:"spiffeId,omitempty" doc:"the identity its certificate carries"`
+	LastSeen time.Time `json:"lastSeen,omitzero" doc:"when it last reported"`
 }
 
 func (r *Relay) Validate() error           { return r.validate() }

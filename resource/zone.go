@@ -15,12 +15,12 @@ type Zone struct {
 
 // ZoneSpec lists the networks of the same tenant the zone is linked to.
 type ZoneSpec struct {
-	Networks []string `json:"networks,omitempty"`
+	Networks []string `json:"networks,omitempty" doc:"networks of the same tenant in which the zone is answered" example:"[\"plant-7\"]"`
 }
 
 // ZoneStatus counts the record sets, the endpoints' own included.
 type ZoneStatus struct {
-	RecordSets int `json:"recordSets"`
+	RecordSets int `json:"recordSets" doc:"record sets in the zone, the endpoints' own included"`
 }
 
 func (z *Zone) SpecAndStatus() (any, any) { return &z.Spec, &z.Status }
@@ -48,10 +48,10 @@ type RecordSet struct {
 // RecordSetSpec holds the values by type. A CNAME excludes the others (RFC 1034 3.6.2).
 type RecordSetSpec struct {
 	TTL   uint32       `json:"ttl,omitempty" doc:"seconds; 300 when absent" maximum:"2147483647"`
-	A     []netip.Addr `json:"a,omitempty"`
-	AAAA  []netip.Addr `json:"aaaa,omitempty"`
-	CNAME string       `json:"cname,omitempty"`
-	TXT   []string     `json:"txt,omitempty"`
+	A     []netip.Addr `json:"a,omitempty" doc:"IPv4 addresses" example:"[\"10.7.0.20\"]"`
+	AAAA  []netip.Addr `json:"aaaa,omitempty" doc:"IPv6 addresses"`
+	CNAME string       `json:"cname,omitempty" doc:"another name to ask for; excludes the other types"`
+	TXT   []string     `json:"txt,omitempty" doc:"texts, each at most 1024 bytes"`
 }
 
 // RecordSetStatus says where a record set came from.
