@@ -1,0 +1,161 @@
+package control
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/isthmus-io/isthmus/identity"
+	"github.com/isthmus-io/isthmus/plan"
+	"github.com/isthmus-io/isthmus/resource"
+)
+
+// ApplyOptions go with a set of manifests.
+type ApplyOptions struct {
+	DryRun bool   // decide everything, keep nothing
+	Reason string // stands in the audit records
+}
+
+// Action is what an apply did to one noun.
+type Action string
+
+const (
+	Created   Action = "created"
+	Updated   Action = "updated"
+	Unchanged Action = "unchanged"
+)
+
+// Change is the outcome for one noun, in the order in which they were given.
+type Change struct {
+	Key      resource.Key `json:"-"`
+	Kind     string       `json:"kind"`
+	Path     string       `json:"path"` // ot/plant-7/hub
+	Action   Action       `json:"action"`
+	Warnings []string     `json:"warnings,omitempty"` // worth a look; nothing failed
+}
+
+// Filter narrows a list. Empty fields let everything pass that the principal may see.
+type Filter struct {
+	Tenant string
+	Scope  string // the network, or the zone for record sets
+
+	State resource.ConnectionState // Connections only
+}
+
+// ConnectionView is a connection as one of its two sides sees it.
+type ConnectionView struct {
+	Endpoint       string              `json:"endpoint"` // ot/plant-7/hub
+	EndpointUID    string              `json:"endpointUid"`
+	Tenant         string              `json:"tenant"`  // the consumer's
+	Network        string              `json:"network"` // the consumer's
+	Service        string              `json:"service"` // TENANT/NETWORK/NAME; for the consumer's eyes as it wrote it, which may be an alias
+	RequestMessage string              `json:"requestMessage,omitempty"`
+	Connection     resource.Connection `json:"connection"`
+	MayDecide      bool                `json:"mayDecide"` // the one who asked may approve, reject and remove
+}
+
+// TokenRequest asks for an API token.
+type TokenRequest struct {
+	Name   string `json:"name" doc:"who or what uses it; stands in the audit records"`
+	Tenant string `json:"tenant,omitempty" doc:"empty for the whole deployment"`
+	Role   Role   `json:"role" enum:"admin,operator,reader"`
+}
+
+// Token is what is known of an API token; never the token itself.
+type Token struct {
+	ID        string    `json:"id"`
+	Name      string    `json:"name"`
+	Tenant    string    `json:"tenant,omitempty"`
+	Role      Role      `json:"role"`
+	CreatedAt time.Time `json:"createdAt"`
+	CreatedBy string    `json:"createdBy,omitempty"`
+	LastUsed  time.Time `json:"lastUsed,omitzero"` // to the minute
+	RevokedAt time.Time `json:"revokedAt,omitzero"`
+}
+
+// Joiner is what a join token is for.
+type Joiner string
+
+const (
+	JoinAgent Joiner = "agent"
+	JoinHub   Joiner = "hub"
+	JoinRelay Joiner = "relay"
+)
+
+// JoinTokenRequest asks for a join token. Tenant and Network are needed for agents and hubs and forbidden for relays.
+type JoinTokenRequest struct {
+	For     Joiner        `json:"for" enum:"agent,hub,relay"`
+	Tenant  string        `json:"tenant,omitempty"`
+	Network string        `json:"network,omitempty"`
+	Name    string        `json:"name,omitempty" doc:"the only name that may join with it; the joiner chooses when absent"`
+	TTL     time.Duration `json:"ttl,omitempty"` // an hour when 0, at most 30 days
+}
+
+// JoinToken is a fresh join token. Secret is shown this once; only a hash of it is kept.
+type JoinToken struct {
+	ID      string    `json:"id"`
+	Secret  string    `json:"secret"`
+	Expires time.Time `json:"expires"`
+}
+
+// EnrolRequest is what a joiner sends. Secret is the whole token text.
+type EnrolRequest struct {
+	Secret  string    `json:"secret"`
+	Name    string    `json:"name,omitempty"`    // chosen when empty; must be the token's if that has one
+	CSR     string    `json:"csr"`               // PEM; only its key is used
+	Version string    `json:"version,omitempty"` // of the joiner's program
+	Address string    `json:"address,omitempty"` // relays: host:port that agents dial
+	Direct  string    `json:"direct,omitempty"`  // agents: host:port where tunnels may come without a relay
+	Now     time.Time `json:"now,omitzero"`      // the joiner's clock
+}
+
+// EnrolReply is what a joiner keeps.
+type EnrolReply struct {
+	ID          identity.ID `json:"id"`
+	Name        string      `json:"name"`
+	Certificate string      `json:"certificate"` // PEM
+	Roots       string      `json:"roots"`       // PEM
+	Expires     time.Time   `json:"expires"`     // of the certificate
+	Plan        plan.Plan   `json:"plan"`
+}
+
+// CertificateReply is a certificate with what it is verified by.
+type CertificateReply struct {
+	Certificate string    `json:"certificate"` // PEM
+	Roots       string    `json:"roots"`       // PEM
+	Expires     time.Time `json:"expires"`
+}
+
+// AgentReport is what an agent or relay says of itself every now and then. At most 50 problems of 500 bytes are kept.
+type AgentReport struct {
+	Version      string   `json:"version,omitempty"`
+	Direct       string   `json:"direct,omitempty"` // host:port, empty when it is not reachable
+	PlanRevision string   `json:"planRevision,omitempty"`
+	Problems     []string `json:"problems,omitempty"`
+}
+
+// AuditFilter narrows an audit list. Records come in the order of their sequence.
+type AuditFilter struct {
+	Tenant string    // whose chain; the principal's own when empty ("" for the deployment's own records)
+	Kind   string    // of the noun, such as "PrivateEndpoint"
+	Path   string    // of the noun
+	Since  time.Time // not before
+	After  int64     // sequence; for paging
+	Limit  int       // 100 when 0, at most 1000
+	Last   bool      // the last Limit records instead of the first
+}
+
+// AuditRecord is one change, tied to the one before it in its tenant's chain.
+type AuditRecord struct {
+	Tenant    string          `json:"tenant,omitempty"` // whose chain
+	Sequence  int64           `json:"sequence"`         // from 1, without gaps
+	Time      time.Time       `json:"time"`
+	Who       string          `json:"who"`
+	Operation string          `json:"operation"` // create, update, delete, approve, reject, remove, denied, enrol, …
+	Kind      string          `json:"kind"`
+	Path      string          `json:"path"`
+	Before    json.RawMessage `json:"before,omitempty"`
+	After     json.RawMessage `json:"after,omitempty"`
+	Why       string          `json:"why,omitempty"`
+	Previous  string          `json:"previous"` // hash of the record before
+	Hash      string          `json:"hash"`
+}
