@@ -1,7 +1,6 @@
 package proxyproto
 
 import (
-	"bytes"
 	"encoding/binary"
 	"net/netip"
 
@@ -111,7 +110,7 @@ func (h *Header) SetLinkID(id uint32) {
 // again. 0 means that b begins with a whole header, ready for Decode. [ErrNone] means that b begins no header, any other fault that
 // it begins a bad one.
 func Need(b []byte) (int, error) {
-	if n := min(len(b), len(signature)); bytes.Equal(b[:n], signature[:n]) {
+	if n := min(len(b), len(signature)); string(b[:n]) == signature[:n] {
 		if len(b) > 0 {
 			return needV2(b)
 		}
