@@ -28,9 +28,8 @@ func Read(r io.Reader) (Header, error) {
 // itself, with not a byte behind the header read. A connection that ends or says nothing before its first byte is an error (io.EOF,
 // or a fault of kind Timeout); a header that is bad, cut short or slow is a fault. Accept does not close conn.
 func Accept(conn net.Conn, limit time.Duration) (*Header, net.Conn, error) {
-	if err := conn.SetReadDeadline(time.Now().Add(limit)); err != nil {
-		return nil, nil, fault.Wrap("proxyproto.Accept", fault.Unavailable, err, "the connection is closed")
-	}
+	// Only a connection that is closed refuses a deadline, and reading tells that better.
+	_ = conn.SetReadDeadline(time.Now().Add(limit))
 	h, seen, err := read(conn)
 	if errors.Is(err, ErrNone) {
 		err = nil
@@ -38,9 +37,7 @@ func Accept(conn net.Conn, limit time.Duration) (*Header, net.Conn, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := conn.SetReadDeadline(time.Time{}); err != nil {
-		return nil, nil, fault.Wrap("proxyproto.Accept", fault.Unavailable, err, "the connection is closed")
-	}
+	_ = conn.SetReadDeadline(time.Time{})
 	if h == nil {
 		return nil, &replayed{conn, seen}, nil
 	}
