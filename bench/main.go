@@ -1,0 +1,170 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
+	"strings"
+	"time"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	switch {
+	case len(args) == 2 && args[0] == "serve":
+		return serve(args[1])
+	case len(args) == 5 && args[0] == "drive":
+		flows, err := strconv.Atoi(args[3])
+		if err != nil {
+			return err
+		}
+		secs, err := strconv.ParseFloat(args[4], 64)
+		if err != nil {
+			return err
+		}
+		return drive(args[1], args[2], flows, time.Duration(secs*float64(time.Second)))
+	}
+	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
+	quick := fs.Bool("quick", false, "one short round")
+	rounds := fs.Int("rounds", 5, "rounds; each figure is the median over them")
+	seconds := fs.Float64("seconds", 2, "length of one measurement")
+	only := fs.String("only", "", "comma-separated subjects")
+	out := fs.String("out", "bench/out", "folder for the JSON results")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	if *quick {
+		*rounds, *seconds = 1, 0.5
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	subjects, left := choose([]subject{raw{}, &isthmus{}, frp{}, chisel{}, stunnel{}, ssh{}, wireguard{}}, *only)
+	res, err := measure(ctx, subjects, *rounds, *seconds)
+	if err != nil {
+		return err
+	}
+	res.LeftOut = left
+	return res.report(os.Stdout, *out)
+}
+
+// choose keeps the subjects whose programs are here, and says of the others what is missing.
+func choose(all []subject, only string) (kept []subject, left map[string]string) {
+	left = map[string]string{}
+	for _, s := range all {
+		if only != "" && !strings.Contains(","+only+",", ","+s.name()+",") {
+			continue
+		}
+		missing := ""
+		for _, prog := range s.needs() {
+			if _, err := exec.LookPath(prog); err != nil {
+				missing = prog
+				break
+			}
+		}
+		if missing != "" {
+			left[s.name()] = missing + " is not on PATH"
+			continue
+		}
+		kept = append(kept, s)
+	}
+	return kept, left
+}
+
+// program runs this program again as a half of the load.
+func program(ctx context.Context, netns string, args ...string) (*exec.Cmd, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	if netns != "" {
+		args = append([]string{"netns", "exec", netns, self}, args...)
+		self = "ip"
+	}
+	cmd := exec.CommandContext(ctx, self, args...)
+	cmd.Stderr = os.Stderr
+	dieWithParent(cmd)
+	return cmd, nil
+}
+
+func startServer(ctx context.Context) (addr string, stop func(), err error) {
+	cmd, err := program(ctx, "", "serve", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, err
+	}
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		return "", nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return "", nil, err
+	}
+	line, err := bufio.NewReader(pipe).ReadString('\n')
+	return strings.TrimSpace(line), func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }, err
+}
+
+func driveOnce(ctx context.Context, w way, mode string, flows int, seconds float64) (figures, error) {
+	var f figures
+	cmd, err := program(ctx, w.netns, "drive", w.addr, mode, strconv.Itoa(flows), fmt.Sprint(seconds))
+	if err != nil {
+		return f, err
+	}
+	text, err := cmd.Output()
+	if err != nil {
+		return f, fmt.Errorf("%s: %w", mode, err)
+	}
+	return f, json.Unmarshal(text, &f)
+}
+
+// driveIdle holds n flows open, calls while in between, and reports how many no longer worked.
+func driveIdle(ctx context.Context, w way, n int, while func() error) (figures, error) {
+	var f figures
+	cmd, err := program(ctx, w.netns, "drive", w.addr, "idle", strconv.Itoa(n), "30")
+	if err != nil {
+		return f, err
+	}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return f, err
+	}
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		return f, err
+	}
+	if err := cmd.Start(); err != nil {
+		return f, err
+	}
+	r := bufio.NewReader(pipe)
+	line, err := r.ReadBytes('\n')
+	if err != nil || !bytes.Equal(line, []byte("idle\n")) {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		return f, fmt.Errorf("idle flows did not come up: %w", err)
+	}
+	err = while()
+	in.Close()
+	rest, rerr := io.ReadAll(r)
+	if werr := cmd.Wait(); err == nil {
+		err = werr
+	}
+	if err == nil {
+		err = rerr
+	}
+	if err == nil {
+		err = json.Unmarshal(rest, &f)
+	}
+	return f, err
+}
