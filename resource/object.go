@@ -236,7 +236,7 @@ func (h *Header) validate() error {
 			return fault.Newf(op, fault.Invalid, "metadata.%s does not belong to a %s", f.name, h.Kind).Advise("remove metadata.%s", f.name)
 		case f.wanted:
 			if err := f.check(f.value); err != nil {
-				return fault.Wrap(op, fault.Invalid, err, "metadata."+f.name+": "+fault.Message(err))
+				return within(op, "metadata."+f.name, err)
 			}
 		}
 	}
@@ -291,4 +291,9 @@ func validateRecordName(s string) error {
 		return nil
 	}
 	return ValidateDomain(strings.TrimPrefix(s, "*."))
+}
+
+// within says which field an error is about, and keeps its advice.
+func within(op, field string, err error) error {
+	return fault.New(op, fault.Invalid, field+": "+fault.Message(err)).Because(err).Advise("%s", fault.Next(err))
 }

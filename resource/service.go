@@ -28,7 +28,7 @@ const (
 
 // ServiceSpec is what the provider says of a service.
 type ServiceSpec struct {
-	Type ServiceType `json:"type" enum:"iothub,dps,registry,blob,eventhubs,function,tcp" doc:"what it is; decides ports, public suffix and private zone"`
+	Type ServiceType `json:"type" enum:"iothub,dps,registry,blob,eventhubs,function,tcp" doc:"what it is, which decides ports, public suffix and private zone"`
 	// HostName is the public name devices are configured with. Required for every type but tcp.
 	HostName            string   `json:"hostName,omitempty" doc:"the public name devices are configured with; required for every type but tcp" example:"contoso.azure-devices.net"`
 	AdditionalHostNames []string `json:"additionalHostNames,omitempty" doc:"more public names of the same service, such as a registry's data endpoint"`
@@ -82,12 +82,12 @@ func (s *Service) Validate() error {
 	}
 	for _, h := range s.HostNames() {
 		if err := ValidateDomain(h); err != nil {
-			return fault.Wrap(op, fault.Invalid, err, "spec.hostName: "+fault.Message(err))
+			return within(op, "spec.hostName", err)
 		}
 	}
 	if sp.PublicSuffix != "" {
 		if err := ValidateDomain(sp.PublicSuffix); err != nil {
-			return fault.Wrap(op, fault.Invalid, err, "spec.publicSuffix: "+fault.Message(err))
+			return within(op, "spec.publicSuffix", err)
 		}
 		if !strings.HasSuffix(sp.HostName, "."+sp.PublicSuffix) {
 			return fault.Newf(op, fault.Invalid, "spec.hostName %q does not end in spec.publicSuffix %q", sp.HostName, sp.PublicSuffix).Advise("make one fit the other")

@@ -20,16 +20,16 @@ type TypeInfo struct {
 	Type     ServiceType
 	GroupID  string   // Azure's sub-resource name (Private Link: DNS configuration table)
 	Ports    []uint16 // what devices dial
-	Suffixes []string // public suffixes in front of which "privatelink." is put, longest first
+	Suffixes []string // public suffixes in front of which "privatelink." is put; the first is the usual one, the longest that fits wins
 }
 
 var types = []TypeInfo{
-	{TypeIoTHub, "iotHub", []uint16{8883, 5671, 443}, []string{"servicebus.windows.net", "azure-devices.net", "azure-devices.us", "azure-devices.cn"}},
+	{TypeIoTHub, "iotHub", []uint16{8883, 5671, 443}, []string{"azure-devices.net", "azure-devices.us", "azure-devices.cn", "servicebus.windows.net"}},
 	{TypeDPS, "iotDps", []uint16{8883, 5671, 443}, []string{"azure-devices-provisioning.net", "azure-devices-provisioning.us", "azure-devices-provisioning.cn"}},
 	{TypeRegistry, "registry", []uint16{443}, []string{"azurecr.io", "azurecr.us", "azurecr.cn"}},
 	{TypeBlob, "blob", []uint16{443}, []string{"blob.core.windows.net", "blob.core.usgovcloudapi.net", "blob.core.chinacloudapi.cn"}},
 	{TypeEventHubs, "namespace", []uint16{5671, 443}, []string{"servicebus.windows.net", "servicebus.usgovcloudapi.net", "servicebus.chinacloudapi.cn"}},
-	{TypeFunction, "sites", []uint16{443}, []string{"scm.azurewebsites.net", "azurewebsites.net", "azurewebsites.us"}},
+	{TypeFunction, "sites", []uint16{443}, []string{"azurewebsites.net", "scm.azurewebsites.net", "azurewebsites.us"}},
 	{TypeTCP, "", nil, nil},
 }
 

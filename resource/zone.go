@@ -86,7 +86,7 @@ func (r *RecordSet) Validate() error {
 	}
 	if s.CNAME != "" {
 		if err := ValidateDomain(s.CNAME); err != nil {
-			return fault.Wrap(op, fault.Invalid, err, "spec.cname: "+fault.Message(err))
+			return within(op, "spec.cname", err)
 		}
 	}
 	for _, a := range s.A {
