@@ -1,0 +1,119 @@
+package store
+
+import (
+	"time"
+
+	"github.com/isthmus-io/isthmus/fault"
+)
+
+// JoinToken is what is kept of a join token.
+type JoinToken struct {
+	ID      string
+	Hash    []byte // SHA-256 of the secret
+	For     string
+	Tenant  string
+	Network string
+	Name    string // the only name that may use it; empty for any
+	Created time.Time
+	MadeBy  string
+	Expires time.Time
+	UsedAt  time.Time // zero until it is used
+	UsedBy  string    // the SPIFFE id that came of it
+}
+
+// AddJoinToken keeps a fresh token.
+func (tx *Tx) AddJoinToken(t JoinToken) error {
+	_, err := tx.exec("INSERT INTO join_tokens (id, hash, joiner, tenant, network, name, created, made_by, expires) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		t.ID, t.Hash, t.For, t.Tenant, t.Network, t.Name, nanos(t.Created), t.MadeBy, nanos(t.Expires))
+	return err
+}
+
+// JoinToken returns a token; ok is false when there is none with this id.
+func (tx *Tx) JoinToken(id string) (t JoinToken, ok bool, err error) {
+	var created, expires, used int64
+	t.ID = id
+	ok, err = tx.row([]any{&t.Hash, &t.For, &t.Tenant, &t.Network, &t.Name, &created, &t.MadeBy, &expires, &used, &t.UsedBy},
+		"SELECT hash, joiner, tenant, network, name, created, made_by, expires, used_at, used_by FROM join_tokens WHERE id = ?", id)
+	t.Created, t.Expires, t.UsedAt = moment(created), moment(expires), moment(used)
+	return t, ok, err
+}
+
+// UseJoinToken marks a token used; Conflict when it was before.
+func (tx *Tx) UseJoinToken(id string, at time.Time, by string) error {
+	n, err := tx.exec("UPDATE join_tokens SET used_at = ?, used_by = ? WHERE id = ? AND used_at = 0", nanos(at), by, id)
+	if err == nil && n == 0 {
+		return fault.New("store.UseJoinToken", fault.Conflict, "the join token was used before")
+	}
+	return err
+}
+
+// ForgetJoinTokens drops the tokens which expired before a moment and tells how many.
+func (tx *Tx) ForgetJoinTokens(before time.Time) (int64, error) {
+	return tx.exec("DELETE FROM join_tokens WHERE expires < ?", nanos(before))
+}
+
+// APIToken is what is kept of an API token.
+type APIToken struct {
+	ID       string
+	Hash     []byte // SHA-256 of the whole token
+	Name     string
+	Tenant   string // empty for the whole deployment
+	Role     string
+	Created  time.Time
+	MadeBy   string
+	Revoked  time.Time // zero while it is good
+	LastUsed time.Time
+}
+
+const apiColumns = "id, hash, name, tenant, role, created, made_by, revoked, last_used"
+
+// AddAPIToken keeps a fresh token.
+func (tx *Tx) AddAPIToken(t APIToken) error {
+	_, err := tx.exec("INSERT INTO api_tokens ("+apiColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		t.ID, t.Hash, t.Name, t.Tenant, t.Role, nanos(t.Created), t.MadeBy, nanos(t.Revoked), nanos(t.LastUsed))
+	return err
+}
+
+// APIToken returns a token; ok is false when there is none with this id.
+func (tx *Tx) APIToken(id string) (t APIToken, ok bool, err error) {
+	list, err := tx.apiTokens("id = ?", id)
+	if err != nil || len(list) == 0 {
+		return APIToken{}, false, err
+	}
+	return list[0], true, nil
+}
+
+// APITokens returns the tokens of a tenant, or all of them, the oldest first.
+func (tx *Tx) APITokens(tenant string, all bool) ([]APIToken, error) {
+	if all {
+		return tx.apiTokens("id <> ?", "")
+	}
+	return tx.apiTokens("tenant = ?", tenant)
+}
+
+func (tx *Tx) apiTokens(where string, arg any) ([]APIToken, error) {
+	var out []APIToken
+	err := tx.rows(func(scan func(...any) error) error {
+		var t APIToken
+		var created, revoked, used int64
+		if err := scan(&t.ID, &t.Hash, &t.Name, &t.Tenant, &t.Role, &created, &t.MadeBy, &revoked, &used); err != nil {
+			return fault.Wrap("store.apiTokens", fault.Internal, err, "")
+		}
+		t.Created, t.Revoked, t.LastUsed = moment(created), moment(revoked), moment(used)
+		out = append(out, t)
+		return nil
+	}, "SELECT "+apiColumns+" FROM api_tokens WHERE "+where+" ORDER BY created, id", arg)
+	return out, err
+}
+
+// RevokeAPIToken ends a token; ok is false when it had ended, or there is none.
+func (tx *Tx) RevokeAPIToken(id string, at time.Time) (ok bool, err error) {
+	n, err := tx.exec("UPDATE api_tokens SET revoked = ? WHERE id = ? AND revoked = 0", nanos(at), id)
+	return n > 0, err
+}
+
+// TouchAPIToken notes when a token was last used.
+func (tx *Tx) TouchAPIToken(id string, at time.Time) error {
+	_, err := tx.exec("UPDATE api_tokens SET last_used = ? WHERE id = ? AND last_used < ?", nanos(at), id, nanos(at))
+	return err
+}
