@@ -2,20 +2,21 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
 // The load's two halves are this same program started again: `bench serve ADDR` and `bench drive ADDR MODE FLOWS SECONDS`.
-// The first byte of a connection says what the server does with it: 's' sink and count, 'e' echo.
+// The first byte of a connection says what the server does with it: 's' sink, 'e' echo, 'c' answer each byte with the bytes sunk so
+// far and the server's time. Counting at the far end, by the far end's clock, needs no half-close, which some peers do not pass on.
 
 func serve(addr string) error {
 	l, err := net.Listen("tcp", addr) //nolint:noctx // ends with the process
@@ -23,6 +24,8 @@ func serve(addr string) error {
 		return err
 	}
 	fmt.Println(l.Addr())
+	var sunk atomic.Uint64
+	start := time.Now()
 	for {
 		c, err := l.Accept()
 		if err != nil {
@@ -34,11 +37,14 @@ func serve(addr string) error {
 			if _, err := io.ReadFull(c, kind[:]); err != nil {
 				return
 			}
-			if kind[0] == 'e' {
+			switch kind[0] {
+			case 'e':
 				echo(c)
-				return
+			case 'c':
+				count(c, &sunk, start)
+			default:
+				sink(c, &sunk)
 			}
-			sink(c)
 		}()
 	}
 }
@@ -56,18 +62,40 @@ func echo(c net.Conn) {
 	}
 }
 
-// sink reads until end of stream and answers the count, so that the client measures bytes that arrived.
-func sink(c net.Conn) {
+func sink(c net.Conn, sunk *atomic.Uint64) {
 	buf := make([]byte, 256<<10)
-	var n uint64
 	for {
-		k, err := c.Read(buf)
-		n += uint64(k)
+		n, err := c.Read(buf)
+		sunk.Add(uint64(n))
 		if err != nil {
-			break
+			return
 		}
 	}
-	_, _ = fmt.Fprintf(c, "%d\n", n)
+}
+
+func count(c net.Conn, sunk *atomic.Uint64, start time.Time) {
+	var b [16]byte
+	for {
+		if _, err := io.ReadFull(c, b[:1]); err != nil {
+			return
+		}
+		binary.BigEndian.PutUint64(b[:8], sunk.Load())
+		binary.BigEndian.PutUint64(b[8:], uint64(time.Since(start)))
+		if _, err := c.Write(b[:]); err != nil {
+			return
+		}
+	}
+}
+
+func ask(c net.Conn) (sunk uint64, at time.Duration, err error) {
+	var b [16]byte
+	if _, err := c.Write([]byte{1}); err != nil {
+		return 0, 0, err
+	}
+	if _, err := io.ReadFull(c, b[:]); err != nil {
+		return 0, 0, err
+	}
+	return binary.BigEndian.Uint64(b[:8]), time.Duration(binary.BigEndian.Uint64(b[8:])), nil
 }
 
 // figures is what one drive reports as JSON.
@@ -115,42 +143,48 @@ func dial(ctx context.Context, addr string, kind byte) (*net.TCPConn, error) {
 }
 
 func bulk(ctx context.Context, addr string, flows int, d time.Duration) (figures, error) {
-	var total atomic.Uint64
+	counter, err := dial(ctx, addr, 'c')
+	if err != nil {
+		return figures{}, err
+	}
+	defer counter.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	var errs atomic.Int64
-	conns := make([]*net.TCPConn, flows)
-	for i := range conns {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	buf := make([]byte, 256<<10)
+	for range flows {
 		c, err := dial(ctx, addr, 's')
 		if err != nil {
 			return figures{}, err
 		}
-		conns[i] = c
-	}
-	buf := make([]byte, 256<<10)
-	start := time.Now()
-	var wg sync.WaitGroup
-	for _, c := range conns {
+		stop := context.AfterFunc(ctx, func() { c.Close() })
 		wg.Go(func() {
-			defer c.Close()
-			for time.Since(start) < d {
+			defer stop()
+			for {
 				if _, err := c.Write(buf); err != nil {
-					errs.Add(1)
+					if ctx.Err() == nil {
+						errs.Add(1)
+					}
 					return
 				}
 			}
-			_ = c.CloseWrite()
-			_ = c.SetReadDeadline(time.Now().Add(15 * time.Second))
-			line, err := io.ReadAll(c)
-			n, perr := strconv.ParseUint(string(line[:max(len(line)-1, 0)]), 10, 64)
-			if perr != nil {
-				fmt.Fprintln(os.Stderr, "no count came back:", err)
-				errs.Add(1)
-				return
-			}
-			total.Add(n)
 		})
 	}
-	wg.Wait()
-	return figures{BitsPerSecond: float64(total.Load()) * 8 / time.Since(start).Seconds(), Errors: errs.Load()}, nil
+	warm := d / 5
+	time.Sleep(warm)
+	n0, t0, err := ask(counter)
+	if err != nil {
+		return figures{}, err
+	}
+	time.Sleep(d - warm)
+	n1, t1, err := ask(counter)
+	if err != nil {
+		return figures{}, err
+	}
+	return figures{BitsPerSecond: float64(n1-n0) * 8 / (t1 - t0).Seconds(), Errors: errs.Load()}, nil
 }
 
 func rtt(ctx context.Context, addr string, d time.Duration) (figures, error) {

@@ -95,6 +95,23 @@ func (r *result) one(ctx context.Context, s subject, seconds float64) error {
 		r.Samples[s.name()][key] = append(r.Samples[s.name()][key], v)
 		r.Errors[s.name()] += f.Errors
 	}
+	// Idle flows come first: memory that a storm of flows left behind would hide theirs.
+	before := sum(p.residentKiB())
+	f, err := driveIdle(ctx, w, idleFlows, func() error {
+		if len(p.running) > 0 {
+			add("idleKiB", float64(sum(p.residentKiB())-before)/idleFlows, figures{})
+		}
+		f, err := driveOnce(ctx, w, "bulk", 1, seconds)
+		add("bulk1idle", f.BitsPerSecond/1e9, f)
+		return err
+	})
+	r.Errors[s.name()] += f.Errors
+	if b, ok := s.(interface{ binaries() map[string]int64 }); ok {
+		r.Binaries = b.binaries()
+	}
+	if err != nil {
+		return fmt.Errorf("%w\n%s", err, p.logs())
+	}
 	for _, m := range []struct {
 		key, mode string
 		flows     int
@@ -112,22 +129,6 @@ func (r *result) one(ctx context.Context, s subject, seconds float64) error {
 			add("rtt", f.MedianRTT, f)
 			add("rtt99", f.P99RTT, figures{})
 		}
-	}
-	before := sum(p.residentKiB())
-	f, err := driveIdle(ctx, w, idleFlows, func() error {
-		if len(p.running) > 0 {
-			add("idleKiB", float64(sum(p.residentKiB())-before)/idleFlows, figures{})
-		}
-		f, err := driveOnce(ctx, w, "bulk", 1, seconds)
-		add("bulk1idle", f.BitsPerSecond/1e9, f)
-		return err
-	})
-	r.Errors[s.name()] += f.Errors
-	if b, ok := s.(interface{ binaries() map[string]int64 }); ok {
-		r.Binaries = b.binaries()
-	}
-	if err != nil {
-		return fmt.Errorf("%w\n%s", err, p.logs())
 	}
 	return nil
 }
