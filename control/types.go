@@ -1,12 +1,12 @@
 package control
 
 import (
-	"encoding/json"
 	"time"
 
 	"github.com/isthmus-io/isthmus/identity"
 	"github.com/isthmus-io/isthmus/plan"
 	"github.com/isthmus-io/isthmus/resource"
+	"github.com/isthmus-io/isthmus/store"
 )
 
 // ApplyOptions go with a set of manifests.
@@ -145,17 +145,4 @@ type AuditFilter struct {
 }
 
 // AuditRecord is one change, tied to the one before it in its tenant's chain.
-type AuditRecord struct {
-	Tenant    string          `json:"tenant,omitempty"` // whose chain
-	Sequence  int64           `json:"sequence"`         // from 1, without gaps
-	Time      time.Time       `json:"time"`
-	Who       string          `json:"who"`
-	Operation string          `json:"operation"` // create, update, delete, approve, reject, remove, denied, enrol, …
-	Kind      string          `json:"kind"`
-	Path      string          `json:"path"`
-	Before    json.RawMessage `json:"before,omitempty"`
-	After     json.RawMessage `json:"after,omitempty"`
-	Why       string          `json:"why,omitempty"`
-	Previous  string          `json:"previous"` // hash of the record before
-	Hash      string          `json:"hash"`
-}
+type AuditRecord = store.AuditRecord

@@ -21,6 +21,7 @@ type Plan struct {
 	Zones     []string         `json:"zones,omitempty"`     // suffixes for which Names is the whole truth (else NXDOMAIN)
 	Upstreams []netip.AddrPort `json:"upstreams,omitempty"` // asked for every other name; none: refuse
 	Hubs      []Hub            `json:"hubs,omitempty"`      // role hub only
+	Revoked   []string         `json:"revoked,omitempty"`   // SPIFFE ids of deleted agents whose certificates have not lapsed: refuse them
 }
 
 // Self repeats who the plan is for.

@@ -51,6 +51,16 @@ func (tx *Tx) Put(o resource.Object) error {
 	return err
 }
 
+// PutStatus replaces only the status, without a new revision: for what no plan depends on. A noun that is gone is passed over.
+func (tx *Tx) PutStatus(o resource.Object) error {
+	_, _, status, err := encode(o)
+	if err != nil {
+		return err
+	}
+	_, err = tx.exec("UPDATE resources SET status = ? WHERE uid = ?", status, o.Head().Metadata.UID)
+	return err
+}
+
 // Remove deletes a noun with its address, link id and key. NotFound when it is gone, Conflict when addresses stand on it.
 func (tx *Tx) Remove(key resource.Key) error {
 	tx.nouns = true

@@ -19,6 +19,7 @@ type JoinToken struct {
 	Expires time.Time
 	UsedAt  time.Time // zero until it is used
 	UsedBy  string    // the SPIFFE id that came of it
+	UsedKey string    // hash of the public key it was used with, so that the same joiner may ask again
 }
 
 // AddJoinToken keeps a fresh token.
@@ -32,15 +33,15 @@ func (tx *Tx) AddJoinToken(t JoinToken) error {
 func (tx *Tx) JoinToken(id string) (t JoinToken, ok bool, err error) {
 	var created, expires, used int64
 	t.ID = id
-	ok, err = tx.row([]any{&t.Hash, &t.For, &t.Tenant, &t.Network, &t.Name, &created, &t.MadeBy, &expires, &used, &t.UsedBy},
-		"SELECT hash, joiner, tenant, network, name, created, made_by, expires, used_at, used_by FROM join_tokens WHERE id = ?", id)
+	ok, err = tx.row([]any{&t.Hash, &t.For, &t.Tenant, &t.Network, &t.Name, &created, &t.MadeBy, &expires, &used, &t.UsedBy, &t.UsedKey},
+		"SELECT hash, joiner, tenant, network, name, created, made_by, expires, used_at, used_by, used_key FROM join_tokens WHERE id = ?", id)
 	t.Created, t.Expires, t.UsedAt = moment(created), moment(expires), moment(used)
 	return t, ok, err
 }
 
 // UseJoinToken marks a token used; Conflict when it was before.
-func (tx *Tx) UseJoinToken(id string, at time.Time, by string) error {
-	n, err := tx.exec("UPDATE join_tokens SET used_at = ?, used_by = ? WHERE id = ? AND used_at = 0", nanos(at), by, id)
+func (tx *Tx) UseJoinToken(id string, at time.Time, by, key string) error {
+	n, err := tx.exec("UPDATE join_tokens SET used_at = ?, used_by = ?, used_key = ? WHERE id = ? AND used_at = 0", nanos(at), by, key, id)
 	if err == nil && n == 0 {
 		return fault.New("store.UseJoinToken", fault.Conflict, "the join token was used before")
 	}
@@ -50,6 +51,12 @@ func (tx *Tx) UseJoinToken(id string, at time.Time, by string) error {
 // ForgetJoinTokens drops the tokens which expired before a moment and tells how many.
 func (tx *Tx) ForgetJoinTokens(before time.Time) (int64, error) {
 	return tx.exec("DELETE FROM join_tokens WHERE expires < ?", nanos(before))
+}
+
+// DropJoinTokens drops the tokens of a network that goes, so that another of the same name is not joined with them.
+func (tx *Tx) DropJoinTokens(tenant, network string) error {
+	_, err := tx.exec("DELETE FROM join_tokens WHERE tenant = ? AND network = ?", tenant, network)
+	return err
 }
 
 // APIToken is what is kept of an API token.

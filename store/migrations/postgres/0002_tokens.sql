@@ -9,7 +9,8 @@ CREATE TABLE join_tokens (
     made_by  TEXT    NOT NULL,
     expires  BIGINT  NOT NULL,
     used_at  BIGINT  NOT NULL DEFAULT 0,
-    used_by  TEXT    NOT NULL DEFAULT ''
+    used_by  TEXT    NOT NULL DEFAULT '',
+    used_key TEXT    NOT NULL DEFAULT ''
 );
 
 CREATE TABLE api_tokens (
