@@ -14,6 +14,9 @@ import (
 // Parse reads; spec and the metadata people write come back the same.
 func Encode(w io.Writer, objects ...resource.Object) error {
 	op := "manifest.Encode"
+	if len(objects) == 0 {
+		return nil
+	}
 	enc := yaml.NewEncoder(w)
 	enc.SetIndent(2)
 	for _, o := range objects {

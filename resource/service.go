@@ -28,7 +28,7 @@ const (
 
 // ServiceSpec is what the provider says of a service.
 type ServiceSpec struct {
-	Type ServiceType `json:"type" enum:"iothub,dps,registry,blob,eventhubs,function,tcp" doc:"what it is, which decides ports, public suffix and private zone"`
+	Type ServiceType `json:"type" enum:"iothub,dps,registry,blob,eventhubs,function,tcp" doc:"the sort of service, which decides ports, public suffix and private zone"`
 	// HostName is the public name devices are configured with. Required for every type but tcp.
 	HostName            string   `json:"hostName,omitempty" doc:"the public name devices are configured with; required for every type but tcp" example:"contoso.azure-devices.net"`
 	AdditionalHostNames []string `json:"additionalHostNames,omitempty" doc:"more public names of the same service, such as a registry's data endpoint"`
