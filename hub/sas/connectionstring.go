@@ -1,0 +1,53 @@
+package sas
+
+import (
+	"strings"
+
+	"github.com/isthmus-io/isthmus/fault"
+)
+
+// ConnectionString is what a person hands to an SDK: a host and a key, of a device or of a policy.
+type ConnectionString struct {
+	HostName string
+	DeviceID string // of a device's string
+	Policy   string // SharedAccessKeyName, of a policy's string
+	Key      string // base64
+}
+
+// String renders it as SDKs read it. It holds the key: do not log it.
+func (c ConnectionString) String() string {
+	s := "HostName=" + c.HostName
+	if c.DeviceID != "" {
+		s += ";DeviceId=" + c.DeviceID
+	}
+	if c.Policy != "" {
+		s += ";SharedAccessKeyName=" + c.Policy
+	}
+	return s + ";SharedAccessKey=" + c.Key
+}
+
+// ParseConnectionString reads one. Errors never repeat the text.
+func ParseConnectionString(text string) (ConnectionString, error) {
+	var c ConnectionString
+	for part := range strings.SplitSeq(strings.TrimSpace(text), ";") {
+		key, value, ok := strings.Cut(part, "=")
+		if !ok {
+			continue
+		}
+		switch strings.ToLower(strings.TrimSpace(key)) {
+		case "hostname":
+			c.HostName = value
+		case "deviceid":
+			c.DeviceID = value
+		case "sharedaccesskeyname":
+			c.Policy = value
+		case "sharedaccesskey":
+			c.Key = value
+		}
+	}
+	if c.HostName == "" || c.Key == "" || (c.DeviceID == "") == (c.Policy == "") {
+		return c, fault.New("sas.ParseConnectionString", fault.Invalid, "this is no connection string of an IoT hub").
+			Advise("it reads HostName={host};SharedAccessKeyName={policy};SharedAccessKey={key} for a service, or has DeviceId={id} for a device")
+	}
+	return c, nil
+}
