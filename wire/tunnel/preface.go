@@ -109,13 +109,14 @@ const (
 	StatusMalformed    Status = 4 // the preface could not be read
 	StatusVersion      Status = 5 // a version this relay does not speak
 	StatusShuttingDown Status = 6 // the relay is stopping
+	StatusDeclined     Status = 7 // the other agent was offered the connection and will not come
 )
 
 var statusWords = [...]string{
 	StatusPaired: "paired", StatusUnknown: "the relay does not know this ticket: it was used already or has lapsed",
 	StatusTimeout: "the other agent did not come to the relay in time", StatusOverloaded: "the relay holds as many connections as it may",
 	StatusMalformed: "the relay could not read the preface", StatusVersion: "the relay speaks another version",
-	StatusShuttingDown: "the relay is stopping",
+	StatusShuttingDown: "the relay is stopping", StatusDeclined: "the other agent does not want a connection from this one",
 }
 
 // Error says the status in words.
@@ -137,6 +138,8 @@ func (s Status) Kind() fault.Kind {
 		return fault.Exhausted
 	case StatusMalformed, StatusVersion:
 		return fault.Invalid
+	case StatusDeclined:
+		return fault.Denied
 	default:
 		return fault.Unavailable
 	}

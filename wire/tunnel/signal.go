@@ -14,7 +14,7 @@ const MaxSignal = 4 << 10
 // MaxID is the longest SPIFFE id in a signalling frame, in bytes (SPIFFE-ID section 2.3 allows no longer one).
 const MaxID = 2048
 
-// Signal is a frame between an agent and a relay: one of [Ask], [Offer], [Issued], [Refuse], [Ping], [Pong].
+// Signal is a frame between an agent and a relay: one of [Ask], [Offer], [Issued], [Refuse], [Ping], [Pong], [Decline].
 //
 //	2 bytes  length of what follows, 1 to 4096
 //	1 byte   type
@@ -55,6 +55,10 @@ type Ping struct{ Token uint64 }
 // Pong answers a Ping. Type 6.
 type Pong struct{ Token uint64 }
 
+// Decline is sent by an agent that was offered a connection and will not come, so that the asker need not wait: 32 bytes of
+// ticket. Type 7.
+type Decline struct{ Ticket Ticket }
+
 // RefuseCode says why a relay issued no ticket.
 type RefuseCode uint16
 
@@ -90,12 +94,13 @@ func (c RefuseCode) Kind() fault.Kind {
 	}
 }
 
-func (Ask) signal() byte    { return 1 }
-func (Offer) signal() byte  { return 2 }
-func (Issued) signal() byte { return 3 }
-func (Refuse) signal() byte { return 4 }
-func (Ping) signal() byte   { return 5 }
-func (Pong) signal() byte   { return 6 }
+func (Ask) signal() byte     { return 1 }
+func (Offer) signal() byte   { return 2 }
+func (Issued) signal() byte  { return 3 }
+func (Refuse) signal() byte  { return 4 }
+func (Ping) signal() byte    { return 5 }
+func (Pong) signal() byte    { return 6 }
+func (Decline) signal() byte { return 7 }
 
 func (s Ask) append(b []byte) ([]byte, error) {
 	return append(binary.BigEndian.AppendUint32(b, s.Request), s.Target...), checkID(s.Target)
@@ -115,6 +120,8 @@ func (s Refuse) append(b []byte) ([]byte, error) {
 
 func (s Ping) append(b []byte) ([]byte, error) { return binary.BigEndian.AppendUint64(b, s.Token), nil }
 func (s Pong) append(b []byte) ([]byte, error) { return binary.BigEndian.AppendUint64(b, s.Token), nil }
+
+func (s Decline) append(b []byte) ([]byte, error) { return append(b, s.Ticket[:]...), nil }
 
 func checkID(id string) error {
 	if id == "" || len(id) > MaxID {
@@ -195,6 +202,11 @@ func ParseSignal(b []byte) (Signal, error) {
 		} else {
 			return Pong{token}, nil
 		}
+	case 7:
+		if len(b) != TicketLen {
+			return nil, short("Decline")
+		}
+		return Decline{Ticket(b)}, nil
 	}
 	return nil, fault.Newf(op, fault.Invalid, "signalling frame of unknown type %d", kind)
 }
