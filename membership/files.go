@@ -1,0 +1,153 @@
+package membership
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/identity"
+)
+
+const (
+	identityFile = "identity.json"
+	planFile     = "plan.json"
+)
+
+// kept is the identity as it lies on disk: one file, so that key and certificate never part.
+type kept struct {
+	ID          identity.ID `json:"id"`
+	TrustDomain string      `json:"trustDomain"`
+	Servers     []string    `json:"servers"`     // host:port
+	Key         string      `json:"key"`         // PKCS #8 PEM
+	Certificate string      `json:"certificate"` // PEM
+	Roots       string      `json:"roots"`       // PEM
+}
+
+// String keeps the key out of logs.
+func (k kept) String() string { return "identity of " + string(k.ID) }
+
+// GoString keeps the key out of %#v.
+func (k kept) GoString() string { return k.String() }
+
+// files is the member's directory.
+type files struct {
+	dir   string
+	write func(path string, content []byte) error
+}
+
+func newFiles(cfg Config) (files, error) {
+	if cfg.Dir == "" {
+		return files{}, fault.New("membership.files", fault.Invalid, "no directory was given for the identity").Advise("configure one, such as /var/lib/isthmus")
+	}
+	f := files{dir: cfg.Dir, write: cfg.write}
+	if f.write == nil {
+		f.write = writeWhole
+	}
+	return f, nil
+}
+
+func (f files) path(name string) string { return filepath.Join(f.dir, name) }
+
+func (f files) has(name string) bool {
+	_, err := os.Lstat(f.path(name))
+	return err == nil
+}
+
+func (f files) save(name string, v any) error {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fault.Wrap("membership.save", fault.Internal, err, "")
+	}
+	return f.saveBytes(name, b)
+}
+
+func (f files) saveBytes(name string, b []byte) error {
+	if err := f.write(f.path(name), b); err != nil {
+		return fault.New("membership.save", fault.Exhausted, "cannot write "+f.path(name)+": "+plainCause(err)).
+			Because(err).Advise("free some space, or see to the rights of %s; what was there before is unharmed", f.dir)
+	}
+	return nil
+}
+
+func (f files) remove(name string) error {
+	if err := os.Remove(f.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fault.New("membership.remove", fault.Denied, "cannot remove "+f.path(name)+": "+plainCause(err)).Because(err)
+	}
+	return nil
+}
+
+// load reads a file; NotFound when there is none, Invalid when it cannot be understood.
+func (f files) load(name string, v any) error {
+	op := "membership.load"
+	b, err := os.ReadFile(f.path(name))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fault.New(op, fault.NotFound, "there is no "+f.path(name)).Because(err)
+	case err != nil:
+		return fault.New(op, fault.Denied, "cannot read "+f.path(name)+": "+plainCause(err)).Because(err).
+			Advise("run as the user who joined")
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return fault.New(op, fault.Invalid, f.path(name)+" is damaged").Because(err)
+	}
+	return nil
+}
+
+// writeWhole replaces a file atomically: readers, and a machine that loses power, see the old content or the new.
+func writeWhole(path string, content []byte) (err error) {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			tmp.Close()
+			_ = os.Remove(tmp.Name())
+		}
+	}()
+	if _, err := tmp.Write(content); err != nil {
+		return err
+	}
+	if err := tmp.Sync(); err != nil {
+		return err
+	}
+	if err := tmp.Close(); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// syncDir makes a rename durable. Windows has no such call and needs none.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// plainCause is the part of a file error worth showing: without the path of a temporary file.
+func plainCause(err error) string {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		return pe.Err.Error()
+	}
+	if le, ok := errors.AsType[*os.LinkError](err); ok {
+		return le.Err.Error()
+	}
+	return err.Error()
+}
