@@ -1,0 +1,133 @@
+package eventlog
+
+import (
+	"context"
+	"errors"
+
+	"github.com/isthmus-io/isthmus/fault"
+)
+
+// Append stores ev in the partition of its key, or round robin when the key is empty, and returns once it is fsynced. A stream which
+// does not exist is made, with Config.Partitions. ev may be used again when Append returns.
+//
+// Faults: Exhausted (the disk is full; nothing was stored), TooLarge, Invalid, Unavailable (the log stops or has failed), Timeout
+// (ctx ended while waiting: the event may be stored or not).
+func (l *Log) Append(ctx context.Context, stream, partitionKey string, ev Event) (Position, error) {
+	return l.append(ctx, stream, partitionKey, -1, &ev)
+}
+
+// AppendTo is Append into a partition chosen by the caller, of a stream that exists. The key is only kept beside the event.
+func (l *Log) AppendTo(ctx context.Context, stream string, partition int, partitionKey string, ev Event) (Position, error) {
+	if _, _, err := l.find("eventlog.AppendTo", stream, partition); err != nil {
+		return Position{}, err
+	}
+	return l.append(ctx, stream, partitionKey, partition, &ev)
+}
+
+func (l *Log) append(ctx context.Context, stream, key string, partition int, ev *Event) (Position, error) {
+	r, err := l.request(stream, key, partition, ev)
+	if err != nil {
+		return Position{}, err
+	}
+	return l.do(ctx, "eventlog.Append", r)
+}
+
+// AppendAsync is Append without waiting for the disk: done is called exactly once, in the order of the appends of one caller, and
+// ev may be used again as soon as AppendAsync returns. While too much waits (Config.QueueBytes) AppendAsync blocks, which is the
+// back-pressure a door passes on to its peer. done runs on the log's own goroutine: it must be quick and must not append.
+// When the log fails while the store hangs, the process must end and done may never be called.
+func (l *Log) AppendAsync(stream, partitionKey string, ev Event, done func(Position, error)) {
+	r, err := l.request(stream, partitionKey, -1, &ev)
+	if err != nil {
+		done(Position{}, err)
+		return
+	}
+	r.done = done
+	if err := l.queue.push(context.Background(), r); err != nil {
+		putRequest(r)
+		done(Position{}, err)
+	}
+}
+
+// request checks an append and encodes it on the caller's time.
+func (l *Log) request(stream, key string, partition int, ev *Event) (*request, error) {
+	if err := checkName("stream", stream); err != nil {
+		return nil, err
+	}
+	if len(key) > MaxNameBytes {
+		return nil, fault.Newf("eventlog.Append", fault.Invalid, "a partition key has at most %d bytes, this one %d", MaxNameBytes, len(key))
+	}
+	r := getRequest(appendEvent, stream)
+	r.key, r.partition = key, partition
+	r.rec = append(r.rec[:0], make([]byte, headerLen)...)
+	r.rec = appendPayload(r.rec, key, ev)
+	if n := len(r.rec); n > l.cfg.MaxEventBytes {
+		putRequest(r)
+		return nil, fault.Newf("eventlog.Append", fault.TooLarge, "an event takes at most %d bytes, this one %d", l.cfg.MaxEventBytes, n).
+			Advise("send less in one message, or put the content elsewhere and send where it is")
+	}
+	return r, nil
+}
+
+func checkName(what, name string) error {
+	if name == "" || len(name) > MaxNameBytes {
+		return fault.Newf("eventlog", fault.Invalid, "the name of a %s has 1 to %d bytes", what, MaxNameBytes)
+	}
+	return nil
+}
+
+// Create makes a stream with that many partitions, or Config.Partitions when 0. It does nothing when the stream is there already
+// with as many; another number is a Conflict, since the partition of every key would change.
+func (l *Log) Create(ctx context.Context, stream string, partitions int) error {
+	if err := checkName("stream", stream); err != nil {
+		return err
+	}
+	partitions = or(partitions, l.cfg.Partitions)
+	if partitions < 1 || partitions > MaxPartitions {
+		return fault.Newf("eventlog.Create", fault.Invalid, "a stream has 1 to %d partitions, not %d", MaxPartitions, partitions)
+	}
+	if st := l.stream(stream); st != nil {
+		return sameCount(st, partitions)
+	}
+	r := getRequest(createStream, stream)
+	r.number = int64(partitions)
+	_, err := l.do(ctx, "eventlog.Create", r)
+	return err
+}
+
+func sameCount(st *stream, partitions int) error {
+	if n := len(st.partitions); n != partitions {
+		return fault.Newf("eventlog.Create", fault.Conflict, "stream %s has %d partitions; that cannot become %d", st.name, n, partitions).
+			Advise("keep the number, or make another stream")
+	}
+	return nil
+}
+
+// do pushes a request and waits for its answer.
+func (l *Log) do(ctx context.Context, op string, r *request) (Position, error) {
+	if err := l.queue.push(ctx, r); err != nil {
+		putRequest(r)
+		return Position{}, l.waited(op, err)
+	}
+	select {
+	case <-r.reply:
+	default:
+		select {
+		case <-r.reply:
+		case <-ctx.Done():
+			return Position{}, l.waited(op, ctx.Err()) // the committer still has r
+		case <-l.failing:
+			return Position{}, l.Err()
+		}
+	}
+	pos, err := r.pos, r.err
+	putRequest(r)
+	return pos, err
+}
+
+func (l *Log) waited(op string, err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return fault.New(op, fault.Timeout, "the event log did not answer in time; the event may be stored or not").Because(err)
+	}
+	return err
+}

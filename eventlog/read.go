@@ -1,0 +1,185 @@
+package eventlog
+
+import (
+	"context"
+	"sort"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/isthmus-io/isthmus/fault"
+)
+
+// Read returns durable events of one partition in order, beginning with sequence number from, or with the oldest kept when that one
+// is trimmed. It returns at most limit events and about 4 MiB, at least one if there is one, and none at the end: see Wait.
+// limit 0 is 1,000. NotFound when there is no such stream or partition.
+func (l *Log) Read(ctx context.Context, stream string, partition int, from int64, limit int) ([]Event, error) {
+	st, p, err := l.find("eventlog.Read", stream, partition)
+	if err != nil {
+		return nil, err
+	}
+	release, err := l.use("eventlog.Read")
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	limit = or(limit, 1000)
+	for {
+		e := p.durable.Load()
+		start := max(from, e.first)
+		if start >= e.next || limit < 0 {
+			return nil, nil
+		}
+		events, err := l.scan(ctx, st, partition, start, min(e.next, start+int64(limit)))
+		if err != nil {
+			return nil, err
+		}
+		if len(events) > 0 && events[0].Sequence == start {
+			return events, nil
+		}
+		if p.durable.Load().first <= start { // no trim explains the hole
+			return nil, l.damaged("a gap in "+stream, nil)
+		}
+	}
+}
+
+func (l *Log) scan(ctx context.Context, st *stream, partition int, from, to int64) ([]Event, error) {
+	it, err := l.db.NewIter(&pebble.IterOptions{
+		LowerBound: eventKey(st.id, partition, from), UpperBound: eventKey(st.id, partition, to),
+	})
+	if err != nil {
+		return nil, l.damaged(st.name, err)
+	}
+	defer func() { _ = it.Close() }()
+	events := make([]Event, 0, min(to-from, 256))
+	size := 0
+	for ok := it.First(); ok && size < maxReadBytes; ok = it.Next() {
+		rec, err := it.ValueAndErr()
+		if err != nil {
+			return nil, l.damaged(st.name, err)
+		}
+		ev, err := decode(it.Key(), rec)
+		if err != nil {
+			return nil, l.damaged(st.name, err)
+		}
+		if n := len(events); n > 0 && ev.Sequence != events[n-1].Sequence+1 {
+			return nil, l.damaged("a gap in "+st.name, nil)
+		}
+		events = append(events, ev)
+		size += len(rec)
+		if len(events)%256 == 0 && ctx.Err() != nil {
+			return nil, l.waited("eventlog.Read", ctx.Err())
+		}
+	}
+	if err := it.Error(); err != nil {
+		return nil, l.damaged(st.name, err)
+	}
+	return events, nil
+}
+
+// Wait returns nil as soon as the partition holds a durable event with sequence number from or a later one. It does not poll.
+// Otherwise Timeout when ctx ends, Unavailable when the log stops, NotFound when there is no such stream or partition.
+func (l *Log) Wait(ctx context.Context, stream string, partition int, from int64) error {
+	_, p, err := l.find("eventlog.Wait", stream, partition)
+	if err != nil {
+		return err
+	}
+	for {
+		heard := p.news.listen()
+		if p.durable.Load().next > from {
+			return nil
+		}
+		select {
+		case <-heard:
+		case <-ctx.Done():
+			return fault.New("eventlog.Wait", fault.Timeout, "no new event in time").Because(ctx.Err())
+		case <-l.over:
+			return l.cause
+		}
+	}
+}
+
+// Bounds returns the sequence number of the oldest event kept and the one the next event will get; equal when the partition is
+// empty, and both 0 when it does not exist.
+func (l *Log) Bounds(stream string, partition int) (first, next int64) {
+	i, err := l.Info(stream, partition)
+	if err != nil {
+		return 0, 0
+	}
+	return i.First, i.Next
+}
+
+// Info is Bounds with what doors tell their clients besides. NotFound when there is no such stream or partition.
+func (l *Log) Info(stream string, partition int) (Info, error) {
+	_, p, err := l.find("eventlog.Info", stream, partition)
+	if err != nil {
+		return Info{}, err
+	}
+	return p.durable.Load().info(), nil
+}
+
+// Partitions returns how many partitions the stream has, 0 when there is no such stream.
+func (l *Log) Partitions(stream string) int {
+	if st := l.stream(stream); st != nil {
+		return len(st.partitions)
+	}
+	return 0
+}
+
+// SeekTime returns the sequence number of the first event kept whose enqueued time is t or later; the next sequence number when
+// there is none.
+func (l *Log) SeekTime(stream string, partition int, t time.Time) (int64, error) {
+	at := t.UnixMilli()
+	return l.search("eventlog.SeekTime", stream, partition, func(enqueued, _ int64) bool { return enqueued >= at })
+}
+
+// search returns the first sequence number for which ok, which once true stays true, holds.
+func (l *Log) search(op, stream string, partition int, ok func(enqueued, offset int64) bool) (int64, error) {
+	st, p, err := l.find(op, stream, partition)
+	if err != nil {
+		return 0, err
+	}
+	release, err := l.use(op)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	e := p.durable.Load()
+	it, err := l.db.NewIter(&pebble.IterOptions{
+		LowerBound: eventKey(st.id, partition, e.first), UpperBound: eventKey(st.id, partition, e.next),
+	})
+	if err != nil {
+		return 0, l.damaged(stream, err)
+	}
+	defer func() { _ = it.Close() }()
+	n := sort.Search(int(e.next-e.first), func(i int) bool {
+		// An event trimmed meanwhile is answered for by its successor, which keeps ok monotonic.
+		if err != nil || !it.SeekGE(eventKey(st.id, partition, e.first+int64(i))) {
+			return true
+		}
+		var rec []byte
+		if rec, err = it.ValueAndErr(); err != nil {
+			return true
+		}
+		var enqueued, offset int64
+		if enqueued, offset, err = header(rec); err != nil {
+			return true
+		}
+		return ok(enqueued, offset)
+	})
+	if err != nil {
+		return 0, l.damaged(stream, err)
+	}
+	return e.first + int64(n), nil
+}
+
+func (l *Log) find(op, name string, i int) (*stream, *partition, error) {
+	st := l.stream(name)
+	if st == nil {
+		return nil, nil, fault.Newf(op, fault.NotFound, "there is no stream %q", name)
+	}
+	if i < 0 || i >= len(st.partitions) {
+		return nil, nil, fault.Newf(op, fault.NotFound, "stream %s has partitions 0 to %d, not %d", name, len(st.partitions)-1, i)
+	}
+	return st, st.partitions[i], nil
+}
