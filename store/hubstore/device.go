@@ -110,9 +110,11 @@ func (tx *Tx) Delete(hub, id string) error {
 	return err
 }
 
-// Seen records when a device last connected, went or was heard of. A device that is gone is passed over.
+// Seen records when a device last connected, went or was heard of; a time never goes back. A device that is gone is passed over.
 func (tx *Tx) Seen(hub, id string, connectionChanged, lastActivity time.Time) error {
-	_, err := tx.exec(tx.ctx, "UPDATE devices SET connection_changed = ?, last_activity = ? WHERE hub = ? AND id = ?", ms(connectionChanged), ms(lastActivity), hub, id)
+	_, err := tx.exec(tx.ctx, "UPDATE devices SET connection_changed = CASE WHEN connection_changed < ? THEN ? ELSE connection_changed END, "+
+		"last_activity = CASE WHEN last_activity < ? THEN ? ELSE last_activity END WHERE hub = ? AND id = ?",
+		ms(connectionChanged), ms(connectionChanged), ms(lastActivity), ms(lastActivity), hub, id)
 	return err
 }
 

@@ -1,0 +1,111 @@
+package hub
+
+import (
+	"context"
+	"time"
+
+	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/hub/sas"
+	"github.com/isthmus-io/isthmus/store/hubstore"
+)
+
+// Identity is a device that proved who it is.
+type Identity struct {
+	Device     string
+	Generation string
+	Method     string    // how it proved it, as the iothub-connection-auth-method stamp says it
+	Expires    time.Time // when the proof ends
+}
+
+const (
+	methodDevice = `{"scope":"device","type":"sas","issuer":"iothub"}`
+	methodHub    = `{"scope":"hub","type":"sas","issuer":"iothub"}`
+)
+
+// Authenticate checks a device's SAS token, made with one of its own keys or with that of a policy which has DeviceConnect. Faults:
+// NotFound (no such device), Unauthenticated (token unreadable or signed by another key), Expired, Denied (disabled, or a good token
+// for something else).
+func (h *Hub) Authenticate(ctx context.Context, device, token string) (Identity, error) {
+	op := "hub.Authenticate"
+	if err := validDeviceID(device); err != nil {
+		return Identity{}, err
+	}
+	t, err := sas.Parse(token)
+	if err != nil {
+		return Identity{}, err
+	}
+	d, err := h.server.store.Device(ctx, h.id, device)
+	if err != nil {
+		if fault.KindOf(err) == fault.NotFound {
+			err = fault.Newf(op, fault.NotFound, "the hub has no device %q", device).Advise("create it: isthmus hub device create %s", device)
+		}
+		return Identity{}, err
+	}
+	id := Identity{Device: d.ID, Generation: d.Generation, Method: methodDevice, Expires: t.Expires}
+	if t.Policy != "" {
+		id.Method = methodHub
+		if err := h.policyMay(t, DeviceConnect); err != nil {
+			return Identity{}, err
+		}
+	} else if d.AuthType != AuthSAS || !t.SignedBy(d.PrimaryKey, d.SecondaryKey) {
+		return Identity{}, fault.Newf(op, fault.Unauthenticated, "the token of device %q is not signed with one of its keys", d.ID).
+			Advise("give the device its connection string again: isthmus hub device connection-string %s", d.ID)
+	}
+	if !t.Covers(h.HostNames(), "devices/"+d.ID) {
+		return Identity{}, fault.Newf(op, fault.Denied, "the token is for another resource than device %q of %s", d.ID, h.HostName()).
+			Advise("sign sr=%s/devices/%s", h.HostName(), d.ID)
+	}
+	if err := h.fresh(t); err != nil {
+		return Identity{}, err
+	}
+	return id, mayConnect(d)
+}
+
+func mayConnect(d hubstore.Device) error {
+	if d.Status == hubstore.Enabled {
+		return nil
+	}
+	return fault.Newf("hub.Authenticate", fault.Denied, "device %q is disabled", d.ID).Advise("enable it in the registry")
+}
+
+// Authorize checks a service's SAS token: a policy's, covering the hub, with the right needed. It returns the policy's name and when
+// the token ends.
+func (h *Hub) Authorize(token string, need Right) (policy string, expires time.Time, err error) {
+	t, err := sas.Parse(token)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	if t.Policy == "" {
+		return "", time.Time{}, fault.New("hub.Authorize", fault.Unauthenticated, "the token names no policy (skn)").
+			Advise("use the connection string of a policy, such as %s", PolicyService)
+	}
+	if err := h.policyMay(t, need); err != nil {
+		return "", time.Time{}, err
+	}
+	if !t.Covers(h.HostNames(), "") {
+		return "", time.Time{}, fault.Newf("hub.Authorize", fault.Denied, "the token is for another resource than %s", h.HostName()).Advise("sign sr=%s", h.HostName())
+	}
+	return t.Policy, t.Expires, h.fresh(t)
+}
+
+// policyMay checks the signature first, so that nobody without a key learns what a policy may do.
+func (h *Hub) policyMay(t sas.Token, need Right) error {
+	p, ok := h.policies[t.Policy]
+	if !t.SignedBy(p.PrimaryKey, p.SecondaryKey) || !ok {
+		return fault.Newf("hub.Authorize", fault.Unauthenticated, "the token is not signed with a key of policy %q", shorten(t.Policy)).
+			Advise("copy the policy's connection string again")
+	}
+	if Right(p.Rights)&need != need {
+		return fault.Newf("hub.Authorize", fault.Denied, "policy %s does not have %s", p.Name, need).Advise("use a policy that has it, such as %s", PolicyOwner)
+	}
+	return nil
+}
+
+func (h *Hub) fresh(t sas.Token) error {
+	now := h.server.clock.Now()
+	if now.Before(t.Expires) {
+		return nil
+	}
+	return fault.Newf("hub.Authenticate", fault.Expired, "the token ended %s ago", now.Sub(t.Expires).Round(time.Second)).
+		Advise("make a new one, and compare the clocks of both machines if it was just made")
+}

@@ -1,0 +1,20 @@
+// Package hub is an IoT hub without a wire: devices and their keys, who may connect and from which side, who is connected now, and the
+// way of a device's message into the event log. Doors (hub/mqttdoor, hub/httpdoor) translate protocols into calls of this package and
+// hold no state of their own; hub/front brings connections to them.
+//
+// One [Server] is one process and serves any number of hubs, those of its plan. A [Hub] is one of them. A [Session] is a device that
+// is connected.
+//
+// Invariants:
+//   - a message is acknowledged by calling back only after the event log has made it durable; an error means that it may be lost;
+//   - an identity has at most one session; the newer one stays (IoT Hub: 400027 ConnectionForcefullyClosedOnNewConnection);
+//   - a session ends at once when its device is disabled or deleted, its link is no longer approved, its side is closed, or its hub
+//     leaves the plan; a change that commits while a session is being made is seen by one of the two;
+//   - a peer that came through the endpoint of one hub reaches no other hub, whatever names it says;
+//   - a message's [Labels] and body are not changed once submitted;
+//   - keys appear in no log and in no error.
+//
+// Run owns the only goroutine here: it measures rates, writes down who was seen, and cuts every session when its context ends.
+// Doors' goroutines call everything else, which is safe for concurrent use. Lock order: Server.mu before Hub.mu; neither is held
+// while a session is cut or the store or the event log is called.
+package hub

@@ -1,0 +1,91 @@
+package hub
+
+import (
+	"maps"
+
+	"github.com/isthmus-io/isthmus/eventlog"
+	"github.com/isthmus-io/isthmus/fault"
+)
+
+// MaxMessage is the largest message from a device, body and properties together, in bytes (IoT Hub: quotas, device-to-cloud).
+const MaxMessage = 256 << 10
+
+// Names of system properties, as consumers of events read them (IoT Hub: read device-to-cloud messages).
+const (
+	MessageID         = "message-id"
+	CorrelationID     = "correlation-id"
+	UserID            = "user-id"
+	To                = "to"
+	ContentType       = "content-type"
+	ContentEncoding   = "content-encoding"
+	AbsoluteExpiry    = "absolute-expiry-time"
+	CreationTime      = "iothub-creation-time-utc"
+	OutputName        = "iothub-outputname"
+	Subject           = "dt-subject"
+	InterfaceID       = "iothub-interface-id"
+	MessageSchema     = "iothub-message-schema"
+	DiagnosticID      = "Diagnostic-Id"
+	DiagnosticContext = "Correlation-Context"
+
+	stampDevice     = "iothub-connection-device-id"
+	stampMethod     = "iothub-connection-auth-method"
+	stampGeneration = "iothub-connection-auth-generation-id"
+	stampSource     = "iothub-message-source"
+)
+
+func stamps(id Identity) map[string]string {
+	return map[string]string{stampDevice: id.Device, stampMethod: id.Method, stampGeneration: id.Generation, stampSource: "Telemetry"}
+}
+
+// Labels are the properties of messages, with the hub's own stamps. They are made once and may go with any number of messages of one
+// session; nobody changes them.
+type Labels struct{ properties, system map[string]string }
+
+// Label makes labels from the application's properties and the system properties the device sent. It takes both maps over. What a
+// device sends under the name of a stamp is lost.
+func (s *Session) Label(properties, system map[string]string) *Labels {
+	return label(s.stamps, properties, system)
+}
+
+func label(stamps, properties, system map[string]string) *Labels {
+	if len(system) == 0 {
+		return &Labels{properties, stamps}
+	}
+	maps.Copy(system, stamps)
+	return &Labels{properties, system}
+}
+
+// Plain returns the labels of a message without properties.
+func (s *Session) Plain() *Labels { return s.plain }
+
+// Submit sends a message to the event log and calls done when it is durable or refused; the body may be used again when Submit
+// returns. done must not wait and may be called before Submit returns. Submit waits while the event log has too much to do.
+func (s *Session) Submit(body []byte, l *Labels, done func(eventlog.Position, error)) {
+	h := s.hub
+	s.last.Store(h.server.clock.Now().UnixNano())
+	h.server.events.AppendAsync(h.stream, s.Device, eventlog.Event{Body: body, Properties: l.properties, System: l.system}, done)
+}
+
+// Acknowledged notes a message that became durable, for statistics: whoever submitted it says so.
+func (h *Hub) Acknowledged(bytes int) {
+	h.messages.Add(1)
+	h.bytes.Add(int64(bytes))
+}
+
+// SubmitOnce sends a message of a device that has no session and waits until it is durable.
+func (h *Hub) SubmitOnce(id Identity, body []byte, properties, system map[string]string) error {
+	if len(body) > MaxMessage {
+		return fault.Newf("hub.Submit", fault.TooLarge, "the message has %d bytes, %d are allowed", len(body), MaxMessage)
+	}
+	l := label(stamps(id), properties, system)
+	answer := make(chan error, 1)
+	h.server.events.AppendAsync(h.stream, id.Device, eventlog.Event{Body: body, Properties: l.properties, System: l.system}, func(_ eventlog.Position, err error) { answer <- err })
+	if err := <-answer; err != nil {
+		return err
+	}
+	h.Acknowledged(len(body))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.seen[id.Device] = seen{h.seen[id.Device].connection, h.server.clock.Now()}
+	return nil
+}

@@ -1,0 +1,88 @@
+package hub
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/isthmus-io/isthmus/fault"
+)
+
+// Refusal is somebody who was turned away, and why, in words for people.
+type Refusal struct {
+	First  time.Time  `json:"first"`
+	Last   time.Time  `json:"last"`
+	Count  int        `json:"count"`
+	Door   string     `json:"door"`   // mqtt, https, front
+	Source string     `json:"source"` // the peer's address, without its port
+	Link   uint32     `json:"link,omitempty"`
+	Who    string     `json:"who,omitempty"` // what it called itself; nothing of it is proved
+	Kind   fault.Kind `json:"-"`
+	Why    string     `json:"why"`
+	Next   string     `json:"next,omitempty"`
+}
+
+const (
+	maxRefusals = 128              // remembered; the one unseen for longest makes room
+	logAgain    = 10 * time.Minute // a refusal that goes on is logged again after this
+)
+
+type refusals struct {
+	mu   sync.Mutex // guards the field below
+	list []*Refusal // newest last
+}
+
+// Refuse notes that a peer was turned away. The log gets one line for each source and reason every ten minutes; everything is
+// counted.
+func (s *Server) Refuse(door string, side Side, who string, err error) {
+	now := s.clock.Now()
+	peer := side.Peer
+	if !peer.IsValid() {
+		peer = side.Via
+	}
+	r := Refusal{
+		First: now, Last: now, Count: 1, Door: door, Source: peer.Addr().Unmap().String(), Link: side.Link, Who: shorten(who),
+		Kind: fault.KindOf(err), Why: fault.Message(err), Next: fault.Next(err),
+	}
+	s.metrics.refused.WithLabelValues(door, r.Kind.String()).Inc()
+	if !s.refusals.add(&r) {
+		return
+	}
+	s.log.Warn("hub: refused", "door", door, "source", r.Source, "via", side.Via, "link", side.Link, "who", r.Who, "why", r.Why, "next", r.Next, "err", err)
+}
+
+// add tells whether the refusal is worth a line in the log.
+func (l *refusals) add(r *Refusal) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i := slices.IndexFunc(l.list, func(o *Refusal) bool {
+		return o.Source == r.Source && o.Door == r.Door && o.Who == r.Who && o.Why == r.Why && o.Link == r.Link
+	})
+	if i < 0 {
+		if len(l.list) == maxRefusals {
+			l.list = slices.Delete(l.list, 0, 1)
+		}
+		l.list = append(l.list, r)
+		return true
+	}
+	old := l.list[i]
+	again := r.Last.Sub(old.First) >= logAgain
+	old.Count++
+	old.Last = r.Last
+	if again {
+		old.First = r.Last
+	}
+	l.list = append(slices.Delete(l.list, i, i+1), old)
+	return again
+}
+
+// Refusals returns who was turned away lately, newest first.
+func (s *Server) Refusals() []Refusal {
+	s.refusals.mu.Lock()
+	defer s.refusals.mu.Unlock()
+	out := make([]Refusal, 0, len(s.refusals.list))
+	for _, r := range slices.Backward(s.refusals.list) {
+		out = append(out, *r)
+	}
+	return out
+}
