@@ -1,0 +1,70 @@
+# Two commands do everything: make demo, and make test.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+GO ?= go
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+BUILD := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)"
+APT := iproute2 nftables tcpdump bind9-dnsutils openssl
+GOLANGCI := v2.15.0
+STATICCHECK := v0.8.2
+GOVULNCHECK := v1.9.0
+
+.PHONY: help demo build test unit e2e deps lint vet fuzz bench soak cross clean
+
+help: ## what can be made
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: build ## a whole world on this machine, with a screen to watch
+	@bin/isthmus demo
+
+build: ## bin/isthmus and the slim bin/isthmus-agent
+	@mkdir -p bin
+	@$(BUILD) -o bin/isthmus ./cmd/isthmus
+	@$(BUILD) -o bin/isthmus-agent ./cmd/isthmus-agent
+
+test: deps vet unit e2e cross ## everything that CI runs; installs what it needs
+
+unit: ## every package, with the race detector
+	$(GO) test -race -timeout 10m $$($(GO) list ./... | grep -v /test/e2e)
+
+e2e: ## the private path over network namespaces, real SDKs, faults (the namespaces need root)
+	$(GO) test -count=1 -timeout 15m ./test/e2e
+
+deps: ## Debian and npm packages the tests use
+	@missing=(); for p in $(APT); do dpkg -s $$p >/dev/null 2>&1 || missing+=($$p); done; \
+	if [ $${#missing[@]} -gt 0 ]; then $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $${missing[@]}; fi
+	@if [ ! -d test/conformance/node_modules ] || [ test/conformance/package-lock.json -nt test/conformance/node_modules ]; then \
+	cd test/conformance && npm ci --no-audit --no-fund --loglevel=error && touch node_modules; fi
+
+vet: ## gofmt and go vet
+	@out=$$(gofmt -l .); if [ -n "$$out" ]; then echo "gofmt would change: $$out"; exit 1; fi
+	$(GO) vet ./...
+
+lint: ## golangci-lint, staticcheck, govulncheck (installed when missing)
+	@command -v golangci-lint >/dev/null || $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI)
+	@command -v staticcheck >/dev/null || $(GO) install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK)
+	@command -v govulncheck >/dev/null || $(GO) install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK)
+	PATH="$$PATH:$$($(GO) env GOPATH)/bin" golangci-lint run ./...
+	PATH="$$PATH:$$($(GO) env GOPATH)/bin" staticcheck ./...
+	@if curl -sfI --max-time 5 https://vuln.go.dev/index/db.json >/dev/null; then PATH="$$PATH:$$($(GO) env GOPATH)/bin" govulncheck ./...; \
+	else echo "govulncheck left out: its database cannot be reached from here"; fi
+
+fuzz: ## each fuzz target for FUZZTIME (10s)
+	@for pkg in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $${FUZZTIME:-10s} $$pkg; done; done
+
+bench: build ## the private path beside raw TCP and every peer on PATH: a table and bench/out/*.json
+	$(GO) run ./bench
+
+soak: build ## what takes longer than CI may: long fuzzing, long load with faults
+	FUZZTIME=2m $(MAKE) fuzz
+	ISTHMUS_SOAK=30m $(GO) test -count=1 -timeout 60m -run 'TestFaults' ./test/e2e
+
+cross: ## the agent and the command line build for every platform they are meant for
+	@for t in linux/amd64 linux/arm64 linux/arm darwin/arm64 darwin/amd64 windows/amd64; do \
+	echo "build $$t"; GOOS=$${t%/*} GOARCH=$${t#*/} GOARM=7 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/isthmus-agent && \
+	GOOS=$${t%/*} GOARCH=$${t#*/} GOARM=7 CGO_ENABLED=0 $(GO) vet ./cmd/isthmus; done
+
+clean: ## what was built here
+	rm -rf bin bench/out
