@@ -1,0 +1,175 @@
+package transport
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/identity"
+)
+
+// peer is one agent we dial: its tunnels, the attempt under way, and what we remember of failures.
+type peer struct {
+	tr *Transport
+	id identity.ID
+
+	used atomic.Int64 // when it was last wanted, in unix nanoseconds
+
+	mu           sync.Mutex // guards the fields below; taken before Transport.mu
+	direct       string     // its address without a relay, as the plan last said
+	directFailed time.Time
+	passages     []*passage
+	attempt      *attempt // nil when none is under way
+	failed       error    // why the last attempt failed, nil after one that did not
+	failedAt     time.Time
+}
+
+// attempt is one try to reach a peer, shared by all who wait for it.
+type attempt struct {
+	done chan struct{}
+	got  *passage
+	err  error
+}
+
+// ready returns a usable tunnel, or nil. When the best one is busy it starts another in the background.
+func (p *peer) ready() *passage {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	best, usable := p.pick()
+	if best == nil {
+		return nil
+	}
+	if p.attempt == nil && usable < p.tr.cfg.MaxTunnelsPerPeer && best.session.Streams() >= p.tr.cfg.SpreadStreams &&
+		!p.remembers(p.tr.clk.Now(), spreadMemory) {
+		p.begin()
+	}
+	return best
+}
+
+// spreadMemory is how long a further tunnel that could not be made is not tried again: nobody waits for it.
+const spreadMemory = 10 * time.Second
+
+// pick returns the usable tunnel with the fewest streams, and how many there are. The caller holds mu.
+func (p *peer) pick() (best *passage, usable int) {
+	least := 0
+	for _, t := range p.passages {
+		if !t.usable() {
+			continue
+		}
+		usable++
+		if n := t.session.Streams(); best == nil || n < least {
+			best, least = t, n
+		}
+	}
+	return best, usable
+}
+
+// remembers reports whether an attempt failed less than d ago. The caller holds mu.
+func (p *peer) remembers(now time.Time, d time.Duration) bool {
+	return p.failed != nil && now.Sub(p.failedAt) < d
+}
+
+// reach returns a tunnel: one there is, or the outcome of an attempt, begun if there is none. It does not wait longer than ctx; the
+// attempt goes on without the caller.
+func (p *peer) reach(ctx context.Context, direct string) (*passage, error) {
+	if t := p.ready(); t != nil {
+		return t, nil
+	}
+	p.mu.Lock()
+	p.direct = direct
+	if p.attempt == nil {
+		if p.remembers(p.tr.clk.Now(), p.tr.cfg.FailureMemory) {
+			defer p.mu.Unlock()
+			return nil, p.failed
+		}
+		if t, _ := p.pick(); t != nil { // made since we looked
+			p.mu.Unlock()
+			return t, nil
+		}
+		if !p.begin() {
+			p.mu.Unlock()
+			return nil, fault.New("transport.Open", fault.Unavailable, "this agent is stopping or has not started")
+		}
+	}
+	a := p.attempt
+	p.mu.Unlock()
+	select {
+	case <-a.done:
+		return a.got, a.err
+	case <-ctx.Done():
+		return nil, fault.Wrap("transport.Open", fault.Timeout, context.Cause(ctx), "no tunnel to "+short(p.id)+" in the time given")
+	}
+}
+
+// begin starts an attempt; false when the transport is not running. The caller holds mu.
+func (p *peer) begin() bool {
+	a := &attempt{done: make(chan struct{})}
+	direct := p.direct
+	if !p.directFailed.IsZero() && p.tr.clk.Now().Sub(p.directFailed) < p.tr.cfg.DirectRetry {
+		direct = ""
+	}
+	ok := p.tr.start(func(ctx context.Context) {
+		t, err := p.tr.makeTunnel(ctx, p, direct)
+		p.mu.Lock()
+		p.attempt = nil
+		if err == nil {
+			p.passages = append(p.passages, t)
+			p.failed = nil
+		} else {
+			p.failed, p.failedAt = err, p.tr.clk.Now()
+		}
+		a.got, a.err = t, err
+		p.mu.Unlock()
+		close(a.done)
+		if err != nil {
+			p.tr.metrics.attempts.WithLabelValues("failed").Inc()
+			p.tr.log.Info("cannot reach an agent", "agent", p.id, "err", err)
+			return
+		}
+		p.tr.carry(ctx, t)
+		p.drop(t)
+	})
+	if ok {
+		p.attempt = a
+	}
+	return ok
+}
+
+// drop forgets a tunnel that ended. One that ended as soon as it began was refused, and counts as a failure to reach the peer, or
+// every new flow would dial again.
+func (p *peer) drop(t *passage) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, o := range p.passages {
+		if o == t {
+			p.passages = append(p.passages[:i], p.passages[i+1:]...)
+			break
+		}
+	}
+	now := p.tr.clk.Now()
+	if err := t.session.Err(); err != nil && now.Sub(t.since) < time.Second {
+		p.failed, p.failedAt = handshakeFault("transport.Open", err, short(p.id)), now
+	}
+}
+
+func (p *peer) directDidFail() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.directFailed = p.tr.clk.Now()
+}
+
+// tunnels returns the tunnels there are.
+func (p *peer) tunnels() []*passage {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]*passage(nil), p.passages...)
+}
+
+// forgettable reports whether nothing is lost by forgetting the peer.
+func (p *peer) forgettable(now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.passages) == 0 && p.attempt == nil && now.UnixNano()-p.used.Load() > int64(time.Minute) && !p.remembers(now, spreadMemory)
+}
