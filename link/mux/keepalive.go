@@ -1,0 +1,62 @@
+package mux
+
+import (
+	"context"
+
+	"github.com/isthmus-io/isthmus/fault"
+)
+
+// keepAlive pings at once, for the round trip, and then every KeepAlive, until the session is over or ctx ends. A peer is alive
+// while bytes come from it and while it answers a ping within four times KeepAliveTimeout: the first finds a dead line, the second
+// a peer that talks but does not read.
+func (s *Session) keepAlive(ctx context.Context) {
+	s.sendPing()
+	every := s.cfg.KeepAlive
+	if every < 0 {
+		select {
+		case <-s.done:
+		case <-ctx.Done():
+			s.end(nil, endDrained)
+		}
+		return
+	}
+	seen, last := s.in.reads.Load(), s.cfg.Clock.Now()
+	for {
+		tick, stop := s.cfg.Clock.After(min(every, s.cfg.KeepAliveTimeout))
+		select {
+		case <-s.done:
+			stop()
+			return
+		case <-ctx.Done():
+			stop()
+			s.end(nil, endDrained)
+			return
+		case <-tick:
+		}
+		now := s.cfg.Clock.Now()
+		if reads := s.in.reads.Load(); reads != seen {
+			seen, last = reads, now
+		}
+		s.mu.Lock()
+		deaf := s.ping.await && now.Sub(s.ping.sent) >= 4*s.cfg.KeepAliveTimeout
+		s.mu.Unlock()
+		if silent := now.Sub(last); silent >= s.cfg.KeepAliveTimeout || deaf {
+			s.end(fault.Newf("mux.Run", fault.Timeout, "the peer has been silent for %v", silent).
+				Advise("the machine, the relay or the network between is gone; the tunnel is made anew"), endTelling)
+			return
+		}
+		s.sendPing()
+	}
+}
+
+// sendPing queues a ping unless one is under way.
+func (s *Session) sendPing() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ping.await || s.ping.queued {
+		return
+	}
+	s.ping.token++
+	s.ping.queued = true
+	s.wake.Signal()
+}
