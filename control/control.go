@@ -2,12 +2,15 @@ package control
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/isthmus-io/isthmus/clock"
+	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/identity"
 	"github.com/isthmus-io/isthmus/store"
 )
@@ -23,6 +26,8 @@ type Config struct {
 	CertificateTTL, ServingTTL time.Duration
 	// ClockTolerance is how far a joiner's clock may be off, 2 minutes when 0.
 	ClockTolerance time.Duration
+	// Keep is how often reports and uses of tokens are written down, 15 s when 0.
+	Keep time.Duration
 }
 
 // Control decides. Make it with New; its methods are safe for concurrent use, and those that change something work without Run.
@@ -30,17 +35,140 @@ type Control struct {
 	cfg       Config
 	store     *store.Store
 	authority *identity.Authority
+	compiler  compiler
 	log       *slog.Logger
 	clock     clock.Clock
+	metrics   *metrics
+	presence  presence
+	uses      tokenUses
+
+	writing sync.Mutex // held by a change from its transaction until the world shows it
+
+	mu       sync.RWMutex // guards the fields below
+	world    *world
+	watchers map[placeKey]map[*watcher]struct{}
 }
 
 // New reads what the store holds. The registerer may be nil.
 func New(cfg Config, st *store.Store, authority *identity.Authority, log *slog.Logger, clk clock.Clock, reg prometheus.Registerer) (*Control, error) {
-	return &Control{cfg: cfg, store: st, authority: authority, log: log, clock: clk}, nil
+	op := "control.New"
+	if cfg.TrustDomain == "" {
+		cfg.TrustDomain = authority.TrustDomain
+	}
+	if cfg.TrustDomain != authority.TrustDomain {
+		return nil, fault.Newf(op, fault.Invalid, "the trust domain is %q in the configuration and %q in the authority's certificate", cfg.TrustDomain, authority.TrustDomain).
+			Advise("a deployment keeps its trust domain: take it out of the configuration, or start with an empty data directory")
+	}
+	cfg.CertificateTTL = orDuration(cfg.CertificateTTL, 72*time.Hour)
+	cfg.ServingTTL = orDuration(cfg.ServingTTL, 90*24*time.Hour)
+	cfg.ClockTolerance = orDuration(cfg.ClockTolerance, 2*time.Minute)
+	cfg.Keep = orDuration(cfg.Keep, 15*time.Second)
+	m, err := newMetrics(reg)
+	if err != nil {
+		return nil, fault.Wrap(op, fault.Internal, err, "")
+	}
+	c := &Control{
+		cfg: cfg, store: st, authority: authority, log: log, clock: clk, metrics: m,
+		compiler: compiler{trustDomain: cfg.TrustDomain, roots: string(authority.CertificatePEM())},
+		presence: presence{seen: map[identity.ID]*sighting{}},
+		uses:     tokenUses{at: map[string]time.Time{}},
+		watchers: map[placeKey]map[*watcher]struct{}{},
+	}
+	if err := c.reload(context.Background()); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
-// Run keeps what agents report and when tokens were used on disk, and forgets what has lapsed, until the context ends.
+func orDuration(d, instead time.Duration) time.Duration {
+	if d <= 0 {
+		return instead
+	}
+	return d
+}
+
+// Run keeps what agents report and when tokens were used, forgets what has lapsed, and follows what other servers on the same
+// database changed, until the context ends. Then it writes down what is left and returns nil.
 func (c *Control) Run(ctx context.Context) error {
-	<-ctx.Done()
+	step := c.cfg.Keep
+	if c.store.Shared() {
+		step = min(step, time.Second)
+	}
+	last := c.clock.Now()
+	for {
+		fired, stop := c.clock.After(step)
+		select {
+		case <-ctx.Done():
+			stop()
+			// The end of the caller's context is no reason to lose the last reports.
+			late, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
+			c.keep(late)
+			return nil
+		case <-fired:
+		}
+		if c.store.Shared() {
+			c.follow(ctx)
+		}
+		if now := c.clock.Now(); now.Sub(last) >= c.cfg.Keep {
+			last = now
+			c.keep(ctx)
+		}
+	}
+}
+
+// keep writes what is only in memory. A failure is logged and tried again next time: none of it decides anything.
+func (c *Control) keep(ctx context.Context) {
+	if err := errors.Join(c.keepPresence(ctx), c.keepUses(ctx), c.forget(ctx)); err != nil {
+		c.log.Warn("control: reports could not be written down", "error", err)
+	}
+}
+
+// forget drops revocations and join tokens which time has made void. Used tokens are kept for 30 days after they expired, so that a
+// second use can be told from a wrong token.
+func (c *Control) forget(ctx context.Context) error {
+	now := c.clock.Now()
+	return c.store.Update(ctx, func(tx *store.Tx) error {
+		if _, err := tx.ForgetRevoked(now); err != nil {
+			return err
+		}
+		_, err := tx.ForgetJoinTokens(now.Add(-maxJoinTTL))
+		return err
+	})
+}
+
+// reload reads the world anew and wakes everybody.
+func (c *Control) reload(ctx context.Context) error {
+	var w *world
+	if err := c.store.View(ctx, func(tx *store.Tx) (err error) {
+		w, err = loadWorld(tx, c.clock.Now())
+		return err
+	}); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.world = w
+	c.wake(dirty{all: true})
 	return nil
+}
+
+// follow reloads when another server has written since.
+func (c *Control) follow(ctx context.Context) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	var now int64
+	err := c.store.View(ctx, func(tx *store.Tx) (err error) {
+		now, err = tx.Revision()
+		return err
+	})
+	c.mu.RLock()
+	same := now == c.world.revision
+	c.mu.RUnlock()
+	if err == nil && !same {
+		err = c.reload(ctx)
+	}
+	if err != nil {
+		c.log.Warn("control: changes of other servers could not be read", "error", err)
+	}
 }

@@ -1,0 +1,195 @@
+package control
+
+import (
+	"context"
+	"time"
+
+	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/identity"
+	"github.com/isthmus-io/isthmus/resource"
+	"github.com/isthmus-io/isthmus/store"
+)
+
+// Delete removes a noun. What others stand on stays: a tenant with networks or zones, a network with anything in it, a zone with
+// record sets, a service with connections that are Pending or Approved are Conflict. An endpoint goes in any state, with its
+// address and names. An agent or relay that is deleted is revoked at once.
+func (c *Control) Delete(ctx context.Context, p Principal, key resource.Key, reason string) error {
+	op := "control.Delete"
+	if err := p.mayWrite(op); err != nil {
+		return err
+	}
+	if err := checkReason(op, reason); err != nil {
+		return err
+	}
+	owner := ownerOf(key)
+	if !p.sees(owner) {
+		return noSuch(op, key)
+	}
+	if key.Kind == resource.KindTenant || key.Kind == resource.KindRelay {
+		if err := p.mustBeAdmin(op, "delete a "+string(key.Kind)); err != nil {
+			return err
+		}
+	}
+	err := c.update(ctx, p.Who(), reason, func(w *work) error {
+		o, err := w.get(key)
+		if err != nil {
+			return err
+		}
+		if o == nil {
+			if key.Kind == resource.KindRecordSet {
+				if err := w.checkRecordSet(key); err != nil {
+					return err
+				}
+			}
+			return noSuch(op, key)
+		}
+		return w.delete(o)
+	})
+	if err == nil {
+		c.metrics.changes.WithLabelValues("deleted").Inc()
+	}
+	return about(op, key, err)
+}
+
+func (w *work) delete(o resource.Object) error {
+	key := o.Head().Key()
+	var ch change
+	var err error
+	switch o := o.(type) {
+	case *resource.Tenant:
+		err = w.leaveTenant(o)
+	case *resource.Network:
+		err = w.leaveNetwork(o)
+	case *resource.Zone:
+		err = w.refuseIfAny(key, resource.KindRecordSet, storeFilter(o.Metadata.Tenant, o.Metadata.Name))
+	case *resource.Service:
+		err = w.leaveService(o)
+	case *resource.PrivateEndpoint:
+		err = w.withdraw(o)
+	case *resource.Agent:
+		ch.revoked = &store.Revoked{ID: o.Status.SPIFFEID, Tenant: o.Metadata.Tenant, Network: o.Metadata.Network, NotAfter: o.Status.CertificateEnd}
+	case *resource.Relay:
+		ch.revoked = &store.Revoked{ID: o.Status.SPIFFEID, NotAfter: w.now.Add(w.c.cfg.CertificateTTL)}
+	}
+	if err != nil {
+		return err
+	}
+	if ch.revoked != nil {
+		w.c.presence.forget(identity.ID(ch.revoked.ID))
+		if err := w.Revoke(*ch.revoked); err != nil {
+			return err
+		}
+	}
+	if err := w.remove(o, ch); err != nil {
+		return err
+	}
+	return w.record(ownerOf(key), "delete", key, portray(o), nil)
+}
+
+// refuseIfAny is Conflict when a place still holds nouns of a kind.
+func (w *work) refuseIfAny(place resource.Key, kind resource.Kind, f store.Filter) error {
+	list, err := w.List(kind, f)
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	return fault.Newf("control.Delete", fault.Conflict, "it still holds %d of kind %s, such as %s", len(list), kind, list[0].Head().Key().Path()).
+		Advise("delete them first; list them with: isthmus get %s", plural(kind))
+}
+
+// leaveTenant also ends the tenant's tokens, so that they do not open a tenant of the same name made later.
+func (w *work) leaveTenant(t *resource.Tenant) error {
+	f := storeFilter(t.Metadata.Name, "")
+	for _, kind := range []resource.Kind{resource.KindNetwork, resource.KindZone} {
+		if err := w.refuseIfAny(t.Key(), kind, f); err != nil {
+			return err
+		}
+	}
+	tokens, err := w.APITokens(t.Metadata.Name, false)
+	if err != nil {
+		return err
+	}
+	for _, tok := range tokens {
+		if err := w.revokeToken(tok); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *work) leaveNetwork(n *resource.Network) error {
+	f := storeFilter(n.Metadata.Tenant, n.Metadata.Name)
+	for _, kind := range []resource.Kind{resource.KindPrivateEndpoint, resource.KindService, resource.KindAgent} {
+		if err := w.refuseIfAny(n.Key(), kind, f); err != nil {
+			return err
+		}
+	}
+	zones, err := w.List(resource.KindZone, storeFilter(n.Metadata.Tenant, ""))
+	if err != nil {
+		return err
+	}
+	for _, o := range zones {
+		for _, linked := range o.(*resource.Zone).Spec.Networks {
+			if linked == n.Metadata.Name {
+				return fault.Newf("control.Delete", fault.Conflict, "%s is linked to it", o.Head().Key()).
+					Advise("take %s out of the zone's spec.networks first", n.Metadata.Name)
+			}
+		}
+	}
+	return w.DropJoinTokens(n.Metadata.Tenant, n.Metadata.Name)
+}
+
+// leaveService refuses while somebody is connected or waits; rejected endpoints learn that it is over for good.
+func (w *work) leaveService(s *resource.Service) error {
+	users, err := w.Referring(s.Metadata.UID)
+	if err != nil {
+		return err
+	}
+	for _, o := range users {
+		if e := o.(*resource.PrivateEndpoint); live(e.Status.Connection.State) {
+			return fault.Newf("control.Delete", fault.Conflict, "%s is connected to it (%s)", e.Key(), e.Status.Connection.State).
+				Advise("end the connection first: isthmus endpoint remove %s --reason ...", e.Key().Path())
+		}
+	}
+	for _, o := range users {
+		before := o.(*resource.PrivateEndpoint)
+		if before.Status.Connection.State != resource.Rejected {
+			continue
+		}
+		after := resource.Clone(before)
+		if after.Status.Connection, err = before.Status.Connection.Apply(resource.Remove, w.who, "the service was deleted", w.now); err != nil {
+			return err
+		}
+		if err := w.put(before, after); err != nil {
+			return err
+		}
+		if err := w.recordBoth(string(resource.Remove), before.Key(), before.Metadata.Tenant, s.Metadata.Tenant, before.Status.Connection, after.Status.Connection); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// withdraw tells the provider of an endpoint that goes.
+func (w *work) withdraw(e *resource.PrivateEndpoint) error {
+	s, err := w.serviceOf(e)
+	if err != nil || s == nil || s.Metadata.Tenant == e.Metadata.Tenant {
+		return err
+	}
+	return w.record(s.Metadata.Tenant, "withdraw", e.Key(), e.Status.Connection, nil)
+}
+
+// serviceOf returns the service an endpoint leads to, nil when it was deleted.
+func (w *work) serviceOf(e *resource.PrivateEndpoint) (*resource.Service, error) {
+	uid, err := w.Reference(e.Metadata.UID)
+	if err != nil {
+		return nil, err
+	}
+	o, err := w.ByUID(uid)
+	if fault.KindOf(err) == fault.NotFound {
+		return nil, nil
+	}
+	return asOr[*resource.Service](o), err
+}
+
+// maxJoinTTL bounds the life of a join token.
+const maxJoinTTL = 30 * 24 * time.Hour

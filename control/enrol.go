@@ -1,0 +1,300 @@
+package control
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"net"
+	"time"
+
+	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/identity"
+	"github.com/isthmus-io/isthmus/resource"
+	"github.com/isthmus-io/isthmus/store"
+)
+
+const (
+	defaultJoinTTL = time.Hour
+	// askAgain is how long the joiner that used a token may fetch its certificate again with the same key: the reply may have been
+	// lost on the way.
+	askAgain = 10 * time.Minute
+)
+
+// CreateJoinToken makes a token with which one process joins one network, once. Relays are for administrators of the deployment.
+func (c *Control) CreateJoinToken(ctx context.Context, p Principal, req JoinTokenRequest) (JoinToken, error) {
+	op := "control.CreateJoinToken"
+	if err := p.mayWrite(op); err != nil {
+		return JoinToken{}, err
+	}
+	if req.TTL == 0 {
+		req.TTL = defaultJoinTTL
+	}
+	if err := checkJoinRequest(op, p, req); err != nil {
+		return JoinToken{}, err
+	}
+	if len(c.cfg.Addresses) == 0 {
+		return JoinToken{}, fault.New(op, fault.Precondition, "the server does not know at which address joiners reach it").
+			Advise("start the server with its address, host:port, as joiners see it")
+	}
+	tok := identity.JoinToken{Addresses: c.cfg.Addresses, Pin: identity.Pin(c.authority.Certificate()), ID: letters(12), Secret: letters(52)}
+	out := JoinToken{ID: tok.ID, Secret: tok.String()}
+	err := c.update(ctx, p.Who(), "", func(w *work) error {
+		if req.For != JoinRelay {
+			if err := w.mustExist(op, networkKey(req.Tenant, req.Network)); err != nil {
+				return err
+			}
+		}
+		out.Expires = w.now.Add(req.TTL)
+		if err := w.AddJoinToken(store.JoinToken{
+			ID: tok.ID, Hash: hashOf(tok.Secret), For: string(req.For), Tenant: req.Tenant, Network: req.Network, Name: req.Name,
+			Created: w.now, MadeBy: w.who, Expires: out.Expires,
+		}); err != nil {
+			return err
+		}
+		return w.record(req.Tenant, "create", resource.Key{Kind: "JoinToken", Name: tok.ID}, nil, map[string]any{
+			"for": req.For, "tenant": req.Tenant, "network": req.Network, "name": req.Name, "expires": out.Expires,
+		})
+	})
+	if err != nil {
+		return JoinToken{}, err
+	}
+	return out, nil
+}
+
+func checkJoinRequest(op string, p Principal, req JoinTokenRequest) error {
+	switch req.For {
+	case JoinAgent, JoinHub:
+		if req.Tenant == "" || req.Network == "" {
+			return fault.Newf(op, fault.Invalid, "a token for an %s needs a tenant and a network", req.For).Advise("name the network as TENANT/NETWORK")
+		}
+		if !p.sees(req.Tenant) {
+			return noSuch(op, networkKey(req.Tenant, req.Network))
+		}
+	case JoinRelay:
+		if req.Tenant != "" || req.Network != "" {
+			return fault.New(op, fault.Invalid, "a relay belongs to no tenant and no network").Advise("leave both out")
+		}
+		if err := p.mustBeAdmin(op, "let a relay join"); err != nil {
+			return err
+		}
+	default:
+		return fault.Newf(op, fault.Invalid, "%q cannot join", req.For).Advise("make a token for an agent, a hub or a relay")
+	}
+	if req.TTL < 0 || req.TTL > maxJoinTTL {
+		return fault.Newf(op, fault.Invalid, "a life of %s is not possible", req.TTL).Advise("a join token lives at most 30 days (720h), an hour when nothing is said")
+	}
+	if req.Name != "" {
+		return resource.ValidateName(req.Name)
+	}
+	return nil
+}
+
+// Enrol turns a join token into an identity: the noun of an agent or relay, a certificate for the joiner's key, and its plan. The
+// token is used up by it and by nothing else: an error leaves it good. Within ten minutes the same token with the same key gives a
+// certificate for the same identity again.
+//
+// Faults: Invalid (token unreadable, request unreadable, the joiner's clock is off), Unauthenticated (token unknown or wrong),
+// Expired, Conflict (used, or the name is taken), Denied (the token is for another name).
+func (c *Control) Enrol(ctx context.Context, req EnrolRequest) (EnrolReply, error) {
+	op := "control.Enrol"
+	tok, err := identity.ParseJoinToken(req.Secret)
+	if err != nil {
+		return EnrolReply{}, err
+	}
+	if err := c.checkClock(op, req.Now); err != nil {
+		return EnrolReply{}, err
+	}
+	if req.Name != "" {
+		if err := resource.ValidateName(req.Name); err != nil {
+			return EnrolReply{}, err
+		}
+	}
+	for what, hp := range map[string]string{"the direct address": req.Direct, "the relay's address": req.Address} {
+		if err := checkHostPort(op, what, hp); err != nil {
+			return EnrolReply{}, err
+		}
+	}
+	req.Version = req.Version[:min(len(req.Version), 100)]
+	var out EnrolReply
+	err = c.update(ctx, "join token "+tok.ID, "", func(w *work) error {
+		t, ok, err := w.JoinToken(tok.ID)
+		if err != nil {
+			return err
+		}
+		if subtle.ConstantTimeCompare(hashOf(tok.Secret), t.Hash) != 1 || !ok {
+			return fault.New(op, fault.Unauthenticated, "the join token is not known here").
+				Advise("check that it was made by this server and that the whole of it was copied; make a new one with: isthmus token join")
+		}
+		w.who = "join token " + t.ID + " made by " + t.MadeBy
+		out, err = w.enrol(t, req)
+		return err
+	})
+	if err != nil {
+		if k := fault.KindOf(err); k == fault.Unauthenticated || k == fault.Conflict || k == fault.Expired {
+			c.metrics.refused.Inc()
+			c.log.Warn("control: joining refused", "token", tok.ID, "error", err)
+		}
+		return EnrolReply{}, err
+	}
+	if out.Plan, err = c.plan(op, out.ID); err != nil {
+		return EnrolReply{}, err
+	}
+	c.log.Info("control: joined", "id", string(out.ID), "version", req.Version)
+	return out, nil
+}
+
+// checkClock refuses a joiner whose certificate would seem to be not valid yet, or lapsed, to itself or to others.
+func (c *Control) checkClock(op string, theirs time.Time) error {
+	if theirs.IsZero() {
+		return nil
+	}
+	ours := c.clock.Now()
+	off := theirs.Sub(ours)
+	if off.Abs() <= c.cfg.ClockTolerance {
+		return nil
+	}
+	word := "ahead of"
+	if off < 0 {
+		word = "behind"
+	}
+	return fault.Newf(op, fault.Invalid, "this machine's clock is %s %s the server's (%s here, %s there)",
+		off.Abs().Round(time.Second), word, theirs.UTC().Format(time.RFC3339), ours.UTC().Format(time.RFC3339)).
+		Advise("set the clock, best with NTP (timedatectl set-ntp true), then join again with the same token, which is still good; certificates need clocks within %s", c.cfg.ClockTolerance)
+}
+
+func (w *work) enrol(t store.JoinToken, req EnrolRequest) (EnrolReply, error) {
+	op := "control.Enrol"
+	again := "make a new one with: isthmus token join " + t.For
+	if t.Network != "" {
+		again += " " + t.Tenant + "/" + t.Network
+	}
+	key, err := keyHash(op, req.CSR)
+	if err != nil {
+		return EnrolReply{}, err
+	}
+	if !t.UsedAt.IsZero() {
+		if t.UsedKey == key && w.now.Sub(t.UsedAt) < askAgain {
+			return w.certify(identity.ID(t.UsedBy), req.CSR)
+		}
+		return EnrolReply{}, fault.Newf(op, fault.Conflict, "the join token was used at %s by %s", t.UsedAt.Format(time.RFC3339), t.UsedBy).
+			Advise("a token is good for one process; %s", again)
+	}
+	if w.now.After(t.Expires) {
+		return EnrolReply{}, fault.Newf(op, fault.Expired, "the join token expired at %s", t.Expires.Format(time.RFC3339)).Advise("%s", again)
+	}
+	name := req.Name
+	switch {
+	case t.Name != "" && name != "" && name != t.Name:
+		return EnrolReply{}, fault.Newf(op, fault.Denied, "the join token is for %q, not for %q", t.Name, name).
+			Advise("join as %s, or %s", t.Name, again)
+	case t.Name != "":
+		name = t.Name
+	case name == "":
+		name = t.For + "-" + letters(6)
+	}
+	var o resource.Object
+	var hosts []string
+	if Joiner(t.For) == JoinRelay {
+		o, hosts, err = w.newRelay(op, name, req)
+	} else {
+		o, err = w.newAgent(op, t, name, req)
+	}
+	if err != nil {
+		return EnrolReply{}, err
+	}
+	id, err := idOf(o)
+	if err != nil {
+		return EnrolReply{}, err
+	}
+	out, err := w.issue(id, req.CSR, hosts)
+	if err != nil {
+		return EnrolReply{}, err
+	}
+	out.Name = name
+	if a, ok := o.(*resource.Agent); ok {
+		a.Status.CertificateEnd = out.Expires
+	}
+	if err := w.insert(o, change{}); err != nil {
+		return EnrolReply{}, err
+	}
+	if err := w.UseJoinToken(t.ID, w.now, string(id), key); err != nil {
+		return EnrolReply{}, err
+	}
+	k := o.Head().Key()
+	return out, w.record(ownerOf(k), "enrol", k, nil, map[string]any{"id": id, "for": t.For, "token": t.ID, "version": req.Version})
+}
+
+// newAgent gives an agent an id that no other agent had or will have: somebody who kept the certificate of a deleted agent is not
+// taken for a new one of the same name.
+func (w *work) newAgent(op string, t store.JoinToken, name string, req EnrolRequest) (resource.Object, error) {
+	if err := w.mustExist(op, networkKey(t.Tenant, t.Network)); err != nil {
+		return nil, err
+	}
+	o, _ := resource.New(resource.KindAgent)
+	a := o.(*resource.Agent)
+	a.Metadata = resource.Meta{Tenant: t.Tenant, Network: t.Network, Name: name}
+	a.Spec.Role = resource.RoleAgent
+	if Joiner(t.For) == JoinHub {
+		a.Spec.Role = resource.RoleHub
+	}
+	if err := w.mustBeFree(op, a.Key()); err != nil {
+		return nil, err
+	}
+	a.Status = resource.AgentStatus{
+		SPIFFEID: string(identity.AgentID(w.c.cfg.TrustDomain, t.Tenant, t.Network, name+"."+letters(8))), Version: req.Version, DirectAddress: req.Direct,
+	}
+	return a, nil
+}
+
+func (w *work) newRelay(op, name string, req EnrolRequest) (resource.Object, []string, error) {
+	host, _, err := net.SplitHostPort(req.Address)
+	if err != nil {
+		return nil, nil, fault.New(op, fault.Invalid, "a relay joins with the address that agents dial").Advise("give it as host:port, such as relay.example.net:443")
+	}
+	o, _ := resource.New(resource.KindRelay)
+	r := o.(*resource.Relay)
+	r.Metadata, r.Spec.Address = resource.Meta{Name: name}, req.Address
+	if err := w.mustBeFree(op, r.Key()); err != nil {
+		return nil, nil, err
+	}
+	r.Status.SPIFFEID = string(identity.RelayID(w.c.cfg.TrustDomain, name+"."+letters(8)))
+	return r, []string{host}, nil
+}
+
+func (w *work) mustBeFree(op string, key resource.Key) error {
+	o, err := w.get(key)
+	if err != nil || o == nil {
+		return err
+	}
+	return fault.Newf(op, fault.Conflict, "%s joined already", key).
+		Advise("choose another name, or delete the old one first: isthmus delete %s %s; the token is still good", singular(key.Kind), key.Path())
+}
+
+func singular(k resource.Kind) string { p := plural(k); return p[:len(p)-1] }
+
+func idOf(o resource.Object) (identity.ID, error) {
+	switch o := o.(type) {
+	case *resource.Agent:
+		return identity.ID(o.Status.SPIFFEID), nil
+	case *resource.Relay:
+		return identity.ID(o.Status.SPIFFEID), nil
+	}
+	return "", fault.Newf("control.idOf", fault.Internal, "a %s has no identity", o.Head().Kind)
+}
+
+// keyHash names the key in a certificate request.
+func keyHash(op, csr string) (string, error) {
+	b, _ := pem.Decode([]byte(csr))
+	if b == nil {
+		return "", fault.New(op, fault.Invalid, "the certificate request is no PEM text")
+	}
+	r, err := x509.ParseCertificateRequest(b.Bytes)
+	if err != nil {
+		return "", fault.New(op, fault.Invalid, "the certificate request cannot be read").Because(err)
+	}
+	sum := sha256.Sum256(r.RawSubjectPublicKeyInfo)
+	return hex.EncodeToString(sum[:]), nil
+}

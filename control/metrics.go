@@ -1,0 +1,39 @@
+package control
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are counted also when nobody asks for them.
+type metrics struct {
+	watchers prometheus.Gauge
+	plans    *prometheus.CounterVec
+	changes  *prometheus.CounterVec
+	refused  prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		watchers: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: "isthmus", Subsystem: "control", Name: "plan_watchers", Help: "Agents and relays that follow their plan now.",
+		}),
+		plans: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "isthmus", Subsystem: "control", Name: "plans_compiled_total", Help: "Plans compiled for watchers, by whether they were sent or came out as before.",
+		}, []string{"outcome"}),
+		changes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "isthmus", Subsystem: "control", Name: "changes_total", Help: "Changes of nouns and connections, by operation.",
+		}, []string{"operation"}),
+		refused: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: "isthmus", Subsystem: "control", Name: "credentials_refused_total", Help: "API tokens, join tokens and identities that were refused.",
+		}),
+	}
+	if reg == nil {
+		return m, nil
+	}
+	for _, col := range []prometheus.Collector{m.watchers, m.plans, m.changes, m.refused} {
+		if err := reg.Register(col); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}

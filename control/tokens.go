@@ -1,0 +1,217 @@
+package control
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/resource"
+	"github.com/isthmus-io/isthmus/store"
+)
+
+// An API token is "isthmus_" id "_" secret, with an id of 12 letters to find it by and a secret of 256 bits in base32. The hash of
+// the whole is kept; as the secret is random, a plain SHA-256 gives nothing away.
+const tokenPrefix = "isthmus_"
+
+const bootstrapped = "bootstrapped" // the setting which says that the first token was given out
+
+// keyOfToken is how tokens stand in audit records, beside the nouns.
+func keyOfToken(id string) resource.Key { return resource.Key{Kind: "Token", Name: id} }
+
+func hashOf(s string) []byte {
+	sum := sha256.Sum256([]byte(s))
+	return sum[:]
+}
+
+// Bootstrap makes the first administrator's token and returns it; on every later call it returns an empty string.
+func (c *Control) Bootstrap(ctx context.Context) (adminToken string, err error) {
+	err = c.update(ctx, "first start", "", func(w *work) error {
+		done, err := w.Setting(bootstrapped)
+		if err != nil || done != "" {
+			return err
+		}
+		secret, _, err := w.newToken(TokenRequest{Name: "admin", Role: RoleAdmin})
+		if err != nil {
+			return err
+		}
+		adminToken = secret
+		return w.SetSetting(bootstrapped, w.now.Format(time.RFC3339))
+	})
+	if err != nil {
+		return "", err
+	}
+	return adminToken, nil
+}
+
+func (w *work) newToken(req TokenRequest) (secret string, t Token, err error) {
+	id := letters(12)
+	secret = tokenPrefix + id + "_" + letters(52) // 260 bits
+	kept := store.APIToken{ID: id, Hash: hashOf(secret), Name: req.Name, Tenant: req.Tenant, Role: string(req.Role), Created: w.now, MadeBy: w.who}
+	if err := w.AddAPIToken(kept); err != nil {
+		return "", Token{}, err
+	}
+	t = tokenView(kept)
+	return secret, t, w.record(req.Tenant, "create", keyOfToken(id), nil, req)
+}
+
+func tokenView(t store.APIToken) Token {
+	return Token{
+		ID: t.ID, Name: t.Name, Tenant: t.Tenant, Role: Role(t.Role), CreatedAt: t.Created, CreatedBy: t.MadeBy, LastUsed: t.LastUsed, RevokedAt: t.Revoked,
+	}
+}
+
+// Authenticate tells whose token it is. Unauthenticated with the same words for one that is malformed, unknown or wrong; a token
+// that was right and is revoked is told so.
+func (c *Control) Authenticate(ctx context.Context, bearer string) (Principal, error) {
+	op := "control.Authenticate"
+	no := func() (Principal, error) {
+		c.metrics.refused.Inc()
+		return Principal{}, fault.New(op, fault.Unauthenticated, "the token is not known here").
+			Advise("check that the whole token was copied, and that it belongs to this server")
+	}
+	rest, ok := strings.CutPrefix(bearer, tokenPrefix)
+	id, _, ok2 := strings.Cut(rest, "_")
+	if !ok || !ok2 || len(bearer) > 200 {
+		return no()
+	}
+	var t store.APIToken
+	err := c.store.View(ctx, func(tx *store.Tx) (err error) {
+		t, ok, err = tx.APIToken(id)
+		return err
+	})
+	if err != nil {
+		return Principal{}, err
+	}
+	if subtle.ConstantTimeCompare(hashOf(bearer), t.Hash) != 1 || !ok {
+		return no()
+	}
+	if !t.Revoked.IsZero() {
+		c.metrics.refused.Inc()
+		return Principal{}, fault.Newf(op, fault.Unauthenticated, "the token %s was revoked at %s", t.Name, t.Revoked.Format(time.RFC3339)).
+			Advise("ask for a new one")
+	}
+	c.uses.note(id, c.clock.Now())
+	return Principal{Name: t.Name, Tenant: t.Tenant, Role: Role(t.Role)}, nil
+}
+
+// CreateToken makes an API token. Administrators make any; operators make operators and readers of their own tenant.
+func (c *Control) CreateToken(ctx context.Context, p Principal, req TokenRequest) (secret string, t Token, err error) {
+	op := "control.CreateToken"
+	if err := p.mayWrite(op); err != nil {
+		return "", Token{}, err
+	}
+	switch {
+	case req.Name == "" || len(req.Name) > 100:
+		err = fault.New(op, fault.Invalid, "the token needs a name of 1 to 100 bytes").Advise("name the person or the program that uses it")
+	case req.Role != RoleAdmin && req.Role != RoleOperator && req.Role != RoleReader:
+		err = fault.Newf(op, fault.Invalid, "%q is not a role", req.Role).Advise("roles are admin, operator, reader")
+	case req.Role == RoleAdmin && req.Tenant != "":
+		err = fault.New(op, fault.Invalid, "an admin is of the whole deployment, not of a tenant").Advise("leave the tenant out, or make an operator")
+	case req.Role == RoleOperator && req.Tenant == "":
+		err = fault.New(op, fault.Invalid, "an operator is of one tenant").Advise("name the tenant, or make an admin")
+	case !p.whole() && req.Tenant == "":
+		err = p.mustBeAdmin(op, "make tokens for the whole deployment")
+	case !p.sees(req.Tenant):
+		err = noSuch(op, resource.Key{Kind: resource.KindTenant, Name: req.Tenant})
+	}
+	if err != nil {
+		return "", Token{}, err
+	}
+	err = c.update(ctx, p.Who(), "", func(w *work) error {
+		if req.Tenant != "" {
+			if err := w.mustExist(op, resource.Key{Kind: resource.KindTenant, Name: req.Tenant}); err != nil {
+				return err
+			}
+		}
+		secret, t, err = w.newToken(req)
+		return err
+	})
+	if err != nil {
+		return "", Token{}, err
+	}
+	return secret, t, nil
+}
+
+// RevokeToken ends a token at once. NotFound when there is none the principal may see.
+func (c *Control) RevokeToken(ctx context.Context, p Principal, id string) error {
+	op := "control.RevokeToken"
+	if err := p.mayWrite(op); err != nil {
+		return err
+	}
+	return c.update(ctx, p.Who(), "", func(w *work) error {
+		t, ok, err := w.APIToken(id)
+		if err != nil {
+			return err
+		}
+		if !ok || !p.sees(t.Tenant) {
+			return fault.Newf(op, fault.NotFound, "there is no token %q", id).Advise("list them with: isthmus token list")
+		}
+		return w.revokeToken(t)
+	})
+}
+
+// revokeToken does nothing to a token that has ended.
+func (w *work) revokeToken(t store.APIToken) error {
+	ok, err := w.RevokeAPIToken(t.ID, w.now)
+	if err != nil || !ok {
+		return err
+	}
+	return w.record(t.Tenant, "revoke", keyOfToken(t.ID), TokenRequest{Name: t.Name, Tenant: t.Tenant, Role: Role(t.Role)}, nil)
+}
+
+// ListTokens returns what is known of the tokens of the principal's reach, the revoked ones included.
+func (c *Control) ListTokens(ctx context.Context, p Principal) ([]Token, error) {
+	var out []Token
+	err := c.store.View(ctx, func(tx *store.Tx) error {
+		list, err := tx.APITokens(p.Tenant, p.whole())
+		for _, t := range list {
+			v := tokenView(t)
+			if at := c.uses.last(t.ID); at.After(v.LastUsed) {
+				v.LastUsed = at
+			}
+			out = append(out, v)
+		}
+		return err
+	})
+	return out, err
+}
+
+// tokenUses is when tokens were used since it was last written down.
+type tokenUses struct {
+	mu sync.Mutex // guards at
+	at map[string]time.Time
+}
+
+func (u *tokenUses) note(id string, at time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.at[id] = at.UTC().Truncate(time.Minute)
+}
+
+func (u *tokenUses) last(id string) time.Time {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.at[id]
+}
+
+func (c *Control) keepUses(ctx context.Context) error {
+	c.uses.mu.Lock()
+	uses := c.uses.at
+	c.uses.at = map[string]time.Time{}
+	c.uses.mu.Unlock()
+	if len(uses) == 0 {
+		return nil
+	}
+	return c.store.Update(ctx, func(tx *store.Tx) error {
+		for id, at := range uses {
+			if err := tx.TouchAPIToken(id, at); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,105 @@
+package control
+
+import (
+	"context"
+
+	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/identity"
+	"github.com/isthmus-io/isthmus/plan"
+)
+
+// watcher is one WatchPlan call. wake holds at most one signal, so that any number of changes while it works are one.
+type watcher struct {
+	place placeKey
+	wake  chan struct{}
+}
+
+// wake tells the watchers concerned. Control.mu is held.
+func (c *Control) wake(d dirty) {
+	signal := func(ws map[*watcher]struct{}) {
+		for w := range ws {
+			select {
+			case w.wake <- struct{}{}:
+			default:
+			}
+		}
+	}
+	if d.all {
+		for _, ws := range c.watchers {
+			signal(ws)
+		}
+		return
+	}
+	for k := range d.places {
+		signal(c.watchers[k])
+	}
+}
+
+// WatchPlan calls changed with the plan as it is, and again, on the same goroutine, each time it has become another. Changes that
+// come while changed works are passed on together. It returns when changed fails (with that error), when the context ends (with
+// its error), and Unauthenticated when the agent or relay was deleted. The plan's slices are shared: changed must not write to them.
+func (c *Control) WatchPlan(ctx context.Context, id identity.ID, changed func(plan.Plan) error) error {
+	w := &watcher{wake: make(chan struct{}, 1)}
+	if a, ok := id.Agent(); ok {
+		w.place = placeKey{a.Tenant, a.Network}
+	}
+	c.mu.Lock()
+	if c.watchers[w.place] == nil {
+		c.watchers[w.place] = map[*watcher]struct{}{}
+	}
+	c.watchers[w.place][w] = struct{}{}
+	c.mu.Unlock()
+	c.metrics.watchers.Inc()
+	defer func() {
+		c.metrics.watchers.Dec()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.watchers[w.place], w)
+		if len(c.watchers[w.place]) == 0 {
+			delete(c.watchers, w.place)
+		}
+	}()
+	defer c.presence.arrive(id, c.clock.Now)()
+	last := ""
+	for {
+		p, err := c.plan("control.WatchPlan", id)
+		if err != nil {
+			return err
+		}
+		if p.Revision == last {
+			c.metrics.plans.WithLabelValues("same").Inc()
+		} else {
+			c.metrics.plans.WithLabelValues("sent").Inc()
+			if err := changed(p); err != nil {
+				return err
+			}
+			last = p.Revision
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-w.wake:
+		}
+	}
+}
+
+// plan compiles the plan of an agent or relay as of now; Unauthenticated when it is not known, or not any more.
+func (c *Control) plan(op string, id identity.ID) (plan.Plan, error) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if a := c.world.agents[id]; a != nil {
+		return c.compiler.agent(c.world, a), nil
+	}
+	for _, r := range c.world.relays {
+		if r.Status.SPIFFEID == string(id) {
+			return c.compiler.relay(c.world, r), nil
+		}
+	}
+	c.metrics.refused.Inc()
+	return plan.Plan{}, unknownIdentity(op, id)
+}
+
+func unknownIdentity(op string, id identity.ID) error {
+	return fault.Newf(op, fault.Unauthenticated, "%s was deleted, or never joined", id).
+		Advise("join again with a new token: isthmus token join")
+}

@@ -1,0 +1,185 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/resource"
+	"github.com/isthmus-io/isthmus/store"
+)
+
+// work is one change under way: a transaction that remembers what to tell the world once it is committed.
+type work struct {
+	*store.Tx
+	c       *Control
+	who     string
+	why     string
+	now     time.Time
+	changes []change
+}
+
+// errDry rolls a dry run back.
+var errDry = errors.New("dry run")
+
+// update runs fn in a transaction; after the commit the world shows its changes and the agents concerned are woken.
+func (c *Control) update(ctx context.Context, who, why string, fn func(w *work) error) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	w := &work{c: c, who: who, why: why, now: c.clock.Now().UTC()}
+	var before int64
+	err := c.store.Update(ctx, func(tx *store.Tx) (err error) {
+		w.Tx, w.changes = tx, nil
+		if before, err = tx.Revision(); err != nil {
+			return err
+		}
+		return fn(w)
+	})
+	if errors.Is(err, errDry) {
+		return nil
+	}
+	if err != nil || len(w.changes) == 0 {
+		return err
+	}
+	c.mu.RLock()
+	alone := before == c.world.revision
+	c.mu.RUnlock()
+	if !alone { // another server wrote in between
+		return c.reload(context.WithoutCancel(ctx))
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d := c.world.commit(w.changes)
+	c.world.revision++
+	c.wake(d)
+	return nil
+}
+
+// insert keeps a new noun and gives it its uid, generation and times.
+func (w *work) insert(o resource.Object, ch change) error {
+	m := &o.Head().Metadata
+	m.UID, m.Generation, m.CreatedAt, m.UpdatedAt = newUID(), 1, w.now, w.now
+	if err := w.Insert(o, ch.target); err != nil {
+		return err
+	}
+	ch.after = o
+	w.changes = append(w.changes, ch)
+	return nil
+}
+
+// put keeps a noun that was changed; after must be another value than before.
+func (w *work) put(before, after resource.Object) error {
+	if err := w.Put(after); err != nil {
+		return err
+	}
+	w.changes = append(w.changes, change{before: before, after: after})
+	return nil
+}
+
+func (w *work) remove(o resource.Object, ch change) error {
+	if err := w.Remove(o.Head().Key()); err != nil {
+		return err
+	}
+	ch.before = o
+	w.changes = append(w.changes, ch)
+	return nil
+}
+
+// get is Get with nil instead of NotFound.
+func (w *work) get(key resource.Key) (resource.Object, error) {
+	o, err := w.Get(key)
+	if fault.KindOf(err) == fault.NotFound {
+		return nil, nil
+	}
+	return o, err
+}
+
+// record adds to a tenant's audit chain; "" is the deployment's own. before and after may be nil.
+func (w *work) record(tenant, operation string, key resource.Key, before, after any) error {
+	r := store.AuditRecord{Tenant: tenant, Time: w.now, Who: w.who, Operation: operation, Kind: string(key.Kind), Path: key.Path(), Why: w.why}
+	for _, h := range []struct {
+		of   any
+		into *json.RawMessage
+	}{{before, &r.Before}, {after, &r.After}} {
+		if h.of == nil {
+			continue
+		}
+		b, err := json.Marshal(h.of)
+		if err != nil {
+			return fault.Wrap("control.record", fault.Internal, err, "")
+		}
+		*h.into = b
+	}
+	return w.AppendAudit(r)
+}
+
+// portrait is what an audit record shows of a noun: all that somebody asked for and what was given, no secret and nothing that
+// changes by itself.
+type portrait struct {
+	UID         string               `json:"uid"`
+	Labels      map[string]string    `json:"labels,omitempty"`
+	Annotations map[string]string    `json:"annotations,omitempty"`
+	Spec        any                  `json:"spec"`
+	Address     netip.Addr           `json:"address,omitzero"`
+	Connection  *resource.Connection `json:"connection,omitempty"`
+}
+
+func portray(o resource.Object) any {
+	if o == nil {
+		return nil
+	}
+	m := o.Head().Metadata
+	spec, _ := o.SpecAndStatus()
+	p := portrait{UID: m.UID, Labels: m.Labels, Annotations: m.Annotations, Spec: spec}
+	if e, ok := o.(*resource.PrivateEndpoint); ok {
+		p.Address, p.Connection = e.Status.Address, &e.Status.Connection
+	}
+	return p
+}
+
+// chainOf is whose audit chain a noun's records go to.
+func chainOf(k resource.Key) string { return ownerOf(k) }
+
+// ownerOf is the tenant a noun belongs to, "" for what belongs to the deployment.
+func ownerOf(k resource.Key) string {
+	if k.Kind == resource.KindTenant {
+		return k.Name
+	}
+	return k.Tenant
+}
+
+// noSuch is the one answer for what is not there and for what the caller may not know of.
+func noSuch(op string, key resource.Key) *fault.Error {
+	return fault.Newf(op, fault.NotFound, "there is no %s", key).Advise("list what there is with: isthmus get %s", plural(key.Kind))
+}
+
+func plural(k resource.Kind) string {
+	switch k {
+	case resource.KindPrivateEndpoint:
+		return "endpoints"
+	case resource.KindRecordSet:
+		return "recordsets"
+	case resource.KindTenant, resource.KindNetwork, resource.KindZone, resource.KindRelay, resource.KindAgent, resource.KindService:
+	}
+	b := []byte(k)
+	b[0] |= 0x20 // ASCII lower case
+	return string(b) + "s"
+}
+
+// about says which noun a fault is about, and keeps its kind, words and advice.
+func about(op string, key resource.Key, err error) error {
+	if err == nil {
+		return nil
+	}
+	if fault.KindOf(err) == fault.Internal {
+		return fault.Wrap(op, fault.Internal, err, "")
+	}
+	e := fault.Newf(op, fault.KindOf(err), "%s: %s", key, fault.Message(err)).Because(err)
+	if next := fault.Next(err); next != "" {
+		e = e.Advise("%s", next)
+	}
+	return e
+}

@@ -1,0 +1,327 @@
+package control
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/isthmus-io/isthmus/identity"
+	"github.com/isthmus-io/isthmus/resource"
+	"github.com/isthmus-io/isthmus/store"
+)
+
+// world is the nouns in memory, indexed for compiling plans and for counting. It is what the store holds after some commit. The
+// nouns in it are never changed, only replaced. Control.mu guards it.
+type world struct {
+	revision int64
+	places   map[placeKey]*place
+	zones    map[resource.Key]*zone // by the zone's key
+	relays   []*resource.Relay      // by name
+	services map[string]*resource.Service
+	targets  map[string]string                      // endpoint uid to service uid
+	users    map[string][]*resource.PrivateEndpoint // service uid to endpoints, oldest first
+	keys     map[string][]byte                      // service uid to link key
+	agents   map[identity.ID]*resource.Agent
+	revoked  map[placeKey][]string // SPIFFE ids, sorted
+}
+
+// placeKey is a network's identity. The empty one stands for what belongs to no network: relays.
+type placeKey struct{ tenant, network string }
+
+// place is a network and what is in it, each list oldest first.
+type place struct {
+	network   *resource.Network
+	agents    []*resource.Agent
+	services  []*resource.Service
+	endpoints []*resource.PrivateEndpoint
+	names     lazyNames
+}
+
+type zone struct {
+	noun    *resource.Zone
+	records map[string]*resource.RecordSet
+}
+
+// change is one noun before and after a commit; one of the two may be nil.
+type change struct {
+	before, after resource.Object
+	target        string         // of an endpoint: its service's uid
+	key           []byte         // of a new service: its link key
+	revoked       *store.Revoked // of a deleted agent
+}
+
+// dirty is whose plans may have changed.
+type dirty struct {
+	all    bool
+	places map[placeKey]struct{}
+}
+
+func (d *dirty) add(k placeKey) { d.places[k] = struct{}{} }
+
+func newWorld() *world {
+	return &world{
+		places: map[placeKey]*place{}, zones: map[resource.Key]*zone{}, services: map[string]*resource.Service{},
+		targets: map[string]string{}, users: map[string][]*resource.PrivateEndpoint{}, keys: map[string][]byte{},
+		agents: map[identity.ID]*resource.Agent{}, revoked: map[placeKey][]string{},
+	}
+}
+
+// loadWorld reads everything.
+func loadWorld(tx *store.Tx, now time.Time) (*world, error) {
+	w := newWorld()
+	all, err := tx.All()
+	if err != nil {
+		return nil, err
+	}
+	targets, err := tx.References()
+	if err != nil {
+		return nil, err
+	}
+	keys, err := tx.LinkKeys()
+	if err != nil {
+		return nil, err
+	}
+	revoked, err := tx.RevokedIDs()
+	if err != nil {
+		return nil, err
+	}
+	if w.revision, err = tx.Revision(); err != nil {
+		return nil, err
+	}
+	order := kindOrder()
+	slices.SortStableFunc(all, func(a, b resource.Object) int { return cmp.Compare(order[a.Head().Kind], order[b.Head().Kind]) })
+	for _, o := range all {
+		uid := o.Head().Metadata.UID
+		w.apply(change{after: o, target: targets[uid], key: keys[uid]})
+	}
+	for _, r := range revoked {
+		if r.NotAfter.After(now) {
+			w.revoke(r)
+		}
+	}
+	return w, nil
+}
+
+func kindOrder() map[resource.Kind]int {
+	order := map[resource.Kind]int{}
+	for i, k := range resource.Kinds() {
+		order[k] = i
+	}
+	return order
+}
+
+// place returns a network's place, which is made when somebody stands in it before it is known.
+func (w *world) place(k placeKey) *place {
+	p := w.places[k]
+	if p == nil {
+		p = &place{}
+		w.places[k] = p
+	}
+	return p
+}
+
+// at is place for readers: it makes nothing.
+func (w *world) at(k placeKey) *place {
+	if p := w.places[k]; p != nil {
+		return p
+	}
+	return &place{}
+}
+
+func placeOf(o resource.Object) placeKey {
+	m := o.Head().Metadata
+	return placeKey{m.Tenant, m.Network}
+}
+
+// commit applies changes in their order and tells whose plans they may have changed.
+func (w *world) commit(changes []change) dirty {
+	d := dirty{places: map[placeKey]struct{}{}}
+	for _, ch := range changes {
+		if ch.before != nil {
+			w.reach(ch.before, &d)
+		}
+		w.apply(ch)
+		if ch.after != nil {
+			w.reach(ch.after, &d)
+		}
+		if ch.revoked != nil {
+			w.revoke(*ch.revoked)
+			d.add(placeKey{}) // the relays refuse it too
+		}
+	}
+	for k := range d.places {
+		if p := w.places[k]; p != nil {
+			p.names.forget()
+		}
+	}
+	return d
+}
+
+// reach adds the networks whose agents' plans a noun has a part in.
+func (w *world) reach(o resource.Object, d *dirty) {
+	here := placeOf(o)
+	switch o := o.(type) {
+	case *resource.Tenant:
+	case *resource.Network:
+		d.add(placeKey{o.Metadata.Tenant, o.Metadata.Name})
+	case *resource.Zone:
+		for _, n := range o.Spec.Networks {
+			d.add(placeKey{o.Metadata.Tenant, n})
+		}
+	case *resource.RecordSet:
+		if z := w.zones[zoneKey(o)]; z != nil && z.noun != nil {
+			w.reach(z.noun, d)
+		}
+	case *resource.Relay:
+		d.all = true
+	case *resource.Agent:
+		d.add(here)
+		p := w.place(here)
+		for _, s := range p.services { // consumers dial this agent
+			for _, e := range w.users[s.Metadata.UID] {
+				d.add(placeOf(e))
+			}
+		}
+		for _, e := range p.endpoints { // providers refuse it once it is deleted
+			if s := w.services[w.targets[e.Metadata.UID]]; s != nil {
+				d.add(placeOf(s))
+			}
+		}
+	case *resource.Service:
+		d.add(here)
+		for _, e := range w.users[o.Metadata.UID] {
+			d.add(placeOf(e))
+		}
+	case *resource.PrivateEndpoint:
+		d.add(here)
+		if s := w.services[w.targets[o.Metadata.UID]]; s != nil {
+			d.add(placeOf(s))
+		}
+	}
+}
+
+// apply puts one noun in place of another.
+func (w *world) apply(ch change) {
+	o := ch.after
+	if o == nil {
+		o = ch.before
+	}
+	uid, here := o.Head().Metadata.UID, placeOf(o)
+	switch o := o.(type) {
+	case *resource.Tenant:
+	case *resource.Network:
+		k := placeKey{o.Metadata.Tenant, o.Metadata.Name}
+		if ch.after == nil {
+			delete(w.places, k)
+			return
+		}
+		w.place(k).network = o
+	case *resource.Zone:
+		if ch.after == nil {
+			delete(w.zones, o.Key())
+			return
+		}
+		w.zone(o.Key()).noun = o
+	case *resource.RecordSet:
+		z := w.zone(zoneKey(o))
+		delete(z.records, o.Metadata.Name)
+		if ch.after != nil {
+			z.records[o.Metadata.Name] = o
+		}
+	case *resource.Relay:
+		w.relays = replace(w.relays, uid, asOr[*resource.Relay](ch.after), func(a, b *resource.Relay) int {
+			return strings.Compare(a.Metadata.Name, b.Metadata.Name)
+		})
+	case *resource.Agent:
+		p := w.place(here)
+		p.agents = replace(p.agents, uid, asOr[*resource.Agent](ch.after), older)
+		delete(w.agents, identity.ID(o.Status.SPIFFEID))
+		if ch.after != nil {
+			w.agents[identity.ID(o.Status.SPIFFEID)] = o
+		}
+	case *resource.Service:
+		p := w.place(here)
+		p.services = replace(p.services, uid, asOr[*resource.Service](ch.after), older)
+		delete(w.services, uid)
+		if ch.after == nil {
+			delete(w.keys, uid)
+			return
+		}
+		w.services[uid] = o
+		if ch.key != nil {
+			w.keys[uid] = ch.key
+		}
+	case *resource.PrivateEndpoint:
+		after := asOr[*resource.PrivateEndpoint](ch.after)
+		p := w.place(here)
+		p.endpoints = replace(p.endpoints, uid, after, older)
+		target := w.targets[uid]
+		if ch.target != "" {
+			target = ch.target
+		}
+		w.users[target] = replace(w.users[target], uid, after, older)
+		if len(w.users[target]) == 0 {
+			delete(w.users, target)
+		}
+		delete(w.targets, uid)
+		if after != nil {
+			w.targets[uid] = target
+		}
+	}
+}
+
+func (w *world) zone(k resource.Key) *zone {
+	z := w.zones[k]
+	if z == nil {
+		z = &zone{records: map[string]*resource.RecordSet{}}
+		w.zones[k] = z
+	}
+	return z
+}
+
+// revoke remembers an id that agents of the network's partners must refuse.
+func (w *world) revoke(r store.Revoked) {
+	k := placeKey{r.Tenant, r.Network}
+	if i, found := slices.BinarySearch(w.revoked[k], r.ID); !found {
+		w.revoked[k] = slices.Insert(slices.Clone(w.revoked[k]), i, r.ID)
+	}
+}
+
+func zoneKey(r *resource.RecordSet) resource.Key {
+	return resource.Key{Kind: resource.KindZone, Tenant: r.Metadata.Tenant, Name: r.Metadata.Zone}
+}
+
+// asOr returns the object as T, or T's zero value when there is none.
+func asOr[T resource.Object](o resource.Object) (t T) {
+	if o != nil {
+		t = o.(T)
+	}
+	return t
+}
+
+// replace returns a list in order in which the noun with the uid is replaced by another, or gone when that is nil. The old list
+// stays as it was: plans share it.
+func replace[T interface {
+	comparable
+	resource.Object
+}](list []T, uid string, after T, order func(a, b T) int) []T {
+	var none T
+	out := make([]T, 0, len(list)+1)
+	for _, o := range list {
+		if o.Head().Metadata.UID != uid {
+			out = append(out, o)
+		}
+	}
+	if after == none {
+		return out
+	}
+	i, _ := slices.BinarySearchFunc(out, after, order)
+	return slices.Insert(out, i, after)
+}
+
+// older orders by age, and by uid among nouns of one moment.
+func older[T resource.Object](a, b T) int {
+	x, y := a.Head().Metadata, b.Head().Metadata
+	return cmp.Or(x.CreatedAt.Compare(y.CreatedAt), strings.Compare(x.UID, y.UID))
+}
