@@ -10,6 +10,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/isthmus-io/isthmus/control/jointoken"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/identity"
 	"github.com/isthmus-io/isthmus/resource"
@@ -39,9 +40,15 @@ func (c *Control) CreateJoinToken(ctx context.Context, p Principal, req JoinToke
 		return JoinToken{}, fault.New(op, fault.Precondition, "the server does not know at which address joiners reach it").
 			Advise("start the server with its address, host:port, as joiners see it")
 	}
-	tok := identity.JoinToken{Addresses: c.cfg.Addresses, Pin: identity.Pin(c.authority.Certificate()), ID: letters(12), Secret: letters(52)}
-	out := JoinToken{ID: tok.ID, Secret: tok.String()}
-	err := c.update(ctx, p.Who(), "", func(w *work) error {
+	tok := jointoken.Token{
+		Addresses: c.cfg.Addresses, Pin: jointoken.Pin(c.authority.Certificate()), ID: letters(12), Secret: letters(52), TrustDomain: c.cfg.TrustDomain,
+	}
+	text, err := tok.Encode()
+	if err != nil {
+		return JoinToken{}, err
+	}
+	out := JoinToken{ID: tok.ID, Secret: text}
+	err = c.update(ctx, p.Who(), "", func(w *work) error {
 		if req.For != JoinRelay {
 			if err := w.mustExist(op, networkKey(req.Tenant, req.Network)); err != nil {
 				return err
@@ -100,7 +107,7 @@ func checkJoinRequest(op string, p Principal, req JoinTokenRequest) error {
 // Expired, Conflict (used, or the name is taken), Denied (the token is for another name).
 func (c *Control) Enrol(ctx context.Context, req EnrolRequest) (EnrolReply, error) {
 	op := "control.Enrol"
-	tok, err := identity.ParseJoinToken(req.Secret)
+	tok, err := jointoken.Parse(req.Secret)
 	if err != nil {
 		return EnrolReply{}, err
 	}
