@@ -1,0 +1,122 @@
+package flow
+
+import (
+	"errors"
+	"net"
+	"time"
+
+	"github.com/isthmus-io/isthmus/link/mux"
+	"github.com/isthmus-io/isthmus/wire/tunnel"
+)
+
+const (
+	socketEnded uint32 = 1 << iota // the socket said end of data, and the stream was told
+	streamEnded                    // the stream said end of data, and the socket was told
+)
+
+// watchEvery is how often a flow whose stream has said all it had to say looks whether the stream is still there. Nothing reads it
+// any more then, and a stream has no other way to tell that it was reset.
+const watchEvery = 250 * time.Millisecond
+
+// forward carries bytes until both directions have ended or one of them broke. It returns the reset which the other end of the
+// stream sent, if that is what ended it.
+func (f *flow) forward() *mux.ResetError {
+	f.other.Add(1)
+	go f.forwardSocket()
+	reset := f.forwardStream()
+	f.other.Wait()
+	f.settle()
+	return reset
+}
+
+// forwardSocket moves bytes from the socket to the stream, which takes a buffer only when the socket has something to read.
+func (f *flow) forwardSocket() {
+	defer f.other.Done()
+	n, err := f.stream.ReadFrom(f.source())
+	f.finalRead(n)
+	if err == nil {
+		err = f.stream.CloseWrite()
+	}
+	if err != nil {
+		// Whichever of the two broke, the other one goes with it. When it was the stream, forwardStream tells why.
+		f.sever(tunnel.ResetPeer, "")
+		return
+	}
+	if f.end(socketEnded) {
+		return
+	}
+	// A peer that has said all it had to say may still go away hard while it listens.
+	if awaitReset(f.socket) != nil {
+		f.sever(tunnel.ResetPeer, "")
+	}
+}
+
+// forwardStream moves bytes from the stream to the socket.
+func (f *flow) forwardStream() *mux.ResetError {
+	_, err := f.stream.WriteTo((*socketWriter)(f))
+	if err == nil {
+		err = f.socket.CloseWrite()
+	}
+	if err != nil {
+		f.sever(tunnel.ResetPeer, "")
+		reset, _ := errors.AsType[*mux.ResetError](err)
+		return reset
+	}
+	if !f.end(streamEnded) {
+		f.watchStream()
+	}
+	return nil
+}
+
+// end notes that a direction ended in order, and lets go of everything when it was the last.
+func (f *flow) end(direction uint32) bool {
+	if f.ended.Or(direction)|direction != socketEnded|streamEnded {
+		return false
+	}
+	_ = f.socket.Close()
+	_ = f.stream.Close()
+	return true
+}
+
+func (f *flow) watchStream() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.watch = time.AfterFunc(watchEvery, func() {
+		// Accepting once more does nothing but say what is wrong with the stream. Our own end of data is not.
+		if err := f.stream.Accept(); err != nil && !errors.Is(err, net.ErrClosed) {
+			f.sever(tunnel.ResetPeer, "")
+			return
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.watch != nil {
+			f.watch.Reset(watchEvery)
+		}
+	})
+}
+
+// settle ends the watch and the flow's part in the totals.
+func (f *flow) settle() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.watch != nil {
+		f.watch.Stop()
+		f.watch = nil
+	}
+}
+
+// socketWriter is a flow as WriteTo sees it: it counts what goes to the socket.
+type socketWriter flow
+
+func (w *socketWriter) Write(b []byte) (int, error) {
+	f := (*flow)(w)
+	if f.written.Load() == 0 && f.onData != nil {
+		f.onData()
+	}
+	n, err := f.socket.Write(b)
+	if n > 0 {
+		f.written.Add(uint64(n))
+		f.countWritten(uint64(n))
+	}
+	return n, err
+}
