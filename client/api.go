@@ -1,0 +1,194 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/resource"
+)
+
+// Plural returns how a kind stands in a path: "endpoints" for PrivateEndpoint, else its name in lower case with an s.
+func Plural(k resource.Kind) string {
+	if k == resource.KindPrivateEndpoint {
+		return "endpoints"
+	}
+	return strings.ToLower(string(k)) + "s"
+}
+
+// Version asks the server what it is. It needs no token.
+func (c *Client) Version(ctx context.Context) (v Version, err error) {
+	err = c.do(ctx, request{method: http.MethodGet, path: "/v1/version", into: &v})
+	return v, err
+}
+
+// WhoAmI returns who the token belongs to.
+func (c *Client) WhoAmI(ctx context.Context) (p Principal, err error) {
+	err = c.do(ctx, request{method: http.MethodGet, path: "/v1/whoami", into: &p})
+	return p, err
+}
+
+// Apply makes or changes nouns, all or nothing. Applying what already holds changes nothing.
+func (c *Client) Apply(ctx context.Context, objects []resource.Object, opt ApplyOptions) ([]Change, error) {
+	var reply struct {
+		Changes []Change `json:"changes"`
+	}
+	body := struct {
+		Objects []resource.Object `json:"objects"`
+		DryRun  bool              `json:"dryRun,omitempty"`
+		Reason  string            `json:"reason,omitempty"`
+	}{objects, opt.DryRun, opt.Reason}
+	err := c.do(ctx, request{method: http.MethodPost, path: "/v1/apply", body: body, into: &reply})
+	return reply.Changes, err
+}
+
+// List returns the nouns of a kind the caller may see.
+func (c *Client) List(ctx context.Context, kind resource.Kind, f Filter) ([]resource.Object, error) {
+	var reply struct {
+		Items []json.RawMessage `json:"items"`
+	}
+	err := c.do(ctx, request{method: http.MethodGet, path: "/v1/" + Plural(kind), query: values("tenant", f.Tenant, "scope", f.Scope), into: &reply})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]resource.Object, 0, len(reply.Items))
+	for _, raw := range reply.Items {
+		o, err := decode(kind, raw)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, o)
+	}
+	return out, nil
+}
+
+// Get returns one noun.
+func (c *Client) Get(ctx context.Context, key resource.Key) (resource.Object, error) {
+	var raw json.RawMessage
+	if err := c.do(ctx, request{method: http.MethodGet, path: objectPath(key), into: &raw}); err != nil {
+		return nil, err
+	}
+	return decode(key.Kind, raw)
+}
+
+// Delete removes one noun. The reason stands in the audit record.
+func (c *Client) Delete(ctx context.Context, key resource.Key, reason string) error {
+	return c.do(ctx, request{method: http.MethodDelete, path: objectPath(key), query: values("reason", reason)})
+}
+
+// Connections lists the connections of which the caller is a side.
+func (c *Client) Connections(ctx context.Context, f Filter) ([]Connection, error) {
+	var reply struct {
+		Items []Connection `json:"items"`
+	}
+	q := values("tenant", f.Tenant, "scope", f.Scope, "state", string(f.State))
+	err := c.do(ctx, request{method: http.MethodGet, path: "/v1/connections", query: q, into: &reply})
+	return reply.Items, err
+}
+
+// Decide approves, rejects or removes an endpoint's connection; only the service's side may.
+func (c *Client) Decide(ctx context.Context, endpoint resource.Key, d resource.Decision, reason string) (v Connection, err error) {
+	body := struct {
+		Decision resource.Decision `json:"decision"`
+		Reason   string            `json:"reason,omitempty"`
+	}{d, reason}
+	err = c.do(ctx, request{method: http.MethodPost, path: objectPath(endpoint) + "/decision", body: body, into: &v})
+	return v, err
+}
+
+// Tokens lists API tokens, without their text.
+func (c *Client) Tokens(ctx context.Context) ([]Token, error) {
+	var reply struct {
+		Items []Token `json:"items"`
+	}
+	err := c.do(ctx, request{method: http.MethodGet, path: "/v1/tokens", into: &reply})
+	return reply.Items, err
+}
+
+// CreateToken makes an API token; secret is its text, shown this once.
+func (c *Client) CreateToken(ctx context.Context, r TokenRequest) (secret string, t Token, err error) {
+	var reply struct {
+		Secret string `json:"secret"`
+		Token  Token  `json:"token"`
+	}
+	err = c.do(ctx, request{method: http.MethodPost, path: "/v1/tokens", body: r, into: &reply})
+	return reply.Secret, reply.Token, err
+}
+
+// RevokeToken ends an API token at once.
+func (c *Client) RevokeToken(ctx context.Context, id string) error {
+	return c.do(ctx, request{method: http.MethodDelete, path: "/v1/tokens/" + id})
+}
+
+// CreateJoinToken makes a one-time token with which a process joins.
+func (c *Client) CreateJoinToken(ctx context.Context, r JoinTokenRequest) (t JoinToken, err error) {
+	body := struct {
+		For     string `json:"for"`
+		Tenant  string `json:"tenant,omitempty"`
+		Network string `json:"network,omitempty"`
+		Name    string `json:"name,omitempty"`
+		TTL     string `json:"ttl,omitempty"`
+	}{For: r.For, Tenant: r.Tenant, Network: r.Network, Name: r.Name}
+	if r.TTL > 0 {
+		body.TTL = r.TTL.String()
+	}
+	err = c.do(ctx, request{method: http.MethodPost, path: "/v1/join-tokens", body: body, into: &t})
+	return t, err
+}
+
+// Audit lists audit records in the order of their sequence.
+func (c *Client) Audit(ctx context.Context, f AuditFilter) ([]AuditRecord, error) {
+	var reply struct {
+		Items []AuditRecord `json:"items"`
+	}
+	q := values("tenant", f.Tenant, "kind", f.Kind, "path", f.Path)
+	if !f.Since.IsZero() {
+		q.Set("since", f.Since.UTC().Format(time.RFC3339Nano))
+	}
+	if f.After > 0 {
+		q.Set("after", strconv.FormatInt(f.After, 10))
+	}
+	if f.Limit > 0 {
+		q.Set("limit", strconv.Itoa(f.Limit))
+	}
+	if f.Last {
+		q.Set("last", "true")
+	}
+	err := c.do(ctx, request{method: http.MethodGet, path: "/v1/audit", query: q, into: &reply})
+	return reply.Items, err
+}
+
+// VerifyAudit lets the server check the chains of hashes the caller may read; the fault names the first record that does not fit.
+func (c *Client) VerifyAudit(ctx context.Context) error {
+	return c.do(ctx, request{method: http.MethodGet, path: "/v1/audit/verify"})
+}
+
+func objectPath(k resource.Key) string { return "/v1/" + Plural(k.Kind) + "/" + k.Path() }
+
+// values builds a query of the pairs whose value is not empty.
+func values(pairs ...string) url.Values {
+	q := url.Values{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			q.Set(pairs[i], pairs[i+1])
+		}
+	}
+	return q
+}
+
+func decode(kind resource.Kind, raw []byte) (resource.Object, error) {
+	o, ok := resource.New(kind)
+	if !ok {
+		return nil, fault.Newf("client.decode", fault.Invalid, "%q is not a kind", kind)
+	}
+	if err := json.Unmarshal(raw, o); err != nil {
+		return nil, fault.Newf("client.decode", fault.Invalid, "the server's %s cannot be read", kind).Because(err).
+			Advise("client and server are of different versions: isthmus version")
+	}
+	return o, nil
+}

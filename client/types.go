@@ -1,0 +1,117 @@
+package client
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/isthmus-io/isthmus/resource"
+)
+
+// Version is what the server says of itself.
+type Version struct {
+	Version     string `json:"version"`
+	APIVersion  string `json:"apiVersion"`
+	TrustDomain string `json:"trustDomain"`
+}
+
+// Principal is who a token belongs to. Tenant is empty for the whole deployment.
+type Principal struct {
+	Name   string `json:"name"`
+	Tenant string `json:"tenant,omitempty"`
+	Role   string `json:"role"` // admin, operator or reader
+}
+
+// ApplyOptions go with a set of nouns.
+type ApplyOptions struct {
+	DryRun bool   // decide everything, keep nothing
+	Reason string // stands in the audit records
+}
+
+// Change is the outcome of an apply for one noun, in the order in which they were given.
+type Change struct {
+	Kind     string   `json:"kind"`
+	Path     string   `json:"path"`   // ot/plant-7/hub
+	Action   string   `json:"action"` // created, updated or unchanged
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// Filter narrows a list; empty fields let everything pass.
+type Filter struct {
+	Tenant string
+	Scope  string                   // the network, or the zone of record sets
+	State  resource.ConnectionState // Connections only
+}
+
+// Connection is a connection as one of its two sides sees it.
+type Connection struct {
+	Endpoint       string              `json:"endpoint"` // ot/plant-7/hub
+	EndpointUID    string              `json:"endpointUid"`
+	Tenant         string              `json:"tenant"`  // the consumer's
+	Network        string              `json:"network"` // the consumer's
+	Service        string              `json:"service"` // TENANT/NETWORK/NAME, or the alias the consumer wrote
+	RequestMessage string              `json:"requestMessage,omitempty"`
+	Connection     resource.Connection `json:"connection"`
+	MayDecide      bool                `json:"mayDecide"` // the token's owner may approve, reject and remove
+}
+
+// TokenRequest asks for an API token.
+type TokenRequest struct {
+	Name   string `json:"name"`
+	Tenant string `json:"tenant,omitempty"` // empty for the whole deployment
+	Role   string `json:"role"`             // admin, operator or reader
+}
+
+// Token is what is known of an API token; never the token itself.
+type Token struct {
+	ID        string    `json:"id"`
+	Name      string    `json:"name"`
+	Tenant    string    `json:"tenant,omitempty"`
+	Role      string    `json:"role"`
+	CreatedAt time.Time `json:"createdAt"`
+	CreatedBy string    `json:"createdBy,omitempty"`
+	LastUsed  time.Time `json:"lastUsed,omitzero"`
+	RevokedAt time.Time `json:"revokedAt,omitzero"`
+}
+
+// JoinTokenRequest asks for a join token. Tenant and Network are needed for agents and hubs and forbidden for relays.
+type JoinTokenRequest struct {
+	For     string // agent, hub or relay
+	Tenant  string
+	Network string
+	Name    string        // the only name that may join with it; the joiner chooses when empty
+	TTL     time.Duration // an hour when 0
+}
+
+// JoinToken is a fresh join token. Secret is shown this once.
+type JoinToken struct {
+	ID      string    `json:"id"`
+	Secret  string    `json:"secret"`
+	Expires time.Time `json:"expires"`
+}
+
+// AuditFilter narrows an audit list.
+type AuditFilter struct {
+	Tenant string    // whose chain; the caller's own when empty
+	Kind   string    // of the noun
+	Path   string    // of the noun
+	Since  time.Time // not before
+	After  int64     // sequence, for paging
+	Limit  int       // 100 when 0, at most 1000
+	Last   bool      // the last Limit records instead of the first
+}
+
+// AuditRecord is one change.
+type AuditRecord struct {
+	Tenant    string          `json:"tenant,omitempty"`
+	Sequence  int64           `json:"sequence"`
+	Time      time.Time       `json:"time"`
+	Who       string          `json:"who"`
+	Operation string          `json:"operation"`
+	Kind      string          `json:"kind"`
+	Path      string          `json:"path"`
+	Before    json.RawMessage `json:"before,omitempty"`
+	After     json.RawMessage `json:"after,omitempty"`
+	Why       string          `json:"why,omitempty"`
+	Previous  string          `json:"previous"`
+	Hash      string          `json:"hash"`
+}

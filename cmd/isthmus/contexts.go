@@ -1,0 +1,126 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/isthmus-io/isthmus/fault"
+)
+
+// contexts is the file that login writes: where control planes are, how to know them, and the tokens to use there. It holds secrets,
+// so it is written with mode 0600 and refused when others may read it.
+type contexts struct {
+	Current  string         `yaml:"current"`
+	Contexts []savedContext `yaml:"contexts"`
+}
+
+type savedContext struct {
+	Name    string   `yaml:"name"`
+	Servers []string `yaml:"servers,flow"`
+	Pin     string   `yaml:"pin,omitempty"`
+	CA      string   `yaml:"ca,omitempty"` // PEM
+	Token   string   `yaml:"token"`
+	User    string   `yaml:"user,omitempty"`   // whose token it is
+	Tenant  string   `yaml:"tenant,omitempty"` // of the token; empty for the whole deployment
+}
+
+// loadContexts reads the file; none is the same as an empty one.
+func (w *world) loadContexts() (contexts, error) {
+	var c contexts
+	path, err := w.configPath()
+	if err != nil {
+		return c, err
+	}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return c, nil
+	case err != nil:
+		return c, fault.Wrap("isthmus.loadContexts", fault.Unavailable, err, path+" cannot be read: "+err.Error())
+	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
+		return c, fault.Newf("isthmus.loadContexts", fault.Denied, "%s holds tokens and others may read it", path).Advise("chmod 600 %s", path)
+	}
+	b, err := os.ReadFile(path)
+	if err == nil {
+		err = yaml.Unmarshal(b, &c)
+	}
+	if err != nil {
+		return c, fault.Newf("isthmus.loadContexts", fault.Invalid, "%s cannot be read", path).Because(err).Advise("repair it, or remove it and log in again")
+	}
+	return c, nil
+}
+
+// saveContexts replaces the file in one step.
+func (w *world) saveContexts(c contexts) (path string, err error) {
+	op := "isthmus.saveContexts"
+	if path, err = w.configPath(); err != nil {
+		return "", err
+	}
+	b, err := yaml.Marshal(c)
+	if err != nil {
+		return "", fault.Wrap(op, fault.Internal, err, "")
+	}
+	if err := writeSecret(path, b); err != nil {
+		return "", fault.Wrap(op, fault.Unavailable, err, path+" cannot be written: "+err.Error())
+	}
+	return path, nil
+}
+
+// writeSecret writes a file of mode 0600 whole or not at all, with its directory.
+func writeSecret(path string, b []byte) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ".isthmus-*") // made with 0600
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name()) // what matters is the error above
+	}
+	return err
+}
+
+// find returns the context of the name.
+func (c *contexts) find(name string) (savedContext, bool) {
+	i := slices.IndexFunc(c.Contexts, func(s savedContext) bool { return s.Name == name })
+	if i < 0 {
+		return savedContext{}, false
+	}
+	return c.Contexts[i], true
+}
+
+// put adds the context, or replaces the one of its name.
+func (c *contexts) put(s savedContext) {
+	c.remove(s.Name)
+	c.Contexts = append(c.Contexts, s)
+	slices.SortFunc(c.Contexts, func(a, b savedContext) int { return strings.Compare(a.Name, b.Name) })
+}
+
+func (c *contexts) remove(name string) {
+	c.Contexts = slices.DeleteFunc(c.Contexts, func(s savedContext) bool { return s.Name == name })
+	if c.Current == name {
+		c.Current = ""
+	}
+}
+
+func (c *contexts) names() []string {
+	var out []string
+	for _, s := range c.Contexts {
+		out = append(out, s.Name)
+	}
+	return out
+}

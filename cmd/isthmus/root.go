@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/isthmus-io/isthmus/manifest"
+)
+
+// newRoot builds the command tree. A command is added by one line in the list of its group.
+func newRoot(w *world) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "isthmus",
+		Short: "A private path for devices to the services they need",
+		Long: `Isthmus gives devices a private path to the services they need. Nothing listens on the public internet; every link dials out; both sides of
+a link must say yes; every decision is recorded.
+
+Commands that speak to a control plane use the context that "isthmus login" made.
+Exit codes: 0 done, 1 failed, 2 used wrongly.`,
+		Example: `  isthmus login --server relay.example.net:443 --pin 3f0a… --token-file operator.token
+  isthmus apply -f plant-7/ --reason "new line 3"
+  isthmus endpoint list`,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+	}
+	root.AddGroup(
+		&cobra.Group{ID: groupResources, Title: "Resources"},
+		&cobra.Group{ID: groupAccess, Title: "Access"},
+		&cobra.Group{ID: groupProcesses, Title: "Processes"},
+		&cobra.Group{ID: groupOther, Title: "Other"},
+	)
+	add := func(group string, commands ...*cobra.Command) {
+		for _, c := range commands {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	add(groupResources,
+		newApply(w),
+		newGet(w),
+		newDescribe(w),
+		newDelete(w),
+		newEndpoint(w),
+		newExplain(w),
+	)
+	add(groupAccess,
+		newLogin(w),
+		newContext(w),
+		newToken(w),
+		newWhoami(w),
+		newAudit(w),
+	)
+	add(groupProcesses)
+	add(groupOther,
+		newVersion(w),
+		newCompletion(w),
+	)
+	finish(w, root)
+	return root
+}
+
+const (
+	groupResources = "resources"
+	groupAccess    = "access"
+	groupProcesses = "processes"
+	groupOther     = "other"
+)
+
+// finish gives every command the same furniture: usage errors that exit with 2, help in one layout, and groups that know their
+// commands.
+func finish(w *world, root *cobra.Command) {
+	root.SetIn(w.in)
+	root.SetOut(w.out)
+	root.SetErr(w.err)
+	root.SetHelpCommand(&cobra.Command{Hidden: true, Use: "no-help"}) // --help is enough
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%s", err) })
+	root.SetHelpFunc(func(c *cobra.Command, _ []string) { w.printf("%s", help(c)) })
+	var walk func(*cobra.Command)
+	walk = func(c *cobra.Command) {
+		c.InitDefaultHelpFlag()
+		c.DisableFlagsInUseLine = true
+		if f := c.Flags().Lookup("help"); f != nil {
+			f.Usage = "show this help"
+		}
+		if args := c.Args; args != nil {
+			c.Args = func(c *cobra.Command, a []string) error { return usage(c, args(c, a)) }
+		}
+		if c.HasSubCommands() && c.Run == nil && c.RunE == nil {
+			c.Args, c.RunE = cobra.ArbitraryArgs, group
+		}
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	walk(root)
+}
+
+// group is what a command that only holds others does by itself.
+func group(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return c.Help()
+	}
+	var names []string
+	for _, sub := range c.Commands() {
+		if !sub.Hidden {
+			names = append(names, sub.Name())
+		}
+	}
+	e := usagef("%q is no command of %s", args[0], c.CommandPath())
+	if near := manifest.Nearest(args[0], names); near != "" {
+		return e.advise("did you mean %q? All commands: %s --help", near, c.CommandPath())
+	}
+	return e.advise("commands are %s", strings.Join(names, ", "))
+}
+
+// usage marks an error as the user's: exit code 2 and a hint at the help.
+func usage(c *cobra.Command, err error) error {
+	if err == nil {
+		return nil
+	}
+	var u *usageError
+	if errors.As(err, &u) {
+		return err
+	}
+	return usagef("%s", err).advise("see: %s --help", c.CommandPath())
+}
+
+// run executes one command line and returns the exit code.
+func run(ctx context.Context, w *world, args []string) int {
+	root := newRoot(w)
+	root.SetArgs(args)
+	c, err := root.ExecuteContextC(ctx)
+	return w.fail(c, err)
+}

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/isthmus-io/isthmus/client"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+func newToken(w *world) *cobra.Command {
+	c := &cobra.Command{
+		Use: "token", Aliases: []string{"tokens"}, Short: "Make, list and revoke API tokens, and let processes join",
+		Long: `API tokens are for people and programs that use the API. Join tokens are for processes: each lets one agent, hub or relay in, once, for a short time.
+The text of a token is shown once, on standard output; the server keeps only a hash of it.`,
+		Example: `  isthmus token create ann --tenant ot --role operator > ann.token
+  isthmus token join --for agent --network ot/plant-7 --ttl 1h`,
+	}
+	c.AddCommand(newTokenCreate(w), newTokenList(w), newTokenRevoke(w), newTokenJoin(w))
+	return c
+}
+
+func newTokenCreate(w *world) *cobra.Command {
+	var (
+		req  client.TokenRequest
+		out  output
+		file string
+	)
+	c := &cobra.Command{
+		Use: "create NAME", Short: "Make an API token", Args: cobra.ExactArgs(1),
+		Long: `Make an API token. Roles: reader sees, operator also changes what belongs to its tenant, admin is for the whole deployment. The name stands in the
+audit records.`,
+		Example: `  isthmus token create ann --tenant ot --role operator --out ann.token
+  isthmus token create monitoring --role reader`,
+	}
+	n := addConnection(w, c)
+	out.addTo(c, outTable, outJSON, outYAML)
+	c.Flags().StringVarP(&req.Tenant, "tenant", "t", "", "`TENANT` it is for; the whole deployment when absent (your own tenant if you have one)")
+	c.Flags().StringVar(&req.Role, "role", "operator", "`ROLE`: admin, operator, reader")
+	c.Flags().StringVar(&file, "out", "", "write the token to a new `FILE` only this user may read, instead of standard output")
+	_ = c.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{"admin", "operator", "reader"}, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
+	c.RunE = func(c *cobra.Command, args []string) error {
+		req.Name = args[0]
+		s, err := n.open()
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		defer s.wait()()
+		req.Tenant = first(req.Tenant, s.tenant)
+		secret, t, err := s.CreateToken(c.Context(), req)
+		if err != nil {
+			return err
+		}
+		switch {
+		case file != "":
+			if err := saveNew(file, secret); err != nil {
+				return err
+			}
+			w.printf("token %s of %s is in %s\n", t.ID, t.Name, file)
+		case out.structured():
+			return out.write(w, struct {
+				Secret string       `json:"secret"`
+				Token  client.Token `json:"token"`
+			}{secret, t})
+		default:
+			w.printf("%s\n", secret)
+			w.note("this is token %s of %s; it is not shown again", t.ID, t.Name)
+		}
+		return nil
+	}
+	return c
+}
+
+func newTokenList(w *world) *cobra.Command {
+	var out output
+	c := &cobra.Command{
+		Use: "list", Short: "List API tokens, never their text", Args: cobra.NoArgs, Example: "  isthmus token list",
+	}
+	n := addConnection(w, c)
+	out.addTo(c, outTable, outJSON, outYAML)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		s, err := n.open()
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		defer s.wait()()
+		list, err := s.Tokens(c.Context())
+		if err != nil {
+			return err
+		}
+		if out.structured() {
+			if list == nil {
+				list = []client.Token{}
+			}
+			return out.write(w, struct {
+				Items []client.Token `json:"items"`
+			}{list})
+		}
+		var rows [][]cell
+		for _, t := range list {
+			r := cells(t.ID, t.Name, first(t.Tenant, "(deployment)"), t.Role, "", w.ago(t.LastUsed), w.age(t.CreatedAt), t.CreatedBy)
+			r[4] = cell{"valid", green}
+			if !t.RevokedAt.IsZero() {
+				r[4] = cell{"revoked " + w.ago(t.RevokedAt), red}
+			}
+			rows = append(rows, r)
+		}
+		w.table([]string{"ID", "NAME", "TENANT", "ROLE", "STATE", "LAST USED", "AGE", "MADE BY"}, rows)
+		return nil
+	}
+	return c
+}
+
+func newTokenRevoke(w *world) *cobra.Command {
+	c := &cobra.Command{
+		Use: "revoke ID", Short: "End an API token at once", Args: cobra.ExactArgs(1),
+		Example: "  isthmus token revoke tk-7f3a",
+	}
+	n := addConnection(w, c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		s, err := n.open()
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		defer s.wait()()
+		if err := s.RevokeToken(c.Context(), args[0]); err != nil {
+			return err
+		}
+		w.printf("token %s revoked\n", args[0])
+		return nil
+	}
+	return c
+}
+
+func newTokenJoin(w *world) *cobra.Command {
+	var (
+		req     client.JoinTokenRequest
+		network string
+		out     output
+		file    string
+	)
+	c := &cobra.Command{
+		Use: "join --for agent|hub|relay", Short: "Make a one-time token with which a process joins", Args: cobra.NoArgs,
+		Long: `Make a join token and print the command to paste on the machine that joins. The token also says where the control plane is and how to know it. It lets
+one process in, once, until it expires.`,
+		Example: `  isthmus token join --for agent --network ot/plant-7 --ttl 1h
+  isthmus token join --for hub --network ot/ot-cloud --name hub-1 --out hub-1.join
+  isthmus token join --for relay --name eu-1`,
+	}
+	n := addConnection(w, c)
+	out.addTo(c, outTable, outJSON, outYAML)
+	c.Flags().StringVar(&req.For, "for", "agent", "what joins: `agent`, hub or relay")
+	c.Flags().StringVarP(&network, "network", "n", "", "`TENANT/NETWORK` it joins; not for relays")
+	c.Flags().StringVar(&req.Name, "name", "", "the only `NAME` that may join with it; the joiner chooses when absent")
+	c.Flags().DurationVar(&req.TTL, "ttl", time.Hour, "how long it may wait, as a `DURATION`")
+	c.Flags().StringVar(&file, "out", "", "write the token to a new `FILE` only this user may read, instead of showing it")
+	_ = c.RegisterFlagCompletionFunc("for", cobra.FixedCompletions([]string{"agent", "hub", "relay"}, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		s, err := n.open()
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		defer s.wait()()
+		if err := joinNetwork(&req, network, s.tenant); err != nil {
+			return err
+		}
+		t, err := s.CreateJoinToken(c.Context(), req)
+		if err != nil {
+			return err
+		}
+		if file != "" {
+			if err := saveNew(file, t.Secret); err != nil {
+				return err
+			}
+			w.printf("isthmus %s join --token-file %s\n", req.For, file)
+			w.note("join token %s is in %s; good once, until %s", t.ID, file, w.at(t.Expires))
+			return nil
+		}
+		if out.structured() {
+			return out.write(w, t)
+		}
+		// A here-document keeps the token out of the list of processes.
+		w.printf("isthmus %s join --token-file - <<'END'\n%s\nEND\n", req.For, t.Secret)
+		w.note("paste this where the %s will run; good once, until %s", req.For, w.at(t.Expires))
+		return nil
+	}
+	return c
+}
+
+// joinNetwork checks --for and --network against each other.
+func joinNetwork(req *client.JoinTokenRequest, network, tenant string) error {
+	switch req.For {
+	case "relay":
+		if network != "" {
+			return usagef("a relay belongs to no network").advise("leave --network out")
+		}
+		return nil
+	case "agent", "hub":
+	default:
+		return usagef("--for %q is nothing that joins", req.For).advise("write agent, hub or relay")
+	}
+	if network == "" {
+		return usagef("--network is missing").advise("name the network the %s joins: --network TENANT/NETWORK", req.For)
+	}
+	t, name, ok := strings.Cut(network, "/")
+	if !ok {
+		t, name = tenant, network
+	}
+	if t == "" || name == "" {
+		return usagef("--network %q does not name a network", network).advise("write it as TENANT/NETWORK")
+	}
+	req.Tenant, req.Network = t, name
+	return nil
+}
