@@ -1,0 +1,373 @@
+package store_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/resource"
+	"github.com/isthmus-io/isthmus/store"
+)
+
+var (
+	ctx = context.Background()
+	t0  = time.Date(2026, 11, 22, 3, 0, 0, 123456789, time.UTC)
+)
+
+func network(tenant, name, uid string) *resource.Network {
+	o, _ := resource.New(resource.KindNetwork)
+	n := o.(*resource.Network)
+	n.Metadata = resource.Meta{
+		Tenant: tenant, Name: name, UID: uid, Generation: 1, CreatedAt: t0, UpdatedAt: t0, Labels: map[string]string{"site": name},
+	}
+	n.Spec.AddressRanges = []netip.Prefix{netip.MustParsePrefix("10.7.0.0/24")}
+	return n
+}
+
+func endpoint(name, uid string) *resource.PrivateEndpoint {
+	o, _ := resource.New(resource.KindPrivateEndpoint)
+	e := o.(*resource.PrivateEndpoint)
+	e.Metadata = resource.Meta{Tenant: "ot", Network: "plant-7", Name: name, UID: uid, Generation: 1, CreatedAt: t0, UpdatedAt: t0}
+	e.Spec.Service = "it/cloud/hub"
+	return e
+}
+
+func update(t *testing.T, st *store.Store, fn func(tx *store.Tx) error) {
+	t.Helper()
+	if err := st.Update(ctx, fn); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func view(t *testing.T, st *store.Store, fn func(tx *store.Tx) error) {
+	t.Helper()
+	if err := st.View(ctx, fn); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestNounsComeBackAsTheyWere(t *testing.T) {
+	each(t, func(t *testing.T, dsn string) {
+		st := open(t, dsn)
+		want := network("ot", "plant-7", "n1")
+		e := endpoint("hub", "e1")
+		e.Status.Connection = resource.Connection{State: resource.Pending, LinkID: 4_000_000_000, RequestedAt: t0}
+		update(t, st, func(tx *store.Tx) error {
+			return errors.Join(tx.Insert(want, ""), tx.Insert(network("it", "cloud", "n2"), ""), tx.Insert(e, "s1"))
+		})
+		if err := st.Close(); err != nil {
+			t.Fatal(err)
+		}
+		st = open(t, dsn)
+		view(t, st, func(tx *store.Tx) error {
+			got, err := tx.Get(want.Key())
+			if err != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
+			}
+			byUID, err := tx.ByUID("e1")
+			if err != nil || !reflect.DeepEqual(byUID, e) {
+				t.Errorf("got  %+v, %v\nwant %+v", byUID, err, e)
+			}
+			users, err := tx.Referring("s1")
+			if err != nil || len(users) != 1 || users[0].Head().Metadata.UID != "e1" {
+				t.Errorf("Referring = %v, %v", users, err)
+			}
+			none, err := tx.Referring("")
+			if err != nil || len(none) != 0 {
+				t.Errorf("what refers to nothing is listed: %v, %v", none, err)
+			}
+			all, err := tx.List(resource.KindNetwork, store.Filter{})
+			if err != nil || len(all) != 2 || all[0].Head().Metadata.Tenant != "it" {
+				t.Errorf("List = %v, %v", all, err)
+			}
+			ot, err := tx.List(resource.KindNetwork, store.Filter{Tenant: "ot"})
+			if err != nil || len(ot) != 1 {
+				t.Errorf("List of ot = %v, %v", ot, err)
+			}
+			_, err = tx.Get(resource.Key{Kind: resource.KindNetwork, Tenant: "ot", Name: "plant-8"})
+			if fault.KindOf(err) != fault.NotFound {
+				t.Errorf("Get of nothing: %v", err)
+			}
+			return nil
+		})
+	})
+}
+
+func TestAFunctionThatFailsLeavesNothing(t *testing.T) {
+	each(t, func(t *testing.T, dsn string) {
+		st := open(t, dsn)
+		mine := errors.New("mine")
+		err := st.Update(ctx, func(tx *store.Tx) error {
+			if err := tx.Insert(network("ot", "a", "n1"), ""); err != nil {
+				return err
+			}
+			return mine
+		})
+		if !errors.Is(err, mine) {
+			t.Errorf("the function's error came back as %v", err)
+		}
+		func() {
+			defer func() { _ = recover() }()
+			_ = st.Update(ctx, func(tx *store.Tx) error {
+				if err := tx.Insert(network("ot", "b", "n2"), ""); err != nil {
+					return err
+				}
+				panic("in the middle")
+			})
+		}()
+		view(t, st, func(tx *store.Tx) error {
+			if all, err := tx.All(); err != nil || len(all) != 0 {
+				t.Errorf("left behind: %v, %v", all, err)
+			}
+			if r, err := tx.Revision(); err != nil || r != 0 {
+				t.Errorf("revision = %d, %v", r, err)
+			}
+			return nil
+		})
+		update(t, st, func(tx *store.Tx) error { return tx.Insert(network("ot", "a", "n1"), "") }) // the writer is free again
+		if err := st.View(ctx, func(tx *store.Tx) error { return tx.Insert(network("ot", "c", "n3"), "") }); err == nil {
+			t.Error("a View can write")
+		}
+	})
+}
+
+func TestEachThingIsGivenOnce(t *testing.T) {
+	each(t, func(t *testing.T, dsn string) {
+		st := open(t, dsn)
+		a := netip.MustParseAddr("10.7.0.4")
+		update(t, st, func(tx *store.Tx) error {
+			return errors.Join(tx.Insert(network("ot", "plant-7", "n1"), ""), tx.Insert(network("it", "cloud", "n2"), ""),
+				tx.Insert(endpoint("one", "e1"), "s"), tx.Insert(endpoint("two", "e2"), "s"), tx.TakeAddress("n1", a, "e1"))
+		})
+		for name, tc := range map[string]func(tx *store.Tx) error{
+			"identity": func(tx *store.Tx) error { return tx.Insert(network("ot", "plant-7", "n9"), "") },
+			"uid":      func(tx *store.Tx) error { return tx.Insert(network("ot", "plant-9", "n1"), "") },
+			"address":  func(tx *store.Tx) error { return tx.TakeAddress("n1", a, "e2") },
+			"network in use": func(tx *store.Tx) error {
+				return tx.Remove(resource.Key{Kind: resource.KindNetwork, Tenant: "ot", Name: "plant-7"})
+			},
+			"join token": func(tx *store.Tx) error {
+				return errors.Join(tx.AddJoinToken(store.JoinToken{ID: "j", Hash: []byte{1}, Expires: t0}), tx.UseJoinToken("j", t0, "a", "k"), tx.UseJoinToken("j", t0, "b", "k"))
+			},
+		} {
+			if err := st.Update(ctx, tc); fault.KindOf(err) != fault.Conflict {
+				t.Errorf("%s twice: %v", name, err)
+			}
+		}
+		update(t, st, func(tx *store.Tx) error {
+			if ok, err := tx.TakeLink(7, "e1"); !ok || err != nil {
+				t.Errorf("TakeLink = %t, %v", ok, err)
+			}
+			if ok, err := tx.TakeLink(7, "e2"); ok || err != nil {
+				t.Errorf("a link id is given twice: %t, %v", ok, err)
+			}
+			return tx.TakeAddress("n2", a, "e2") // another network may have the same range
+		})
+		update(t, st, func(tx *store.Tx) error { return tx.Remove(endpoint("one", "e1").Key()) })
+		update(t, st, func(tx *store.Tx) error {
+			used, err := tx.Addresses("n1")
+			if len(used) != 0 || err != nil {
+				t.Errorf("a deleted endpoint keeps %v, %v", used, err)
+			}
+			if ok, err := tx.TakeLink(7, "e2"); !ok || err != nil {
+				t.Errorf("a deleted endpoint keeps its link id: %v", err)
+			}
+			return err
+		})
+	})
+}
+
+func TestUpdatesAreOneAfterTheOther(t *testing.T) {
+	each(t, func(t *testing.T, dsn string) {
+		// Two stores on one database are two servers.
+		stores := []*store.Store{open(t, dsn), open(t, dsn)}
+		var wg sync.WaitGroup
+		for i := range 40 {
+			wg.Go(func() {
+				if err := stores[i%2].Update(ctx, func(tx *store.Tx) error {
+					v, err := tx.Setting("count")
+					if err != nil {
+						return err
+					}
+					return tx.SetSetting("count", v+"x")
+				}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		view(t, stores[0], func(tx *store.Tx) error {
+			v, err := tx.Setting("count")
+			if len(v) != 40 {
+				t.Errorf("%d of 40 updates are there", len(v))
+			}
+			return err
+		})
+	})
+}
+
+func TestTokensAndKeys(t *testing.T) {
+	each(t, func(t *testing.T, dsn string) {
+		st := open(t, dsn)
+		j := store.JoinToken{ID: "j", Hash: []byte{1, 2}, For: "agent", Tenant: "ot", Network: "plant-7", Name: "gw", Created: t0, MadeBy: "alice", Expires: t0.Add(time.Hour)}
+		a := store.APIToken{ID: "a", Hash: []byte{3}, Name: "ci", Tenant: "ot", Role: "operator", Created: t0, MadeBy: "alice"}
+		s, _ := resource.New(resource.KindService)
+		s.Head().Metadata = resource.Meta{Tenant: "ot", Network: "plant-7", Name: "hub", UID: "s1"}
+		update(t, st, func(tx *store.Tx) error {
+			return errors.Join(tx.AddJoinToken(j), tx.AddAPIToken(a), tx.AddAPIToken(store.APIToken{ID: "b", Hash: []byte{4}}),
+				tx.Insert(s, ""), tx.SetLinkKey("s1", []byte("k1")), tx.SetLinkKey("s1", []byte("k2")),
+				tx.Revoke(store.Revoked{ID: "spiffe://x", Tenant: "ot", Network: "plant-7", NotAfter: t0}))
+		})
+		update(t, st, func(tx *store.Tx) error {
+			if got, ok, err := tx.JoinToken("j"); !ok || err != nil || !reflect.DeepEqual(got, j) {
+				t.Errorf("join token: %+v, %t, %v", got, ok, err)
+			}
+			if _, ok, err := tx.JoinToken("none"); ok || err != nil {
+				t.Errorf("no join token: %t, %v", ok, err)
+			}
+			if got, ok, err := tx.APIToken("a"); !ok || err != nil || !reflect.DeepEqual(got, a) {
+				t.Errorf("api token: %+v, %t, %v", got, ok, err)
+			}
+			if all, err := tx.APITokens("", true); len(all) != 2 || err != nil {
+				t.Errorf("all tokens: %v, %v", all, err)
+			}
+			if ots, err := tx.APITokens("ot", false); len(ots) != 1 || err != nil {
+				t.Errorf("ot's tokens: %v, %v", ots, err)
+			}
+			if keys, err := tx.LinkKeys(); err != nil || string(keys["s1"]) != "k2" {
+				t.Errorf("link keys: %v, %v", keys, err)
+			}
+			if err := tx.TouchAPIToken("a", t0); err != nil {
+				return err
+			}
+			for i, want := range []bool{true, false} {
+				if ok, err := tx.RevokeAPIToken("a", t0.Add(time.Minute)); ok != want || err != nil {
+					t.Errorf("revocation %d: %t, %v", i, ok, err)
+				}
+			}
+			if n, err := tx.ForgetRevoked(t0.Add(1)); n != 1 || err != nil {
+				t.Errorf("ForgetRevoked: %d, %v", n, err)
+			}
+			if n, err := tx.ForgetJoinTokens(t0); n != 0 || err != nil {
+				t.Errorf("ForgetJoinTokens: %d, %v", n, err)
+			}
+			return tx.DropJoinTokens("ot", "plant-7")
+		})
+		view(t, st, func(tx *store.Tx) error {
+			got, _, err := tx.APIToken("a")
+			if !got.LastUsed.Equal(t0) || !got.Revoked.Equal(t0.Add(time.Minute)) {
+				t.Errorf("token after use and revocation: %+v", got)
+			}
+			if _, ok, _ := tx.JoinToken("j"); ok {
+				t.Error("a network's join token outlives it")
+			}
+			return err
+		})
+	})
+}
+
+func TestANewerSchemaIsRefused(t *testing.T) {
+	each(t, func(t *testing.T, dsn string) {
+		st := open(t, dsn)
+		update(t, st, func(tx *store.Tx) error { return tx.SetSetting("a", "b") })
+		if err := st.Close(); err != nil {
+			t.Fatal(err)
+		}
+		raw := rawDB(t, dsn)
+		if _, err := raw.Exec("INSERT INTO schema_steps (number, name) VALUES (99, 'from the future')"); err != nil {
+			t.Fatal(err)
+		}
+		_, err := store.Open(ctx, store.Config{DSN: dsn}, slog.New(slog.DiscardHandler))
+		if fault.KindOf(err) != fault.Conflict || !strings.Contains(fault.Message(err), "newer") || fault.Next(err) == "" {
+			t.Errorf("a schema from the future: %v", err)
+		}
+		var v string
+		if err := raw.QueryRow("SELECT value FROM settings WHERE name = 'a'").Scan(&v); err != nil || v != "b" {
+			t.Errorf("the refusal changed something: %q, %v", v, err)
+		}
+	})
+}
+
+func rawDB(t *testing.T, dsn string) *sql.DB {
+	t.Helper()
+	driver := "sqlite"
+	if strings.HasPrefix(dsn, "postgres") {
+		driver = "pgx"
+	}
+	db, err := sql.Open(driver, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+func TestAFullDiskLosesNothing(t *testing.T) {
+	dsn := filepath.Join(t.TempDir(), "isthmus.db")
+	st, err := store.Open(ctx, store.Config{DSN: dsn, MaxPages: 60}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored := 0
+	for err == nil {
+		err = st.Update(ctx, func(tx *store.Tx) error {
+			n := network("ot", fmt.Sprintf("n%d", stored), fmt.Sprintf("u%d", stored))
+			n.Metadata.Annotations = map[string]string{"big": strings.Repeat("x", 8000)}
+			return tx.Insert(n, "")
+		})
+		if err == nil {
+			stored++
+		}
+	}
+	if fault.KindOf(err) != fault.Exhausted || !strings.Contains(fault.Next(err), dsn) {
+		t.Fatalf("full: %v, next %q", err, fault.Next(err))
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	st = open(t, dsn) // the disk has room again
+	view(t, st, func(tx *store.Tx) error {
+		all, err := tx.List(resource.KindNetwork, store.Filter{})
+		if len(all) != stored || stored == 0 {
+			t.Errorf("%d of %d are there", len(all), stored)
+		}
+		return err
+	})
+	update(t, st, func(tx *store.Tx) error { return tx.Insert(network("ot", "after", "after"), "") })
+}
+
+func TestTheFileIsItsOwnersOnly(t *testing.T) {
+	dsn := filepath.Join(t.TempDir(), "isthmus.db")
+	st := open(t, dsn)
+	update(t, st, func(tx *store.Tx) error { return tx.SetSetting("a", "b") })
+	for _, f := range []string{dsn, dsn + "-wal"} {
+		if fi, err := os.Stat(f); err != nil || fi.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", f, fi.Mode(), err)
+		}
+	}
+}
+
+func TestWhatIsNoDatabaseIsRefused(t *testing.T) {
+	dsn := filepath.Join(t.TempDir(), "isthmus.db")
+	if err := os.WriteFile(dsn, []byte(strings.Repeat("this is a letter to my aunt\n", 200)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := store.Open(ctx, store.Config{DSN: dsn}, slog.New(slog.DiscardHandler))
+	if fault.KindOf(err) != fault.Conflict || fault.Next(err) == "" {
+		t.Errorf("%v", err)
+	}
+	if _, err := store.Open(ctx, store.Config{DSN: "postgres:///nobody?host=/nonexistent"}, slog.New(slog.DiscardHandler)); fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("a server that is away: %v", err)
+	}
+}
