@@ -1,0 +1,67 @@
+package httpdoor
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/isthmus-io/isthmus/control"
+	"github.com/isthmus-io/isthmus/fault"
+)
+
+type tokenMade struct {
+	Secret string        `json:"secret" doc:"the token; shown this once"`
+	Token  control.Token `json:"token"`
+}
+
+type joinTokenBody struct {
+	For     control.Joiner `json:"for" enum:"agent,hub,relay" doc:"what may join with it"`
+	Tenant  string         `json:"tenant,omitempty" doc:"the tenant it joins; not for relays" example:"ot"`
+	Network string         `json:"network,omitempty" doc:"the network it joins; not for relays" example:"plant-7"`
+	Name    string         `json:"name,omitempty" doc:"the only name that may join with it; the joiner chooses when absent"`
+	TTL     string         `json:"ttl,omitempty" doc:"how long it may be used; an hour when absent" example:"24h"`
+}
+
+func (d *door) registerTokens() {
+	handle(d, route{id: "list-tokens", method: http.MethodGet, path: "/v1/tokens", access: person, tag: "tokens", summary: "List API tokens"},
+		func(ctx context.Context, _ *struct{}) (*many[control.Token], error) {
+			tokens, err := d.ctl.ListTokens(ctx, principal(ctx))
+			if err != nil {
+				return nil, err
+			}
+			return &many[control.Token]{Body: items[control.Token]{emptyNotNull(tokens)}}, nil
+		})
+	handleBody(d, route{id: "create-token", method: http.MethodPost, path: "/v1/tokens", access: person, tag: "tokens",
+		status: http.StatusCreated, summary: "Make an API token", maxBody: 64 << 10},
+		func(ctx context.Context, _ *body, b control.TokenRequest) (*struct{ Body tokenMade }, error) {
+			secret, t, err := d.ctl.CreateToken(ctx, principal(ctx), b)
+			if err != nil {
+				return nil, err
+			}
+			return &struct{ Body tokenMade }{tokenMade{secret, t}}, nil
+		})
+	handle(d, route{id: "revoke-token", method: http.MethodDelete, path: "/v1/tokens/{id}", access: person, tag: "tokens",
+		status: http.StatusNoContent, summary: "Revoke an API token"},
+		func(ctx context.Context, in *struct {
+			ID string `path:"id" doc:"the token's id, which is no secret"`
+		}) (*struct{}, error) {
+			return nil, d.ctl.RevokeToken(ctx, principal(ctx), in.ID)
+		})
+	handleBody(d, route{id: "create-join-token", method: http.MethodPost, path: "/v1/join-tokens", access: person, tag: "tokens",
+		status: http.StatusCreated, summary: "Make a one-time join token", maxBody: 64 << 10},
+		func(ctx context.Context, _ *body, b joinTokenBody) (*struct{ Body control.JoinToken }, error) {
+			req := control.JoinTokenRequest{For: b.For, Tenant: b.Tenant, Network: b.Network, Name: b.Name}
+			if b.TTL != "" {
+				var err error
+				if req.TTL, err = time.ParseDuration(b.TTL); err != nil || req.TTL <= 0 {
+					return nil, fault.Newf("httpdoor.joinToken", fault.Invalid, "ttl %q is not a duration", b.TTL).Because(err).
+						Advise("write it as 30m or 24h")
+				}
+			}
+			t, err := d.ctl.CreateJoinToken(ctx, principal(ctx), req)
+			if err != nil {
+				return nil, err
+			}
+			return &struct{ Body control.JoinToken }{t}, nil
+		})
+}
