@@ -57,18 +57,14 @@ func TestResetPassesAsReset(t *testing.T) {
 			expectEnd(t, target)
 			hardClose(client)
 			w.await("the flow to end", func() bool { return len(w.services.Flows()) == 0 })
-			if _, err := target.Write([]byte("x")); err == nil {
-				t.Error("the target can still write")
-			}
+			w.await("writing to fail", func() bool { _, err := target.Write([]byte("x")); return err != nil })
 		},
 		"from the target after its end of data": func(client, target *net.TCPConn) {
 			must(t, target.CloseWrite())
 			expectEnd(t, client)
 			hardClose(target)
 			w.await("the flow to end", func() bool { return len(w.endpoints.Flows()) == 0 })
-			if _, err := client.Write([]byte("x")); err == nil {
-				t.Error("the client can still write")
-			}
+			w.await("writing to fail", func() bool { _, err := client.Write([]byte("x")); return err != nil })
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
