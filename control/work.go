@@ -36,6 +36,9 @@ func (c *Control) update(ctx context.Context, who, why string, fn func(w *work) 
 		if before, err = tx.Revision(); err != nil {
 			return err
 		}
+		if err := w.precondition(ctx); err != nil {
+			return err
+		}
 		return fn(w)
 	})
 	if errors.Is(err, errDry) {

@@ -20,7 +20,6 @@ type decisionInput struct {
 	Tenant  string `path:"tenant" doc:"the consumer's tenant" example:"ot"`
 	Network string `path:"network" doc:"the consumer's network" example:"plant-7"`
 	Name    string `path:"name" doc:"the endpoint's name" example:"hub"`
-	IfMatch string `header:"If-Match" doc:"the ETag the endpoint must still have"`
 }
 
 type decisionBody struct {
@@ -48,9 +47,6 @@ func (d *door) registerConnections() {
 				return nil, fault.Newf("httpdoor.decide", fault.Invalid, "%q is not a decision", b.Decision).Advise("decide approve, reject or remove")
 			}
 			key := networkPath{in.Tenant, in.Network, in.Name}.key(resource.KindPrivateEndpoint)
-			if err := d.must(ctx, key, in.IfMatch); err != nil {
-				return nil, err
-			}
 			v, err := d.ctl.Decide(ctx, principal(ctx), key, b.Decision, b.Reason)
 			if err != nil {
 				return nil, err

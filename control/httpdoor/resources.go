@@ -165,7 +165,8 @@ func resourceRoutes[T any, P pathOf, R removes](d *door, kind resource.Kind, wha
 	handle(d, route{id: "delete-" + plural, method: http.MethodDelete, path: single, access: person, tag: plural, status: http.StatusNoContent, summary: "Remove " + what},
 		func(ctx context.Context, in *R) (*struct{}, error) {
 			key, how := (*in).what(kind)
-			if err := d.must(ctx, key, how.ifMatch); err != nil {
+			ctx, err := d.must(ctx, key, how.ifMatch)
+			if err != nil {
 				return nil, err
 			}
 			return nil, d.ctl.Delete(ctx, principal(ctx), key, how.reason)
@@ -195,23 +196,27 @@ func etag(o resource.Object) string {
 	return `"` + tag + `"`
 }
 
-// must holds If-Match (RFC 9110 13.1.1) against the noun. Without If-Match nothing is read.
-func (d *door) must(ctx context.Context, key resource.Key, ifMatch string) error {
+// must holds If-Match (RFC 9110 13.1.1) against the noun as the caller sees it, and has it held again in the transaction of the
+// change that is made with the context returned. Without If-Match nothing is read.
+func (d *door) must(ctx context.Context, key resource.Key, ifMatch string) (context.Context, error) {
 	if ifMatch == "" {
-		return nil
+		return ctx, nil
 	}
 	o, err := d.ctl.Get(ctx, principal(ctx), key)
 	if err != nil {
-		return err
+		return ctx, err
 	}
-	now := etag(o)
-	for want := range strings.SplitSeq(ifMatch, ",") {
-		if want = strings.TrimSpace(want); want == "*" || want == now {
-			return nil
+	check := func(o resource.Object) error {
+		now := etag(o)
+		for want := range strings.SplitSeq(ifMatch, ",") {
+			if want = strings.TrimSpace(want); want == "*" || want == now {
+				return nil
+			}
 		}
+		return fault.Newf("httpdoor.must", fault.Precondition, "%s has changed: its ETag is %s now", key, now).
+			Advise("read it again and decide again")
 	}
-	return fault.Newf("httpdoor.must", fault.Precondition, "%s has changed: its ETag is %s now", key, now).
-		Advise("read it again and decide again")
+	return control.WithPrecondition(ctx, control.Precondition{Key: key, Check: check}), check(o)
 }
 
 type applyInput struct {
@@ -249,7 +254,8 @@ func (d *door) registerApply() {
 				if len(objects) != 1 {
 					return nil, fault.New("httpdoor.apply", fault.Invalid, "If-Match goes with exactly one object").Advise("apply it on its own")
 				}
-				if err := d.must(ctx, objects[0].Head().Key(), in.IfMatch); err != nil {
+				var err error
+				if ctx, err = d.must(ctx, objects[0].Head().Key(), in.IfMatch); err != nil {
 					return nil, err
 				}
 			}
