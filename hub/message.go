@@ -72,20 +72,41 @@ func (h *Hub) Acknowledged(bytes int) {
 	h.bytes.Add(int64(bytes))
 }
 
-// SubmitOnce sends a message of a device that has no session and waits until it is durable.
-func (h *Hub) SubmitOnce(id Identity, body []byte, properties, system map[string]string) error {
-	if len(body) > MaxMessage {
-		return fault.Newf("hub.Submit", fault.TooLarge, "the message has %d bytes, %d are allowed", len(body), MaxMessage)
+// Message is one of SubmitAll.
+type Message struct {
+	Body       []byte
+	Properties map[string]string // the application's; may be nil
+	System     map[string]string // those the device sent; may be nil
+}
+
+// SubmitAll sends messages of a device that has no session and waits until all are durable. TooLarge when they are more than MaxMessage
+// together, and then none is stored; after any other error some may be.
+func (h *Hub) SubmitAll(id Identity, messages []Message) error {
+	size := 0
+	for _, m := range messages {
+		size += len(m.Body)
 	}
-	l := label(stamps(id), properties, system)
-	answer := make(chan error, 1)
-	h.server.events.AppendAsync(h.stream, id.Device, eventlog.Event{Body: body, Properties: l.properties, System: l.system}, func(_ eventlog.Position, err error) { answer <- err })
-	if err := <-answer; err != nil {
-		return err
+	if size > MaxMessage {
+		return fault.Newf("hub.SubmitAll", fault.TooLarge, "the request holds %d bytes of messages, %d are allowed", size, MaxMessage)
 	}
-	h.Acknowledged(len(body))
+	own := stamps(id)
+	answers := make(chan error, len(messages))
+	for _, m := range messages {
+		l := label(own, m.Properties, m.System)
+		h.server.events.AppendAsync(h.stream, id.Device, eventlog.Event{Body: m.Body, Properties: l.properties, System: l.system},
+			func(_ eventlog.Position, err error) { answers <- err })
+	}
+	var first error
+	for _, m := range messages {
+		err := <-answers
+		if err == nil {
+			h.Acknowledged(len(m.Body))
+		} else if first == nil {
+			first = err
+		}
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.seen[id.Device] = seen{h.seen[id.Device].connection, h.server.clock.Now()}
-	return nil
+	return first
 }

@@ -18,20 +18,21 @@ const (
 	LinkClosed                      // its endpoint's connection is no longer approved
 	PublicClosed                    // the hub closed its public side
 	HubGone                         // the hub is no longer served here
+	TokenExpired                    // its token ended and it did not come back with a new one
 	Stopping                        // the process ends
 )
 
 var causes = [...]string{
 	"", "the same identity connected again", "the device was disabled", "the device was deleted", "the endpoint's connection is no longer approved",
-	"the hub closed its public side", "the hub is no longer served here", "the process is stopping",
+	"the hub closed its public side", "the hub is no longer served here", "its token ended", "the process is stopping",
 }
 
 // String returns the cause in words.
 func (c Cause) String() string { return causes[c] }
 
-// KeepsWill tells whether a device that is cut for this cause still has the right to its last will: it lost its connection, not its
+// KeepsWill tells whether a device that is cut for this cause, 0 being none of ours, still has the right to its last will: it lost its connection, not its
 // permission, and it is not we who went away.
-func (c Cause) KeepsWill() bool { return c == TakenOver }
+func (c Cause) KeepsWill() bool { return c == 0 || c == TakenOver || c == TokenExpired }
 
 // Request is what a door knows about a device that wants a session.
 type Request struct {

@@ -1,0 +1,221 @@
+package front
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/isthmus-io/isthmus/clock"
+	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/hub"
+	"github.com/isthmus-io/isthmus/wire/proxyproto"
+)
+
+// Config bounds what peers can make us hold. The zero value works.
+type Config struct {
+	MaxConnections int           // of one Serve; 20,000
+	HeaderTimeout  time.Duration // for the first byte, and the whole PROXY header; 10 s
+	SetupTimeout   time.Duration // for header, TLS and what the door wants to hear first; 60 s, as IoT Hub gives a CONNECT
+	ProofSkew      time.Duration // how far clocks of agents and hub may be apart; proxyproto.DefaultSkew
+}
+
+// Certificate returns what to show for a host name of one of the hubs.
+type Certificate func(host string) (*tls.Certificate, error)
+
+// Front is shared by all doors of a process, so that a PROXY header works at one of them and once.
+type Front struct {
+	cfg         Config
+	server      *hub.Server
+	certificate Certificate
+	log         *slog.Logger
+	clock       clock.Clock
+	window      *proxyproto.ReplayWindow
+	tls         *tls.Config
+}
+
+// New returns a front for the hubs of the server. It remembers which PROXY headers were used; those made before now are refused,
+// since a process before this one may have seen them.
+func New(cfg Config, server *hub.Server, certificate Certificate, log *slog.Logger, clk clock.Clock) *Front {
+	if cfg.MaxConnections <= 0 {
+		cfg.MaxConnections = 20_000
+	}
+	if cfg.HeaderTimeout <= 0 {
+		cfg.HeaderTimeout = 10 * time.Second
+	}
+	if cfg.SetupTimeout <= 0 {
+		cfg.SetupTimeout = time.Minute
+	}
+	if cfg.ProofSkew <= 0 {
+		cfg.ProofSkew = proxyproto.DefaultSkew
+	}
+	f := &Front{
+		cfg: cfg, server: server, certificate: certificate, log: log, clock: clk,
+		window: proxyproto.NewReplayWindow(cfg.ProofSkew, 0),
+	}
+	f.window.RefuseBefore(clk.Now())
+	f.tls = &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		// For TLS 1.2 only: forward secrecy and AEAD. Those of 1.3 are all good.
+		CipherSuites: []uint16{
+			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+			tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+		},
+		GetCertificate: f.choose,
+	}
+	return f
+}
+
+// Conn is a connection whose side is known and whose TLS is done.
+type Conn struct {
+	*tls.Conn
+	Side hub.Side
+	Door string
+
+	server *hub.Server
+	raw    net.Conn
+	cause  atomic.Uint32
+}
+
+// Cut closes the connection at once, without a word to the peer; the first cause given is kept.
+func (c *Conn) Cut(cause hub.Cause) {
+	c.cause.CompareAndSwap(0, uint32(cause))
+	_ = c.raw.Close() // it may be closed already
+}
+
+// Cause returns why the connection was cut, 0 when it was not.
+func (c *Conn) Cause() hub.Cause { return hub.Cause(c.cause.Load()) } //nolint:gosec // a Cause was stored
+
+// Refuse notes that the peer was turned away; who is what it called itself.
+func (c *Conn) Refuse(who string, err error) { c.server.Refuse(c.Door, c.Side, who, err) }
+
+// bound is the connection under TLS, where choose finds the side again.
+type bound struct {
+	net.Conn
+	hub string
+}
+
+// Serve accepts connections until ctx ends, then closes ln and all of them and returns nil once they have ended. door is the name for
+// logs. handle gets each connection with its setup deadline still running, and must return soon after the connection is closed; Serve
+// closes it afterwards.
+func (f *Front) Serve(ctx context.Context, ln net.Listener, door string, handle func(context.Context, *Conn)) error {
+	var all sync.WaitGroup
+	defer all.Wait()
+	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
+	defer stop()
+	room := make(chan struct{}, f.cfg.MaxConnections)
+	pause := 5 * time.Millisecond
+	for {
+		conn, err := ln.Accept()
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			if errors.Is(err, net.ErrClosed) {
+				return fault.Wrap("front.Serve", fault.Unavailable, err, "the listener of the "+door+" door was closed")
+			}
+			// Out of file descriptors, most likely: waiting is all that helps.
+			f.log.Error("hub: cannot accept a connection", "door", door, "err", err, "pause", pause)
+			again, stop := f.clock.After(pause)
+			select {
+			case <-again:
+			case <-ctx.Done():
+				stop()
+			}
+			pause = min(2*pause, time.Second)
+			continue
+		}
+		pause = 5 * time.Millisecond
+		select {
+		case room <- struct{}{}:
+		default:
+			f.server.Refuse(door, hub.Side{Via: addrPort(conn.RemoteAddr())}, "", fault.Newf("front.Serve", fault.Exhausted,
+				"the %s door has %d connections, which is its limit", door, f.cfg.MaxConnections).Advise("add a hub process, or raise the limit"))
+			_ = conn.Close()
+			continue
+		}
+		all.Go(func() {
+			defer func() { <-room }()
+			f.serve(ctx, conn, door, handle)
+		})
+	}
+}
+
+func (f *Front) serve(ctx context.Context, raw net.Conn, door string, handle func(context.Context, *Conn)) {
+	defer raw.Close()
+	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
+	defer stop()
+	deadline := time.Now().Add(f.cfg.SetupTimeout)
+	via := addrPort(raw.RemoteAddr())
+	side, plain, err := f.side(raw, via)
+	if err != nil {
+		if ctx.Err() == nil && !errors.Is(err, io.EOF) { // a probe connects and goes
+			f.server.Refuse(door, hub.Side{Via: via, Peer: side.Peer, Link: side.Link}, "", err)
+		}
+		return
+	}
+	c := &Conn{Side: side, Door: door, server: f.server, raw: raw, Conn: tls.Server(&bound{plain, side.Hub}, f.tls)}
+	release, err := f.server.Hold(side, c.Cut)
+	if err != nil {
+		c.Refuse("", err)
+		return
+	}
+	defer release()
+	_ = raw.SetDeadline(deadline) // a closed connection tells it when read
+	if err := c.HandshakeContext(ctx); err != nil {
+		if ctx.Err() == nil && c.Cause() == 0 {
+			if words := handshakeWords(err); words != nil {
+				c.Refuse("", words)
+			}
+		}
+		return
+	}
+	c.Side.ServerName = lower(c.ConnectionState().ServerName)
+	handle(ctx, c)
+}
+
+// side reads the PROXY header, if there is one, and finds the hub whose link key proves it. On an error the side holds what the
+// header said, for the log only.
+func (f *Front) side(raw net.Conn, via netip.AddrPort) (hub.Side, net.Conn, error) {
+	h, plain, err := proxyproto.Accept(raw, f.cfg.HeaderTimeout)
+	if err != nil {
+		return hub.Side{}, nil, err
+	}
+	if h == nil || h.Local { // LOCAL: the proxy speaks for itself and vouches for nobody (proxy-protocol.txt 2.2)
+		return hub.Side{Peer: via, Via: via}, plain, nil
+	}
+	link, ok := h.LinkID()
+	side := hub.Side{Link: link, Peer: h.Source, Via: via}
+	if !ok {
+		return side, nil, fault.New("front.side", fault.Unauthenticated, "the PROXY header names no link").
+			Advise("only an agent of this deployment may put a header before a connection to a hub")
+	}
+	now := f.clock.Now()
+	err = fault.Newf("front.side", fault.Unauthenticated, "the PROXY header is of link %d, which no hub here has approved", link).
+		Advise("approve the endpoint's connection; if it is approved, wait for the plan to arrive here")
+	for _, k := range f.server.LinkKeys(link) {
+		proof, verr := proxyproto.Verify(k.Key, h, now, f.cfg.ProofSkew)
+		if verr != nil {
+			err = verr
+			continue
+		}
+		side.Hub = k.Hub
+		return side, plain, f.window.Use(proof, now)
+	}
+	return side, nil, err
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	if t, ok := a.(*net.TCPAddr); ok {
+		p := t.AddrPort()
+		return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
+	}
+	return netip.AddrPort{}
+}

@@ -1,0 +1,165 @@
+package httpdoor
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/isthmus-io/isthmus/clock"
+	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/hub"
+	"github.com/isthmus-io/isthmus/hub/front"
+)
+
+// Door serves HTTPS.
+type Door struct {
+	server *hub.Server
+	front  *front.Front
+	log    *slog.Logger
+	clock  clock.Clock
+}
+
+// New returns a door to the server's hubs.
+func New(server *hub.Server, fr *front.Front, log *slog.Logger, clk clock.Clock) *Door {
+	return &Door{server, fr, log, clk}
+}
+
+const (
+	headerTimeout = 30 * time.Second
+	bodyTimeout   = time.Minute
+	idleTimeout   = 2 * time.Minute
+	drainTimeout  = 2 * time.Second
+	maxHeader     = 64 << 10
+)
+
+// Serve answers requests until ctx ends, closes ln, and returns nil when all of it has ended.
+func (d *Door) Serve(ctx context.Context, ln net.Listener) error {
+	feed := &feed{conns: make(chan net.Conn), closed: make(chan struct{}), addr: ln.Addr()}
+	srv := d.newServer(d.handler(false))
+	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		return context.WithValue(ctx, connKey{}, c.(*tracked).Conn)
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(feed) }()
+	// front closes every connection when its context ends, so requests get their time to finish before it does.
+	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	go func() {
+		select {
+		case <-ctx.Done():
+			d.drain(srv)
+		case <-own.Done():
+		}
+		cancel()
+	}()
+	err := d.front.Serve(own, ln, "https", func(ctx context.Context, c *front.Conn) {
+		_ = c.SetDeadline(time.Time{}) // from here net/http keeps the time
+		t := &tracked{Conn: c, ended: make(chan struct{})}
+		select {
+		case feed.conns <- t:
+			<-t.ended
+		case <-ctx.Done():
+		}
+	})
+	cancel()
+	return errors.Join(err, ignoreClosed(srv.Close()), ignoreClosed(<-served))
+}
+
+// ServeAdmin answers requests on a socket file in the hub's data directory until ctx ends. Whoever may open the file may do everything.
+func (d *Door) ServeAdmin(ctx context.Context, path string) error {
+	op := "httpdoor.ServeAdmin"
+	if c, err := net.Dial("unix", path); err == nil {
+		_ = c.Close()
+		return fault.Newf(op, fault.Conflict, "another process serves %s", path).Advise("a data directory belongs to one hub process")
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fault.Wrap(op, fault.Invalid, err, "the old socket "+path+" cannot be removed")
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fault.Wrap(op, fault.Invalid, err, "the directory of the socket "+path+" cannot be made")
+	}
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		return fault.Wrap(op, fault.Invalid, err, "the socket "+path+" cannot be made; a path may have some 100 bytes")
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return errors.Join(fault.Wrap(op, fault.Invalid, err, "the socket "+path+" cannot be kept to its owner"), ln.Close())
+	}
+	srv := d.newServer(d.handler(true))
+	stopped := make(chan struct{})
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(ln) }()
+	go func() {
+		defer close(stopped)
+		<-ctx.Done()
+		d.drain(srv)
+	}()
+	<-stopped
+	return errors.Join(ignoreClosed(srv.Close()), ignoreClosed(<-served))
+}
+
+func (d *Door) newServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
+	}
+}
+
+func (d *Door) drain(srv *http.Server) {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	_ = srv.Shutdown(ctx) // what is left after the time is closed by the caller
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// feed is a listener which gives net/http the connections that front made.
+type feed struct {
+	conns  chan net.Conn
+	once   sync.Once
+	closed chan struct{}
+	addr   net.Addr
+}
+
+func (f *feed) Accept() (net.Conn, error) {
+	select {
+	case c := <-f.conns:
+		return c, nil
+	case <-f.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (f *feed) Close() error {
+	f.once.Do(func() { close(f.closed) })
+	return nil
+}
+
+func (f *feed) Addr() net.Addr { return f.addr }
+
+// tracked tells front when net/http is done with a connection.
+type tracked struct {
+	*front.Conn
+	once  sync.Once // net/http may close twice
+	ended chan struct{}
+}
+
+func (t *tracked) Close() error {
+	err := t.Conn.Close()
+	t.once.Do(func() { close(t.ended) })
+	return err
+}
+
+type connKey struct{}

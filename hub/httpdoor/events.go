@@ -1,0 +1,215 @@
+package httpdoor
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/isthmus-io/isthmus/eventlog"
+	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/hub"
+)
+
+const (
+	readAtOnce  = 256
+	slowestRead = 10 * time.Minute // a reader who paused his terminal is not thrown out
+)
+
+// EventJSON is one line of the stream of events.
+type EventJSON struct {
+	Partition  int               `json:"partition"`
+	Sequence   int64             `json:"sequence"`
+	Offset     int64             `json:"offset"`
+	Enqueued   time.Time         `json:"enqueued"`
+	Body       []byte            `json:"body"` // base64
+	Properties map[string]string `json:"properties,omitempty"`
+	System     map[string]string `json:"system,omitempty"`
+}
+
+// cursor is where a reader stands in one partition.
+type cursor struct {
+	partition  int
+	next, stop int64 // stop: the end when the request came
+	batch      []eventlog.Event
+}
+
+// streamEvents writes the events there are, in the order of their times, and with follow=1 those which come, until the reader goes
+// or its token ends.
+func streamEvents(x *exchange) error {
+	ctx, q := x.Context(), x.URL.Query()
+	if !x.expires.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, x.expires)
+		defer cancel()
+	}
+	if name := q.Get("hub"); name != "" {
+		if h, ok := x.door.server.ByName(name); !ok || h != x.hub {
+			return fault.Newf("httpdoor.streamEvents", fault.Denied, "this is not hub %.100q", name)
+		}
+	}
+	cursors, err := openCursors(ctx, x.hub, q.Get("partition"), q.Get("from"))
+	if err != nil {
+		return err
+	}
+	limit := -1
+	if s := q.Get("limit"); s != "" {
+		if limit, err = strconv.Atoi(s); err != nil || limit < 1 {
+			return fault.Newf("httpdoor.streamEvents", fault.Invalid, "limit is %.20q", s).Advise("it is a number above 0")
+		}
+	}
+	x.w.Header().Set("Content-Type", "application/x-ndjson")
+	out := &lines{enc: json.NewEncoder(x.w), rc: http.NewResponseController(x.w), left: limit}
+	_ = out.rc.SetReadDeadline(time.Time{}) // the body was empty; what is read from now on is only whether the reader is still there
+	if out.flush() != nil {
+		return nil
+	}
+	if !x.stored(ctx, cursors, out) {
+		return nil
+	}
+	if q.Get("follow") == "1" || q.Get("follow") == "true" {
+		x.follow(ctx, cursors, out)
+	}
+	return nil
+}
+
+func openCursors(ctx context.Context, h *hub.Hub, partition, from string) ([]*cursor, error) {
+	op := "httpdoor.openCursors"
+	n, err := h.Partitions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []*cursor
+	for i := range n {
+		if partition != "" && partition != strconv.Itoa(i) {
+			continue
+		}
+		first, next := h.Bounds(i)
+		c := &cursor{partition: i, next: first, stop: next}
+		switch from {
+		case "", "start":
+		case "end":
+			c.next = next
+		default:
+			seq, err := strconv.ParseInt(from, 10, 64)
+			if err != nil || seq < 0 {
+				return nil, fault.Newf(op, fault.Invalid, "from is %.40q", from).Advise("it is start, end, or a sequence number")
+			}
+			c.next = max(first, seq)
+		}
+		out = append(out, c)
+	}
+	if len(out) == 0 {
+		return nil, &named{fault.Newf(op, fault.NotFound, "there is no partition %.20q", partition).Advise("partitions are 0 to %d", n-1), 404, "PartitionNotFound"}
+	}
+	return out, nil
+}
+
+// stored writes what was there when the request came, merged by time. It tells whether to go on.
+func (x *exchange) stored(ctx context.Context, cursors []*cursor, out *lines) bool {
+	for {
+		var oldest *cursor
+		for _, c := range cursors {
+			if len(c.batch) == 0 && c.next < c.stop {
+				if out.flush() != nil {
+					return false
+				}
+				batch, err := x.hub.Events(ctx, c.partition, c.next, int(min(readAtOnce, c.stop-c.next)))
+				if err != nil {
+					return x.broken(err)
+				}
+				if len(batch) == 0 { // trimmed meanwhile
+					c.next = c.stop
+				}
+				c.batch = batch
+			}
+			if len(c.batch) > 0 && (oldest == nil || c.batch[0].Enqueued.Before(oldest.batch[0].Enqueued)) {
+				oldest = c
+			}
+		}
+		if oldest == nil {
+			return out.flush() == nil
+		}
+		if !out.write(oldest.batch[0]) {
+			return false
+		}
+		oldest.next = oldest.batch[0].Sequence + 1
+		oldest.batch = oldest.batch[1:]
+	}
+}
+
+// follow writes what comes, one goroutine a partition.
+func (x *exchange) follow(ctx context.Context, cursors []*cursor, out *lines) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	batches := make(chan []eventlog.Event)
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	for _, c := range cursors {
+		all.Go(func() {
+			defer cancel()
+			for {
+				if x.hub.WaitEvent(ctx, c.partition, c.next) != nil {
+					return
+				}
+				batch, err := x.hub.Events(ctx, c.partition, c.next, readAtOnce)
+				if err != nil || len(batch) == 0 {
+					x.broken(err)
+					return
+				}
+				c.next = batch[len(batch)-1].Sequence + 1
+				select {
+				case batches <- batch:
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+	}
+	for {
+		select {
+		case batch := <-batches:
+			for _, e := range batch {
+				if !out.write(e) {
+					return
+				}
+			}
+			if out.flush() != nil {
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// broken logs why a stream ended early: the status is long sent, so the reader only sees the end.
+func (x *exchange) broken(err error) bool {
+	if err != nil && x.Context().Err() == nil {
+		x.door.log.Error("hub: a stream of events ended early", "hub", x.hub.Name(), "err", err)
+	}
+	return false
+}
+
+type lines struct {
+	enc  *json.Encoder
+	rc   *http.ResponseController
+	left int // lines allowed; negative for any number
+}
+
+func (l *lines) write(e eventlog.Event) bool {
+	err := l.enc.Encode(EventJSON{e.Partition, e.Sequence, e.Offset, e.Enqueued.UTC(), e.Body, e.Properties, e.System})
+	l.left--
+	if l.left == 0 {
+		_ = l.flush() // it is the last one anyway
+	}
+	return err == nil && l.left != 0
+}
+
+func (l *lines) flush() error {
+	_ = l.rc.SetWriteDeadline(time.Now().Add(slowestRead)) // a closed connection tells it when written
+	return l.rc.Flush()
+}

@@ -1,0 +1,33 @@
+package httpdoor
+
+import (
+	"github.com/isthmus-io/isthmus/hub"
+)
+
+// hubJSON is a hub as the local socket lists it.
+type hubJSON struct {
+	Name      string   `json:"name"`
+	HostNames []string `json:"hostNames"`
+	Public    bool     `json:"public"`
+	hub.Stats
+}
+
+func listHubs(x *exchange) error {
+	out := []hubJSON{}
+	for _, h := range x.door.server.Hubs() {
+		out = append(out, hubJSON{h.Name(), h.HostNames(), h.Public(), h.Stats()})
+	}
+	return x.reply(out)
+}
+
+func getPolicy(x *exchange) error {
+	h, err := x.named()
+	if err != nil {
+		return err
+	}
+	text, err := h.PolicyConnectionString(x.id)
+	if err != nil {
+		return err
+	}
+	return x.reply(map[string]string{"hub": h.Name(), "policy": x.id, "connectionString": text})
+}

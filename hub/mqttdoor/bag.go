@@ -1,0 +1,77 @@
+package mqttdoor
+
+import (
+	"bytes"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/hub"
+)
+
+// systemKeys are the names which system properties have in a bag (IoT Hub: MQTT, sending device-to-cloud messages).
+var systemKeys = map[string]string{
+	"$.mid": hub.MessageID, "$.cid": hub.CorrelationID, "$.uid": hub.UserID, "$.to": hub.To, "$.ct": hub.ContentType, "$.ce": hub.ContentEncoding,
+	"$.exp": hub.AbsoluteExpiry, "$.on": hub.OutputName, "$.sub": hub.Subject, "$.ifid": hub.InterfaceID, "$.schema": hub.MessageSchema,
+	"$.ctime": hub.CreationTime, "$.diagid": hub.DiagnosticID, "$.diagctx": hub.DiagnosticContext,
+}
+
+// parseBag reads "k=v&k2=v2", keys and values percent-encoded, into the application's and the system's properties; either is nil when
+// empty. A key without '=' has the empty value. Of one key twice, the last counts. System keys nobody knows are dropped.
+func parseBag(bag []byte) (properties, system map[string]string, err error) {
+	for len(bag) > 0 {
+		var item []byte
+		item, bag, _ = bytes.Cut(bag, []byte("&"))
+		if len(item) == 0 {
+			continue
+		}
+		k, v, _ := bytes.Cut(item, []byte("="))
+		key, kerr := unescape(k)
+		value, verr := unescape(v)
+		if kerr != nil || verr != nil {
+			return nil, nil, fault.Newf("mqttdoor.parseBag", fault.Invalid, "the properties in the topic are not percent-encoded text: %.100q", item).
+				Advise("encode keys and values as URI components")
+		}
+		if strings.HasPrefix(key, "$.") {
+			if name, ok := systemKeys[key]; ok {
+				if system == nil {
+					system = make(map[string]string, 8)
+				}
+				system[name] = value
+			}
+			continue
+		}
+		if properties == nil {
+			properties = make(map[string]string, 4)
+		}
+		properties[key] = value
+	}
+	return properties, system, nil
+}
+
+// unescape decodes %XX and nothing else: a '+' means itself.
+func unescape(b []byte) (string, error) {
+	if bytes.IndexByte(b, '%') < 0 {
+		return string(b), nil
+	}
+	s, err := url.PathUnescape(string(b))
+	if err == nil && !utf8.ValidString(s) {
+		err = url.EscapeError(s)
+	}
+	return s, err
+}
+
+// mark notes what MQTT said of a message and the hub does not do: nothing is retained (IoT Hub: MQTT, RETAIN and DUP).
+func mark(properties map[string]string, retain, dup bool) map[string]string {
+	if properties == nil && (retain || dup) {
+		properties = map[string]string{}
+	}
+	if retain {
+		properties["mqtt-retain"] = "true"
+	}
+	if dup {
+		properties["mqtt-dup"] = "true"
+	}
+	return properties
+}

@@ -1,0 +1,125 @@
+package mqttdoor
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/isthmus-io/isthmus/clock"
+	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/hub"
+	"github.com/isthmus-io/isthmus/hub/front"
+	"github.com/isthmus-io/isthmus/wire/mqtt"
+)
+
+// Config bounds a connection. The zero value works.
+type Config struct {
+	InFlight     int           // messages given to the log and not answered; 256
+	WriteTimeout time.Duration // for one write to a peer that does not read; 30 s
+}
+
+const (
+	// maxConnect is the largest CONNECT: a strange will and a long token fit, and a stranger cannot make us hold more.
+	maxConnect = 72 << 10
+	// maxPacket is the largest packet of a known device: body and bag of hub.MaxMessage, and a topic of any length around the bag.
+	maxPacket = hub.MaxMessage + 64<<10 + 8
+	// longestSilence caps one and a half keep-alive times, and stands for a keep-alive of 0 (IoT Hub: default keep-alive timeout).
+	longestSilence = 1767 * time.Second
+	// maxOutbox is how much may wait to be written to a peer that does not read.
+	maxOutbox = 64 << 10
+)
+
+// Door serves MQTT.
+type Door struct {
+	cfg    Config
+	server *hub.Server
+	front  *front.Front
+	log    *slog.Logger
+	clock  clock.Clock
+}
+
+// New returns a door to the server's hubs.
+func New(cfg Config, server *hub.Server, fr *front.Front, log *slog.Logger, clk clock.Clock) *Door {
+	if cfg.InFlight <= 0 {
+		cfg.InFlight = 256
+	}
+	if cfg.WriteTimeout <= 0 {
+		cfg.WriteTimeout = 30 * time.Second
+	}
+	return &Door{cfg, server, fr, log, clk}
+}
+
+// Serve accepts connections until ctx ends, closes ln, and returns nil when all of them have ended.
+func (d *Door) Serve(ctx context.Context, ln net.Listener) error {
+	return d.front.Serve(ctx, ln, "mqtt", d.handle)
+}
+
+// handle runs one connection.
+func (d *Door) handle(ctx context.Context, conn *front.Conn) {
+	defer conn.Close()
+	reader := mqtt.NewReader(conn, maxConnect)
+	c, who, err := d.connect(ctx, conn, reader)
+	if err != nil {
+		if words := refusalWords(ctx, conn, err); words != nil {
+			conn.Refuse(who, words)
+		}
+		return
+	}
+	_ = conn.SetDeadline(time.Time{}) // a closed connection tells it when read
+	reader.SetLimit(maxPacket)
+
+	var writer sync.WaitGroup
+	ended := make(chan struct{})
+	writer.Go(func() { c.write(ended) })
+	clean, err := c.read()
+	if failed := c.outbox.close(); failed != nil {
+		err = failed
+	}
+	close(ended)
+	_ = conn.SetDeadline(time.Now().Add(time.Second)) // a peer that does not read keeps nobody here
+	writer.Wait()
+	_ = conn.Close() // before the identity is given back, so that whoever has it next is alone
+	if words := refusalWords(ctx, conn, err); words != nil && !clean {
+		conn.Refuse(who, words)
+	}
+	cause := conn.Cause()
+	if ctx.Err() != nil {
+		cause = hub.Stopping
+	}
+	if !clean && cause.KeepsWill() {
+		c.sendWill()
+	}
+	c.session.End()
+	d.log.Debug("hub: disconnected", "hub", c.session.Hub().Name(), "device", who, "clean", clean, "cause", cause.String(), "err", err)
+}
+
+// refusalWords tells which ends of a connection are worth telling people: not those that we caused on purpose, nor a peer that went.
+func refusalWords(ctx context.Context, conn *front.Conn, err error) error {
+	switch {
+	case err == nil || ctx.Err() != nil || conn.Cause() != 0:
+		return nil
+	case errors.Is(err, mqtt.ErrMalformed), errors.Is(err, mqtt.ErrVersion), errors.Is(err, mqtt.ErrTooLarge):
+		return fault.Newf("mqttdoor", fault.Invalid, "%v", err).Because(err)
+	}
+	if f, ok := errors.AsType[*fault.Error](err); ok {
+		return f
+	}
+	return nil
+}
+
+// silent tells whether reading ended because nothing came for too long.
+func silent(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+
+// bye sends a last packet and lets the peer read it: closing with unread bytes in our buffer would destroy it on its way.
+func bye(conn *front.Conn, last mqtt.Packet) {
+	b, _ := last.Append(nil) // a CONNACK has no field that could be too long
+	_ = conn.SetDeadline(time.Now().Add(time.Second))
+	if _, err := conn.Write(b); err == nil && conn.CloseWrite() == nil {
+		_, _ = io.CopyN(io.Discard, conn, maxConnect) // until the peer closes, or the second is over
+	}
+}
