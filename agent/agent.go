@@ -1,0 +1,186 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/isthmus-io/isthmus/clock"
+	"github.com/isthmus-io/isthmus/identity"
+	"github.com/isthmus-io/isthmus/link/flow"
+	"github.com/isthmus-io/isthmus/link/transport"
+	"github.com/isthmus-io/isthmus/plan"
+)
+
+// Config is what an agent is told on its own machine. The zero value works: no DNS, addresses that are there already, outbound only.
+type Config struct {
+	DNSListen    []string // host:port of the resolver, UDP and TCP; empty: none
+	Interface    string   // to which addresses of private endpoints are added, Linux only; empty: they are there already
+	DirectListen string   // host:port on which other agents may make tunnels without a relay; empty: none
+	ProxyURL     string   // HTTP proxy for connections to relays
+	MaxFlows     int      // of one endpoint's port, and of one approved link: flow.DefaultMaxFlows
+}
+
+// addressCheck is how often addresses are put back which somebody took off the interface, or which could not be added before.
+const addressCheck = 5 * time.Second
+
+// Agent carries out plans.
+type Agent struct {
+	cfg       Config
+	creds     *identity.Credentials
+	log       *slog.Logger
+	clk       clock.Clock
+	addresses addresses
+	transport *transport.Transport
+	endpoints *flow.Endpoints
+	services  *flow.Services
+	names     nameserver // nil without DNSListen
+
+	carrying sync.Mutex // held while a plan or an address check is carried out; taken before mu
+
+	mu       sync.Mutex // guards the fields below
+	plan     plan.Plan
+	rejected string   // why the last plan was not carried out
+	troubles []string // about addresses
+	ended    bool
+}
+
+// New returns an agent that does nothing until Run and has no plan until SetPlan. reg may be nil.
+func New(cfg Config, creds *identity.Credentials, log *slog.Logger, clk clock.Clock, reg prometheus.Registerer) (*Agent, error) {
+	addr, err := newAddresses(cfg.Interface, creds.ID(), log)
+	if err != nil {
+		return nil, err
+	}
+	var opts []flow.Option
+	if cfg.MaxFlows > 0 {
+		opts = append(opts, flow.WithMaxFlows(cfg.MaxFlows))
+	}
+	a := &Agent{cfg: cfg, creds: creds, log: log, clk: clk, addresses: addr}
+	a.transport = transport.New(transport.Config{Direct: cfg.DirectListen, ProxyURL: cfg.ProxyURL}, creds, log, clk, reg)
+	a.endpoints = flow.NewEndpoints(a.transport, log, reg, append(opts, flow.WithClock(clk))...)
+	a.services = flow.NewServices(log, clk, reg, opts...)
+	a.transport.Handle(a.services.Handle)
+	if len(cfg.DNSListen) > 0 {
+		a.names = newNameserver(cfg.DNSListen, log, clk, reg)
+	}
+	return a, nil
+}
+
+// Run carries out the plan until ctx ends or something fails for good, and returns when everything it started has ended: listeners are
+// closed, flows cut, tunnels down and addresses off the interface. It runs once.
+func (a *Agent) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return a.endpoints.Run(ctx) })
+	g.Go(func() error { return a.services.Run(ctx) })
+	g.Go(func() error { return a.transport.Run(ctx) })
+	if a.names != nil {
+		g.Go(func() error { return a.names.Run(ctx) })
+	}
+	g.Go(func() error { a.keepAddresses(ctx); return nil })
+	err := g.Wait()
+	a.carrying.Lock()
+	defer a.carrying.Unlock()
+	a.mu.Lock()
+	a.ended = true
+	a.mu.Unlock()
+	for _, p := range a.addresses.prune(nil) {
+		a.log.Warn("an address stays behind", "problem", p)
+	}
+	return err
+}
+
+// SetPlan makes p what the agent does, whole: what p does not name has stopped when it returns. A plan that is made for another agent
+// is not carried out; Problems tells.
+func (a *Agent) SetPlan(p plan.Plan) {
+	a.carrying.Lock()
+	defer a.carrying.Unlock()
+	if self := a.creds.ID(); p.Self.ID != "" && identity.ID(p.Self.ID) != self {
+		a.log.Error("plan not carried out", "revision", p.Revision, "for", p.Self.ID)
+		a.mu.Lock()
+		a.rejected = fmt.Sprintf("plan %s is for %s, not for %s: check which identity stands in the data directory", p.Revision, p.Self.ID, self)
+		a.mu.Unlock()
+		return
+	}
+	a.mu.Lock()
+	a.plan, a.rejected = p, ""
+	ended := a.ended
+	a.mu.Unlock()
+	if ended {
+		return
+	}
+	revoked := make([]identity.ID, len(p.Revoked))
+	for i, id := range p.Revoked {
+		revoked[i] = identity.ID(id)
+	}
+	// What must stop comes first, and an address goes when nobody listens on it any more: a reset needs it as its sender.
+	a.services.SetRevoked(revoked)
+	a.services.Set(p.Services)
+	a.transport.SetAllowed(a.services.Allowed) // asked anew for the tunnels there are
+	a.transport.SetRelays(p.Relays)
+	want := addressesOf(p)
+	troubles := a.addresses.add(want)
+	a.endpoints.Set(p.Endpoints)
+	if a.names != nil {
+		a.names.answer(p)
+	}
+	a.noteTroubles(append(troubles, a.addresses.prune(want)...))
+}
+
+// addressesOf returns the addresses of all endpoints, also of those that are not open: a client of theirs is then refused at once
+// instead of waiting for an answer.
+func addressesOf(p plan.Plan) []netip.Addr {
+	var list []netip.Addr
+	for _, e := range p.Endpoints {
+		if e.Address.IsValid() && !slices.Contains(list, e.Address) {
+			list = append(list, e.Address)
+		}
+	}
+	return list
+}
+
+func (a *Agent) noteTroubles(words []string) {
+	a.mu.Lock()
+	before := a.troubles
+	a.troubles = words
+	a.mu.Unlock()
+	for _, w := range words {
+		if !slices.Contains(before, w) {
+			a.log.Warn("address in trouble", "problem", w)
+		}
+	}
+}
+
+// keepAddresses adds again what is missing.
+func (a *Agent) keepAddresses(ctx context.Context) {
+	if a.cfg.Interface == "" {
+		return
+	}
+	for {
+		fired, stop := a.clk.After(addressCheck)
+		select {
+		case <-fired:
+		case <-ctx.Done():
+			stop()
+			return
+		}
+		a.carrying.Lock()
+		a.noteTroubles(a.addresses.add(addressesOf(a.current())))
+		a.carrying.Unlock()
+	}
+}
+
+func (a *Agent) current() plan.Plan {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.plan
+}
+
+// PlanRevision returns the revision of the plan that is carried out, empty before the first.
+func (a *Agent) PlanRevision() string { return a.current().Revision }
