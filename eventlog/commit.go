@@ -54,7 +54,7 @@ type committer struct {
 
 func (c *committer) run(ctx context.Context) {
 	defer close(c.answers)
-	done := ctx.Done()
+	stopped, ending := false, ctx.Done() // a context that cannot end has no channel at all
 	for {
 		batch := c.queue.take(c.slice(), c.cfg.BatchEvents, c.cfg.BatchBytes)
 		if len(batch) > 0 {
@@ -64,7 +64,7 @@ func (c *committer) run(ctx context.Context) {
 			}
 			continue
 		}
-		if done == nil { // stopping, and nothing waits any more
+		if stopped { // and nothing waits any more
 			return
 		}
 		select {
@@ -72,9 +72,9 @@ func (c *committer) run(ctx context.Context) {
 		case <-c.failing:
 			c.queue.refuse()
 			return
-		case <-done:
+		case <-ending:
 			c.end(stopping("eventlog.Append"))
-			done = nil
+			stopped = true
 		}
 	}
 }

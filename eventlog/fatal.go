@@ -30,20 +30,27 @@ func (s storeLogger) Errorf(format string, args ...any) {
 // Fatalf marks the log failed. On the committer's goroutine it unwinds to apply; any other goroutine of the store is parked for
 // what remains of the process, so that it changes nothing more on the disk.
 func (s storeLogger) Fatalf(format string, args ...any) {
-	err := fmt.Errorf(format, args...) //nolint:err113 // the store's own words, for the log
+	err := &fatal{words: fmt.Sprintf(format, args...)}
 	for _, a := range args {
 		if cause, ok := a.(error); ok {
-			err = errors.Join(err, cause)
+			err.cause = cause
 		}
 	}
 	s.l.fail(err)
 	if calledByCommitter() {
-		panic(fatal{err})
+		panic(err)
 	}
 	select {}
 }
 
-type fatal struct{ err error }
+// fatal is what the store says when it gives up.
+type fatal struct {
+	words string
+	cause error
+}
+
+func (f *fatal) Error() string { return f.words }
+func (f *fatal) Unwrap() error { return f.cause }
 
 func calledByCommitter() bool {
 	pcs := make([]uintptr, 64)
@@ -65,8 +72,6 @@ func (c *committer) apply(b *pebble.Batch) (err error) {
 	defer func() {
 		switch p := recover().(type) {
 		case nil:
-		case fatal:
-			err = c.fail(p.err)
 		case error:
 			err = c.fail(p)
 		default:
