@@ -481,3 +481,22 @@ func TestRunEndsWhatItStarted(t *testing.T) {
 		t.Error("a plan after the end is carried out")
 	}
 }
+
+func TestManyFlowsAreCutAtOnce(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	var clients []*net.TCPConn
+	for range 300 {
+		c, _ := w.dial("127.0.0.1")
+		clients = append(clients, c)
+	}
+	start := time.Now()
+	w.endpoints.Set(w.plan[1:])
+	for _, c := range clients {
+		expectReset(t, c)
+	}
+	if d := time.Since(start); d > time.Second {
+		t.Errorf("cutting took %s", d)
+	}
+	w.await("the other agent", func() bool { return len(w.services.Flows()) == 0 })
+}

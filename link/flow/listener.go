@@ -159,7 +159,10 @@ func (l *listener) solved() {
 	}
 }
 
-func (l *listener) accept(ctx context.Context, socket *net.TCPListener) {
+// acceptor is a *net.TCPListener.
+type acceptor interface{ AcceptTCP() (*net.TCPConn, error) }
+
+func (l *listener) accept(ctx context.Context, socket acceptor) {
 	wait := firstRetry
 	for {
 		c, err := socket.AcceptTCP()

@@ -32,6 +32,8 @@ type Services struct {
 	count  *counters
 	dialer net.Dialer
 
+	complaints complaints
+
 	setting sync.Mutex // held by Set, so that plans take effect one after the other; taken before mu
 
 	mu      sync.Mutex // guards the fields below
@@ -157,7 +159,8 @@ func (s *Services) Handle(peer identity.ID, stream *mux.Stream) {
 	g, l, refused := s.admit(f)
 	if refused != "" {
 		s.count.refused.WithLabelValues(refused).Inc()
-		s.log.Warn("flow refused", "reason", refused, "peer", peer, "endpoint", header.Endpoint, "port", header.Port, "client", header.Client)
+		s.complaints.warn(s.clk.Now(), s.log, "flow refused", "reason", refused, "peer", peer, "endpoint", header.Endpoint,
+			"port", header.Port, "client", header.Client)
 		stream.Reset(resetFor(refused), "") // why exactly is none of the peer's business
 		return
 	}
@@ -245,8 +248,8 @@ func (s *Services) dial(ctx context.Context, f *flow, g grant) bool {
 
 func (s *Services) fail(f *flow, g grant, code tunnel.ResetCode, err error) {
 	s.count.refused.WithLabelValues(code.String()).Inc()
-	s.log.Warn("target not reached", "reason", code, "service", g.service.Name, "target", g.service.Target, "port", g.target(f.info.Port),
-		"endpoint", g.link.Name, "error", plainWords(err))
+	s.complaints.warn(s.clk.Now(), s.log, "target not reached", "reason", code, "service", g.service.Name,
+		"target", g.service.Target, "port", g.target(f.info.Port), "endpoint", g.link.Name, "error", plainWords(err))
 	f.sever(code, "") // the words would tell another tenant about our network
 }
 
