@@ -86,6 +86,9 @@ func tlsPair(tb testing.TB, wrap func(net.Conn) net.Conn) (client, server net.Co
 	return tc, ts
 }
 
+func tlsClient(c net.Conn, cfg *tls.Config) net.Conn { return tls.Client(c, cfg) }
+func tlsServer(c net.Conn, cfg *tls.Config) net.Conn { return tls.Server(c, cfg) }
+
 func plain(c net.Conn) net.Conn   { return c }
 func carried(c net.Conn) net.Conn { return mux.NewCarrier(c) }
 

@@ -40,8 +40,15 @@ func (s *Session) keepAlive(ctx context.Context) {
 		s.mu.Lock()
 		deaf := s.ping.await && now.Sub(s.ping.sent) >= 4*s.cfg.KeepAliveTimeout
 		s.mu.Unlock()
-		if silent := now.Sub(last); silent >= s.cfg.KeepAliveTimeout || deaf {
-			s.end(fault.Newf("mux.Run", fault.Timeout, "the peer has been silent for %v", silent).
+		words := ""
+		switch silent := now.Sub(last); {
+		case silent >= s.cfg.KeepAliveTimeout:
+			words = "the peer has been silent for " + silent.String()
+		case deaf:
+			words = "the peer talks but has not answered a ping for " + (4 * s.cfg.KeepAliveTimeout).String()
+		}
+		if words != "" {
+			s.end(fault.New("mux.Run", fault.Timeout, words).
 				Advise("the machine, the relay or the network between is gone; the tunnel is made anew"), endTelling)
 			return
 		}

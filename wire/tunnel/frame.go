@@ -105,10 +105,13 @@ func ParseHeader(b []byte) (Header, error) {
 		Type: Type(b[0]), Flags: b[1],
 		Stream: binary.BigEndian.Uint32(b[4:]), Length: binary.BigEndian.Uint32(b[8:]),
 	}
+	if err := h.Check(); err != nil {
+		return h, err
+	}
 	if b[2] != 0 || b[3] != 0 {
 		return h, fault.Newf("tunnel.ParseHeader", fault.Invalid, "%s frame with its reserved bytes set", h.Type)
 	}
-	return h, h.Check()
+	return h, nil
 }
 
 // Frame is a whole mux frame, for tests, tools and peers that do not mind a copy; link/mux reads payloads where they belong.
