@@ -26,6 +26,8 @@ type Config struct {
 	Port             int    // 8883 when 0
 	// Roots are trusted beside nothing else; nil means the system's.
 	Roots *x509.CertPool
+	// Address is dialled (host:port) instead of the hub's name, as by somebody who has it in a hosts file.
+	Address string
 	// Resolver looks the hub up; nil means the system's.
 	Resolver *net.Resolver
 	// Window is how many messages may wait for their acknowledgement at once; 64 when 0.
@@ -86,7 +88,11 @@ func Dial(ctx context.Context, cfg Config) (*Device, error) {
 		NetDialer: &net.Dialer{Resolver: cfg.Resolver, Timeout: 15 * time.Second},
 		Config:    &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cfg.Roots, ServerName: cs.HostName},
 	}
-	c, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(cs.HostName, strconv.Itoa(port)))
+	addr := cfg.Address
+	if addr == "" {
+		addr = net.JoinHostPort(cs.HostName, strconv.Itoa(port))
+	}
+	c, err := dialer.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Unavailable, err, "the hub cannot be reached at "+cs.HostName+": "+err.Error())
 	}

@@ -1,0 +1,101 @@
+// Command isthmus-agent is the agent alone, for small machines: static, small, the same rooms as `isthmus agent` and nothing else.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+
+	"github.com/isthmus-io/isthmus/clock"
+	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/node/agentnode"
+)
+
+// version is set by the build: -ldflags "-X main.version=v1.2.3".
+var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := newRoot().ExecuteContext(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "isthmus-agent:", words(err))
+		if next := fault.Next(err); next != "" {
+			fmt.Fprintln(os.Stderr, "next:", next)
+		}
+		os.Exit(1)
+	}
+}
+
+func words(err error) string {
+	if fault.KindOf(err) == fault.Internal {
+		return err.Error()
+	}
+	return fault.Message(err)
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use: "isthmus-agent", Short: "Join a network of Isthmus and follow its plan", Version: version,
+		SilenceErrors: true, SilenceUsage: true,
+		Example: "  isthmus-agent join < join.token\n  isthmus-agent run --interface eth0 --dns 192.168.1.2:53",
+	}
+	var cfg agentnode.Config
+	cfg.Version = version
+	f := root.PersistentFlags()
+	f.StringVar(&cfg.DataDir, "data-dir", filepath.Join("/var/lib/isthmus", "agent"), "`DIR` of this agent alone; holds its key, mode 0700")
+	f.StringSliceVar(&cfg.Servers, "server", nil, "`HOST:PORT` of the control plane instead of the addresses in the token")
+	f.StringVar(&cfg.Proxy, "proxy", "", "`URL` of an HTTP proxy; HTTPS_PROXY when absent, none for none")
+	f.StringVar(&cfg.Direct, "direct", "", "`HOST:PORT` at which other agents reach this one without a relay")
+	var name, tokenFile string
+	join := &cobra.Command{
+		Use: "join", Short: "Trade a join token for an identity", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			token, err := readToken(tokenFile)
+			if err != nil {
+				return err
+			}
+			return agentnode.Join(c.Context(), cfg, token, name, clock.System{})
+		},
+	}
+	join.Flags().StringVar(&name, "name", "", "`NAME` to join under; chosen when absent")
+	join.Flags().StringVar(&tokenFile, "token-file", "-", "`FILE` with the join token, - for standard input (or the token itself in ISTHMUS_JOIN_TOKEN)")
+	run := &cobra.Command{
+		Use: "run", Short: "Run the agent", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+			return agentnode.Run(c.Context(), cfg, log, clock.System{}, prometheus.NewRegistry())
+		},
+	}
+	run.Flags().StringVar(&cfg.Agent.Interface, "interface", "", "`NAME` of the interface that gets the addresses of private endpoints; absent: they are there already")
+	run.Flags().StringSliceVar(&cfg.Agent.DNSListen, "dns", nil, "`HOST:PORT` to answer DNS on, UDP and TCP")
+	run.Flags().StringVar(&cfg.Agent.DirectListen, "direct-listen", "", "`HOST:PORT` for tunnels that come without a relay; none when absent")
+	root.AddCommand(join, run)
+	return root
+}
+
+func readToken(file string) (string, error) {
+	if t := os.Getenv("ISTHMUS_JOIN_TOKEN"); t != "" {
+		return t, nil
+	}
+	var b []byte
+	var err error
+	if file == "-" {
+		b, err = io.ReadAll(io.LimitReader(os.Stdin, 16<<10))
+	} else {
+		b, err = os.ReadFile(file)
+	}
+	if err != nil {
+		return "", fault.Wrap("isthmus-agent.join", fault.Invalid, err, "the join token cannot be read: "+err.Error())
+	}
+	return strings.TrimSpace(string(b)), nil
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+
+	"github.com/isthmus-io/isthmus/node/agentnode"
+)
+
+func newAgent(w *world) *cobra.Command {
+	c := &cobra.Command{
+		Use:     "agent",
+		Short:   "Run an agent, which joins a network and follows its plan",
+		Example: "  isthmus agent join --token-file join.token\n  isthmus agent run --interface eth0 --dns 192.168.1.2:53",
+	}
+	c.AddCommand(newAgentJoin(w, "agent"), newAgentRun(w))
+	return c
+}
+
+// newAgentJoin serves agents and hubs: both join a network in the same way.
+func newAgentJoin(w *world, role string) *cobra.Command {
+	j := &joining{process: process{w: w}}
+	var cfg agentnode.Config
+	article := map[string]string{"agent": "agent run", "hub": "hub serve"}[role]
+	c := &cobra.Command{
+		Use:   "join",
+		Short: "Trade a join token for this " + role + "'s identity",
+		Long: `Trade a one-time join token for an identity. The key is made on this machine and never leaves it. The token comes from --token-file, from
+ISTHMUS_JOIN_TOKEN or from standard input, never from the command line.`,
+		Example: "  isthmus " + role + " join --token-file join.token\n  isthmus " + role + " join --name " + role + "-1 < join.token",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			token, err := j.token()
+			if err != nil {
+				return err
+			}
+			cfg.DataDir, cfg.Servers, cfg.Proxy, cfg.Version = j.dataDir, j.servers, j.proxy, versionText()
+			if err := agentnode.Join(c.Context(), cfg, token, j.nameOr(), j.clock()); err != nil {
+				return err
+			}
+			w.printf("joined\n")
+			w.note("now run it: isthmus %s --data-dir %s", article, j.dataDir)
+			return nil
+		},
+	}
+	j.addTo(c, role)
+	if role == "agent" {
+		c.Flags().StringVar(&cfg.Direct, "direct", "", "`HOST:PORT` at which other agents can reach this one without a relay")
+	}
+	return c
+}
+
+func newAgentRun(w *world) *cobra.Command {
+	p := &process{w: w}
+	var cfg agentnode.Config
+	c := &cobra.Command{
+		Use:   "run",
+		Short: "Run an agent that has joined",
+		Long: `Run an agent that has joined: it holds the addresses of private endpoints, answers their names, and dials the services of its network for
+others. It only dials out. Its last plan is kept on disk, so that it goes on while the control plane is away.`,
+		Example: "  isthmus agent run --interface eth0 --dns 192.168.1.2:53\n  isthmus agent run --direct-listen :7443 --direct 10.0.0.7:7443",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return p.run(c.Context(), func(ctx context.Context, log *slog.Logger, reg *prometheus.Registry) error {
+				cfg.DataDir, cfg.Version = p.dataDir, versionText()
+				return agentnode.Run(ctx, cfg, log, w.clock, reg)
+			})
+		},
+	}
+	p.addTo(c, "agent")
+	f := c.Flags()
+	f.StringVar(&cfg.Agent.Interface, "interface", "", "`NAME` of the interface that gets the addresses of private endpoints; absent: they are there already")
+	f.StringSliceVar(&cfg.Agent.DNSListen, "dns", nil, "`HOST:PORT` to answer DNS on, UDP and TCP")
+	f.StringVar(&cfg.Agent.DirectListen, "direct-listen", "", "`HOST:PORT` for tunnels that come without a relay; none when absent")
+	f.StringVar(&cfg.Direct, "direct", "", "`HOST:PORT` at which other agents reach --direct-listen")
+	f.StringSliceVar(&cfg.Servers, "server", nil, "`HOST:PORT` of the control plane instead of the addresses it joined with")
+	f.StringVar(&cfg.Proxy, "proxy", "", "`URL` of an HTTP proxy; HTTPS_PROXY when absent, none for none")
+	return c
+}

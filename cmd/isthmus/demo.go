@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/isthmus-io/isthmus/demo"
+	"github.com/isthmus-io/isthmus/fault"
+)
+
+func newDemo(w *world) *cobra.Command {
+	var check, asJSON, verbose bool
+	var cfg demo.CheckConfig
+	var show demo.ShowConfig
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "Run a whole world on this machine and watch it",
+		Long: `Run a whole world on loopback, without root and without a cloud: a plant with ten sensors, a relay, a hub in another network, names, and an
+endpoint of another tenant that waits for approval. With --check, send and compare instead of showing; exit 0 only if all is well.`,
+		Example: "  isthmus demo\n  isthmus demo --check --devices 50 --messages 200 --json",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			log := slog.New(slog.DiscardHandler)
+			if verbose {
+				log = slog.New(slog.NewTextHandler(w.err, &slog.HandlerOptions{Level: slog.LevelDebug}))
+			}
+			if check {
+				cfg.Log = log
+				return checkDemo(c.Context(), w, cfg, asJSON)
+			}
+			self, err := os.Executable()
+			if err != nil {
+				self = "isthmus"
+			}
+			show.Login = func(dir, server, caFile, token string) (string, error) {
+				return w.demoContext(c.Context(), dir, server, caFile, token)
+			}
+			show.Log, show.Program, show.Terminal, show.In, show.Out = log, self, w.terminal && w.typing, w.in, w.out
+			return demo.Show(c.Context(), show)
+		},
+	}
+	f := c.Flags()
+	f.BoolVar(&check, "check", false, "send, compare and end, instead of showing")
+	f.BoolVar(&asJSON, "json", false, "with --check: print one JSON object")
+	f.BoolVar(&verbose, "verbose", false, "log everything to standard error")
+	f.IntVar(&cfg.Devices, "devices", 50, "with --check: how many devices send")
+	f.IntVar(&cfg.Messages, "messages", 200, "with --check: how many messages each sends")
+	f.IntVar(&show.Sensors, "sensors", 10, "how many sensors the plant has")
+	return c
+}
+
+func checkDemo(ctx context.Context, w *world, cfg demo.CheckConfig, asJSON bool) error {
+	if !asJSON {
+		w.printf("building a world: two tenants, three networks, a relay, a hub …\n")
+		cfg.Progress = func(done, all int) {
+			if w.terminal {
+				w.printf("\r%d of %d messages acknowledged", done, all)
+			}
+		}
+	}
+	res, err := demo.Check(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		b, err := json.Marshal(res)
+		if err != nil {
+			return err
+		}
+		w.printf("%s\n", b)
+	} else {
+		w.printf("\rsent %d, received %d, lost %d, duplicated %d, changed %d in %.1f s; the hub's name led to %s\n",
+			res.Sent, res.Received, res.Lost, res.Duplicated, res.Changed, res.Seconds, res.Resolved)
+		w.printf("public side refused: %t; pending endpoint passes: %t; relay saw plaintext: %t in %d bytes\n",
+			res.PublicSideRefused, res.PendingPasses, res.RelaySawPlaintext, res.RelayBytes)
+	}
+	if !res.OK() {
+		return fault.New("isthmus.demo", fault.Unavailable, "the world is not well: see the numbers above").Advise("run it again with --verbose for the log")
+	}
+	return nil
+}
+
+// demoContext logs in to the demo's control plane in a file of the demo's own, and returns that file.
+func (w *world) demoContext(ctx context.Context, dir, server, caFile, token string) (string, error) {
+	path := filepath.Join(dir, "contexts.yaml")
+	own := *w
+	own.out, own.err = io.Discard, io.Discard
+	own.getenv = func(key string) string {
+		switch key {
+		case "ISTHMUS_CONFIG":
+			return path
+		case "ISTHMUS_TOKEN":
+			return token
+		case "ISTHMUS_SERVER":
+			return ""
+		}
+		return w.getenv(key)
+	}
+	root := newRoot(&own)
+	root.SetArgs([]string{"login", "--server", server, "--ca-file", caFile, "--name", "demo"})
+	return path, root.ExecuteContext(ctx)
+}

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+
+	"github.com/isthmus-io/isthmus/node"
+)
+
+func newHubServe(w *world) *cobra.Command {
+	p := &process{w: w}
+	var cfg node.HubConfig
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve the hubs that name this process in servedBy",
+		Long: `Serve the hubs of this member's plan: every service of type iothub whose spec.servedBy is this process. Devices come over MQTT, people
+and programs over HTTPS; an unmodified Azure IoT SDK works with both.`,
+		Example: "  isthmus hub serve --mqtt :8883 --https :443",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return p.run(c.Context(), func(ctx context.Context, log *slog.Logger, reg *prometheus.Registry) error {
+				cfg.DataDir, cfg.Version = p.dataDir, versionText()
+				return node.Hub(ctx, cfg, log, w.clock, reg)
+			})
+		},
+	}
+	p.addTo(c, "hub")
+	f := c.Flags()
+	f.StringSliceVar(&cfg.MQTT, "mqtt", []string{":8883"}, "`HOST:PORT` for devices, MQTT over TLS")
+	f.StringSliceVar(&cfg.HTTPS, "https", []string{":443"}, "`HOST:PORT` for REST")
+	f.IntVar(&cfg.Log.Partitions, "partitions", 0, "partitions of a new hub's event log; 4 when 0")
+	f.StringSliceVar(&cfg.Servers, "server", nil, "`HOST:PORT` of the control plane instead of the addresses it joined with")
+	f.StringVar(&cfg.Proxy, "proxy", "", "`URL` of an HTTP proxy; HTTPS_PROXY when absent, none for none")
+	return c
+}

@@ -1,0 +1,71 @@
+package agentnode
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/isthmus-io/isthmus/agent"
+	"github.com/isthmus-io/isthmus/clock"
+	"github.com/isthmus-io/isthmus/membership"
+)
+
+// Config is one agent.
+type Config struct {
+	DataDir string
+	Servers []string // stand in for the addresses of the join token
+	Proxy   string   // HTTP proxy for everything it dials
+	Version string
+	Agent   agent.Config
+	// Direct is where other agents may dial this one without a relay, if anywhere; reported to the control plane.
+	Direct string
+	// Ready is called once the agent carries out its plan, or waits for its first.
+	Ready func(*agent.Agent)
+}
+
+// Join trades a token for the identity of an agent or a hub.
+func Join(ctx context.Context, cfg Config, token, name string, clk clock.Clock) error {
+	return membership.Join(ctx, membership.Config{Dir: cfg.DataDir, Proxy: cfg.Proxy, Servers: cfg.Servers, Version: cfg.Version}, token,
+		membership.JoinInfo{Name: name, Direct: cfg.Direct, Clock: clk})
+}
+
+// Run runs an agent that has joined: it follows its plan, from the disk when the control plane is away.
+func Run(ctx context.Context, cfg Config, log *slog.Logger, clk clock.Clock, reg prometheus.Registerer) error {
+	m, err := membership.Open(membership.Config{Dir: cfg.DataDir, Proxy: cfg.Proxy, Servers: cfg.Servers, Version: cfg.Version}, log, clk)
+	if err != nil {
+		return err
+	}
+	cfg.Agent.ProxyURL = cfg.Proxy
+	a, err := agent.New(cfg.Agent, m.Credentials(), log, clk, reg)
+	if err != nil {
+		return err
+	}
+	m.Report(func() membership.Report {
+		return membership.Report{Version: cfg.Version, Direct: cfg.Direct, PlanRevision: a.PlanRevision(), Problems: a.Problems()}
+	})
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return a.Run(ctx) })
+	g.Go(func() error { return m.Run(ctx) })
+	g.Go(func() error {
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case p := <-m.Updates():
+				a.SetPlan(p)
+				log.Info("carrying out a plan", "revision", p.Revision, "endpoints", len(p.Endpoints), "services", len(p.Services), "names", len(p.Names))
+			}
+		}
+	})
+	log.Info("the agent is ready", "id", string(m.Credentials().ID()))
+	if cfg.Ready != nil {
+		cfg.Ready(a)
+	}
+	if err := g.Wait(); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}

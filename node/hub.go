@@ -1,0 +1,233 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/isthmus-io/isthmus/clock"
+	"github.com/isthmus-io/isthmus/eventlog"
+	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/hub"
+	"github.com/isthmus-io/isthmus/hub/front"
+	"github.com/isthmus-io/isthmus/hub/httpdoor"
+	"github.com/isthmus-io/isthmus/hub/mqttdoor"
+	"github.com/isthmus-io/isthmus/membership"
+	"github.com/isthmus-io/isthmus/plan"
+)
+
+// HubConfig is one process that serves the hubs of its plan.
+type HubConfig struct {
+	DataDir string
+	MQTT    []string // host:port of MQTT over TLS; :8883 when empty
+	HTTPS   []string // host:port of HTTPS; :443 when empty
+	Servers []string
+	Proxy   string
+	Version string
+	Log     eventlog.Config // Dir is DataDir/events when empty
+	// Ready is called once the doors are open.
+	Ready func(*hub.Server)
+}
+
+// adminSocket is where the hub's API answers without a token, to whoever may open the file.
+const adminSocket = "admin.sock"
+
+// Hub runs a hub process that has joined.
+func Hub(ctx context.Context, cfg HubConfig, log *slog.Logger, clk clock.Clock, reg prometheus.Registerer) error {
+	if len(cfg.MQTT) == 0 {
+		cfg.MQTT = []string{":8883"}
+	}
+	if len(cfg.HTTPS) == 0 {
+		cfg.HTTPS = []string{":443"}
+	}
+	if cfg.Log.Dir == "" {
+		cfg.Log.Dir = filepath.Join(cfg.DataDir, "events")
+	}
+	m, err := membership.Open(membership.Config{Dir: cfg.DataDir, Proxy: cfg.Proxy, Servers: cfg.Servers, Version: cfg.Version}, log, clk)
+	if err != nil {
+		return err
+	}
+	forMQTT, err := listenAll(ctx, cfg.MQTT)
+	defer closeAll(forMQTT)
+	if err != nil {
+		return err
+	}
+	forHTTPS, err := listenAll(ctx, cfg.HTTPS)
+	defer closeAll(forHTTPS)
+	if err != nil {
+		return err
+	}
+	events, err := eventlog.Open(cfg.Log, log, clk, reg)
+	if err != nil {
+		return err
+	}
+	defer events.Close()
+	server, err := hub.New(ctx, hub.Config{Dir: cfg.DataDir}, events, log, clk, reg)
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	certs := &certificates{member: m, log: log, clock: clk, byHost: map[string]getter{}}
+	fr := front.New(front.Config{}, server, certs.find, log, clk)
+	mqtt, https := mqttdoor.New(mqttdoor.Config{}, server, fr, log, clk), httpdoor.New(server, fr, log, clk)
+
+	m.Report(func() membership.Report {
+		return membership.Report{Version: cfg.Version, Problems: certs.problems()}
+	})
+	// The log outlives the doors: a message that came in is acknowledged or refused, never forgotten half way.
+	logCtx, endLog := context.WithCancel(context.WithoutCancel(ctx))
+	defer endLog()
+	logEnded := make(chan error, 1)
+	go func() { logEnded <- events.Run(logCtx) }()
+
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return m.Run(ctx) })
+	g.Go(func() error { return server.Run(ctx) })
+	g.Go(func() error { return https.ServeAdmin(ctx, filepath.Join(cfg.DataDir, adminSocket)) })
+	g.Go(func() error { return follow(ctx, m, server, certs, log) })
+	g.Go(func() error {
+		select {
+		case err := <-logEnded: // before its time: its disk is broken
+			logEnded <- nil
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	for _, l := range forMQTT {
+		g.Go(func() error { return mqtt.Serve(ctx, l) })
+	}
+	for _, l := range forHTTPS {
+		g.Go(func() error { return https.Serve(ctx, l) })
+	}
+	log.Info("the hub is ready", "id", string(m.Credentials().ID()), "mqtt", strings.Join(cfg.MQTT, " "), "https", strings.Join(cfg.HTTPS, " "))
+	if cfg.Ready != nil {
+		cfg.Ready(server)
+	}
+	err = g.Wait()
+	endLog()
+	return ended(errors.Join(err, <-logEnded))
+}
+
+// follow carries out plans: hubs first, so that their links are known, then their certificates, which may have to be asked for.
+func follow(ctx context.Context, m *membership.Member, server *hub.Server, certs *certificates, log *slog.Logger) error {
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	asking.Go(func() { certs.keepAsking(ctx) })
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case p := <-m.Updates():
+			if err := server.SetHubs(p.Hubs); err != nil {
+				log.Error("a plan could not be carried out", "revision", p.Revision, "error", err)
+			}
+			certs.want(p.Hubs)
+			log.Info("serving hubs", "revision", p.Revision, "hubs", len(p.Hubs))
+		}
+	}
+}
+
+type getter = func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+
+// certificates holds what the hubs of the plan show to devices.
+type certificates struct {
+	member *membership.Member
+	log    *slog.Logger
+	clock  clock.Clock
+
+	mu      sync.Mutex // guards the fields below
+	byHost  map[string]getter
+	missing []plan.Hub
+	wake    chan struct{}
+	words   string
+}
+
+func (c *certificates) find(host string) (*tls.Certificate, error) {
+	c.mu.Lock()
+	get := c.byHost[strings.ToLower(host)]
+	c.mu.Unlock()
+	if get == nil {
+		return nil, fault.Newf("node.certificate", fault.Unavailable, "there is no certificate for %s yet", host).
+			Advise("the hub asks the control plane for it: is that reachable?")
+	}
+	return get(nil)
+}
+
+func (c *certificates) problems() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.words == "" {
+		return nil
+	}
+	return []string{c.words}
+}
+
+// want notes which hubs need a certificate and wakes keepAsking.
+func (c *certificates) want(hubs []plan.Hub) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.missing = hubs
+	if c.wake != nil {
+		close(c.wake)
+		c.wake = nil
+	}
+}
+
+// keepAsking gets each certificate from the disk or the control plane, again and again with a growing pause until it has it.
+func (c *certificates) keepAsking(ctx context.Context) {
+	const first, most = time.Second, time.Minute
+	pause := first
+	for ctx.Err() == nil {
+		c.mu.Lock()
+		todo := c.missing
+		wake := make(chan struct{})
+		c.wake = wake
+		c.mu.Unlock()
+		var left []plan.Hub
+		words := ""
+		for _, h := range todo {
+			get, err := c.member.ServingCertificate(ctx, h.HostNames)
+			if err != nil {
+				left = append(left, h)
+				words = "no certificate for " + h.HostNames[0] + ": " + fault.Message(err)
+				c.log.Warn("no certificate yet", "hub", h.Name, "error", err, "again_in", pause)
+				continue
+			}
+			c.mu.Lock()
+			for _, host := range h.HostNames {
+				c.byHost[strings.ToLower(host)] = get
+			}
+			c.mu.Unlock()
+		}
+		c.mu.Lock()
+		if c.wake != nil { // nobody wanted others meanwhile
+			c.missing = left
+		}
+		c.words = words
+		c.mu.Unlock()
+		var again <-chan time.Time
+		stop := func() {}
+		if len(left) > 0 {
+			again, stop = c.clock.After(pause)
+			pause = min(2*pause, most)
+		} else {
+			pause = first
+		}
+		select {
+		case <-ctx.Done():
+		case <-wake:
+			pause = first
+		case <-again:
+		}
+		stop()
+	}
+}

@@ -1,0 +1,381 @@
+package testworld
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/isthmus-io/isthmus/agent"
+	"github.com/isthmus-io/isthmus/client"
+	"github.com/isthmus-io/isthmus/clock"
+	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/hub"
+	"github.com/isthmus-io/isthmus/manifest"
+	"github.com/isthmus-io/isthmus/node"
+	"github.com/isthmus-io/isthmus/node/agentnode"
+)
+
+// Config is how a world is made. The zero value works.
+type Config struct {
+	Dir   string       // where everything is kept; a temporary directory, removed by Close, when empty
+	Log   *slog.Logger // nothing is logged when nil
+	Clock clock.Clock  // the machine's when nil
+	Block netip.Addr   // 127.x.0.0, the world's own block of loopback addresses; a free one when invalid
+}
+
+// World is a running deployment.
+type World struct {
+	Client *client.Client // the API, as administrator
+	Tap    *Tap           // reads what passes the relay
+	Admin  string         // the administrator's token
+
+	RelayAddress  string // the one address agents and people need
+	ServerAddress string // the control plane's own
+	CAFile        string
+	Dir           string
+
+	cfg       Config
+	temporary bool
+	server    *Process
+	relay     *Process
+
+	mu        sync.Mutex // guards the field below
+	processes []*Process
+}
+
+// Process is one member of the world that can be stopped and started again.
+type Process struct {
+	Name string
+
+	run    func(ctx context.Context, ready func()) error
+	mu     sync.Mutex // guards the fields below
+	cancel context.CancelFunc
+	done   chan struct{}
+	err    error
+}
+
+// Start makes a world with a control plane and a relay and nothing else.
+func Start(ctx context.Context, cfg Config) (w *World, err error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = clock.System{}
+	}
+	w = &World{cfg: cfg, Dir: cfg.Dir}
+	if w.Dir == "" {
+		if w.Dir, err = os.MkdirTemp("", "isthmus-world-"); err != nil {
+			return nil, err
+		}
+		w.temporary = true
+	}
+	defer func() {
+		if err != nil {
+			_ = w.Close()
+		}
+	}()
+	if !w.cfg.Block.IsValid() {
+		if w.cfg.Block, err = freeBlock(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if w.Tap, err = newTap(ctx, "127.0.0.1:0"); err != nil {
+		return nil, err
+	}
+	w.RelayAddress = w.Tap.listener.Addr().String()
+	serverListen, err := freePort(ctx)
+	if err != nil {
+		return nil, err
+	}
+	relayListen, err := freePort(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var ready node.ServerReady
+	w.server = w.process("server", func(ctx context.Context, up func()) error {
+		return node.Server(ctx, node.ServerConfig{
+			DataDir: filepath.Join(w.Dir, "server"), Listen: serverListen, Advertise: []string{w.RelayAddress}, TrustDomain: "isthmus.test", Version: "testworld",
+			Ready: func(r node.ServerReady) {
+				if ready.Address == "" {
+					ready = r
+				}
+				up()
+			},
+		}, w.log("server"), w.cfg.Clock, prometheus.NewRegistry())
+	})
+	if err = w.server.Start(ctx); err != nil {
+		return nil, err
+	}
+	w.ServerAddress, w.Admin, w.CAFile = ready.Address, ready.AdminToken, ready.CAFile
+	roots, err := os.ReadFile(w.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	// Through the relay, as people would; straight to the server while the relay is not there.
+	if w.Client, err = client.New(client.Config{Addresses: []string{w.ServerAddress}, Roots: roots, Token: w.Admin, Clock: w.cfg.Clock}); err != nil {
+		return nil, err
+	}
+	token, err := w.Client.CreateJoinToken(ctx, client.JoinTokenRequest{For: "relay", Name: "relay-1"})
+	if err != nil {
+		return nil, err
+	}
+	rc := node.RelayConfig{DataDir: filepath.Join(w.Dir, "relay-1"), Listen: relayListen, Address: w.RelayAddress, Control: w.ServerAddress, Version: "testworld"}
+	if err = node.JoinRelay(ctx, rc, token.Secret, "relay-1", w.cfg.Clock); err != nil {
+		return nil, err
+	}
+	w.relay = w.process("relay-1", func(ctx context.Context, up func()) error {
+		rc := rc
+		rc.Ready = func(string) { up() }
+		return node.Relay(ctx, rc, w.log("relay-1"), w.cfg.Clock, prometheus.NewRegistry())
+	})
+	if err = w.relay.Start(ctx); err != nil {
+		return nil, err
+	}
+	w.Tap.start(relayListen)
+	return w, nil
+}
+
+// Server and Relay can be stopped and started again.
+func (w *World) Server() *Process { return w.server }
+
+// Relay is the world's relay.
+func (w *World) Relay() *Process { return w.relay }
+
+// Address returns the world's address 127.x.site.host.
+func (w *World) Address(site, host byte) netip.Addr {
+	b := w.cfg.Block.As4()
+	return netip.AddrFrom4([4]byte{b[0], b[1], site, host})
+}
+
+// Range returns the world's block 127.x.site.0/24.
+func (w *World) Range(site byte) netip.Prefix { return netip.PrefixFrom(w.Address(site, 0), 24) }
+
+// Apply applies manifests as the administrator.
+func (w *World) Apply(ctx context.Context, text string) error {
+	set, err := manifest.Parse("manifest", []byte(text))
+	if err != nil {
+		return err
+	}
+	_, err = w.Client.Apply(ctx, set.Objects(), client.ApplyOptions{Reason: "testworld"})
+	return err
+}
+
+// Agent is a running agent of the world.
+type Agent struct {
+	*Process
+	mu    sync.Mutex // guards the field below
+	agent *agent.Agent
+}
+
+// Status tells what the agent does now.
+func (a *Agent) Status() agent.Status {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.agent.Status()
+}
+
+// Agent joins a network (ot/plant-7) and runs.
+func (w *World) Agent(ctx context.Context, network, name string, cfg agent.Config) (*Agent, error) {
+	ac := agentnode.Config{DataDir: filepath.Join(w.Dir, name), Version: "testworld", Agent: cfg, Direct: cfg.DirectListen}
+	token, err := w.joinToken(ctx, "agent", network, name)
+	if err != nil {
+		return nil, err
+	}
+	if err := agentnode.Join(ctx, ac, token, name, w.cfg.Clock); err != nil {
+		return nil, err
+	}
+	a := &Agent{}
+	a.Process = w.process(name, func(ctx context.Context, up func()) error {
+		ac := ac
+		ac.Ready = func(running *agent.Agent) {
+			a.mu.Lock()
+			a.agent = running
+			a.mu.Unlock()
+			up()
+		}
+		return agentnode.Run(ctx, ac, w.log(name), w.cfg.Clock, prometheus.NewRegistry())
+	})
+	return a, a.Start(ctx)
+}
+
+// Hub is a running hub process of the world.
+type Hub struct {
+	*Process
+	mu     sync.Mutex // guards the field below
+	server *hub.Server
+}
+
+// Server gives the hubs it serves.
+func (h *Hub) Server() *hub.Server {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.server
+}
+
+// Hub joins a network as a hub and serves.
+func (w *World) Hub(ctx context.Context, network, name string, cfg node.HubConfig) (*Hub, error) {
+	cfg.DataDir, cfg.Version = filepath.Join(w.Dir, name), "testworld"
+	token, err := w.joinToken(ctx, "hub", network, name)
+	if err != nil {
+		return nil, err
+	}
+	if err := agentnode.Join(ctx, agentnode.Config{DataDir: cfg.DataDir, Version: cfg.Version}, token, name, w.cfg.Clock); err != nil {
+		return nil, err
+	}
+	h := &Hub{}
+	h.Process = w.process(name, func(ctx context.Context, up func()) error {
+		cfg := cfg
+		cfg.Ready = func(s *hub.Server) {
+			h.mu.Lock()
+			h.server = s
+			h.mu.Unlock()
+			up()
+		}
+		return node.Hub(ctx, cfg, w.log(name), w.cfg.Clock, prometheus.NewRegistry())
+	})
+	return h, h.Start(ctx)
+}
+
+func (w *World) joinToken(ctx context.Context, role, network, name string) (string, error) {
+	tenant, site, ok := strings.Cut(network, "/")
+	if !ok {
+		return "", fault.Newf("testworld.join", fault.Invalid, "%q is not TENANT/NETWORK", network)
+	}
+	t, err := w.Client.CreateJoinToken(ctx, client.JoinTokenRequest{For: role, Tenant: tenant, Network: site, Name: name})
+	return t.Secret, err
+}
+
+func (w *World) log(name string) *slog.Logger { return w.cfg.Log.With("process", name) }
+
+func (w *World) process(name string, run func(ctx context.Context, ready func()) error) *Process {
+	p := &Process{Name: name, run: run}
+	w.mu.Lock()
+	w.processes = append(w.processes, p)
+	w.mu.Unlock()
+	return p
+}
+
+// Start runs the process and returns once it is ready, or with the reason why it ended before.
+func (p *Process) Start(ctx context.Context) error {
+	p.mu.Lock()
+	if p.cancel != nil {
+		p.mu.Unlock()
+		return fault.New("testworld.Start", fault.Conflict, p.Name+" runs already")
+	}
+	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ready, done := make(chan struct{}), make(chan struct{})
+	p.cancel, p.done = cancel, done
+	p.mu.Unlock()
+	var once sync.Once
+	go func() {
+		err := p.run(run, func() { once.Do(func() { close(ready) }) })
+		p.mu.Lock()
+		p.err = err
+		p.mu.Unlock()
+		close(done)
+	}()
+	select {
+	case <-ready:
+		return nil
+	case <-done:
+		err := p.Stop()
+		if err == nil {
+			err = errors.New("it ended before it was ready")
+		}
+		return fmt.Errorf("%s: %w", p.Name, err)
+	case <-ctx.Done():
+		return errors.Join(ctx.Err(), p.Stop())
+	}
+}
+
+// Stop ends the process, waits for everything it started, and returns its error.
+func (p *Process) Stop() error {
+	p.mu.Lock()
+	cancel, done := p.cancel, p.done
+	p.mu.Unlock()
+	if cancel == nil {
+		return nil
+	}
+	cancel()
+	<-done
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cancel, p.done = nil, nil
+	return p.err
+}
+
+// Running tells whether the process runs.
+func (p *Process) Running() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cancel == nil {
+		return false
+	}
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// Close ends everything, waits for it, and removes the world's files.
+func (w *World) Close() error {
+	var errs []error
+	w.mu.Lock()
+	all := w.processes
+	w.mu.Unlock()
+	for i := len(all) - 1; i >= 0; i-- {
+		if err := all[i].Stop(); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", all[i].Name, err))
+		}
+	}
+	if w.Client != nil {
+		w.Client.Close()
+	}
+	if w.Tap != nil {
+		w.Tap.close()
+	}
+	if w.temporary {
+		errs = append(errs, os.RemoveAll(w.Dir))
+	}
+	return errors.Join(errs...)
+}
+
+func freePort(ctx context.Context) (string, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// freeBlock finds a 127.x.0.0 in which nobody listens on the port that worlds mark theirs with while they choose.
+func freeBlock(ctx context.Context) (netip.Addr, error) {
+	var lc net.ListenConfig
+	start := rand.IntN(200) //nolint:gosec // spreading worlds, not hiding them
+	for i := range 200 {
+		a := netip.AddrFrom4([4]byte{127, byte(20 + (start+i)%200), 0, 0})
+		b := a.As4()
+		b[2], b[3] = 7, 4
+		l, err := lc.Listen(ctx, "tcp", netip.AddrPortFrom(netip.AddrFrom4(b), 8883).String())
+		if err == nil {
+			l.Close()
+			return a, nil
+		}
+	}
+	return netip.Addr{}, fault.New("testworld.Start", fault.Exhausted, "no free block of loopback addresses was found").
+		Advise("on systems other than Linux, add the addresses first: sudo ifconfig lo0 alias 127.77.7.4")
+}
