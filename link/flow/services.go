@@ -24,6 +24,9 @@ import (
 // dialTimeout bounds how long a target may take to answer.
 const dialTimeout = 10 * time.Second
 
+// winsockRefused is what Windows says for ECONNREFUSED (WSAECONNREFUSED); elsewhere no error has this number.
+const winsockRefused = syscall.Errno(10061)
+
 // Services is the provider's side: it decides about streams and dials targets.
 type Services struct {
 	log    *slog.Logger
@@ -222,7 +225,7 @@ func (s *Services) dial(ctx context.Context, f *flow, g grant) bool {
 			return false
 		}
 		code := tunnel.ResetUnreachable
-		if errors.Is(err, syscall.ECONNREFUSED) {
+		if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, winsockRefused) {
 			code = tunnel.ResetTargetClosed
 		}
 		s.fail(f, g, code, err)
