@@ -15,6 +15,7 @@ import (
 const (
 	identityFile = "identity.json"
 	planFile     = "plan.json"
+	joiningFile  = "joining.json"
 )
 
 // kept is the identity as it lies on disk: one file, so that key and certificate never part.

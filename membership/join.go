@@ -2,6 +2,7 @@ package membership
 
 import (
 	"context"
+	"crypto"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -59,11 +60,7 @@ func Join(ctx context.Context, cfg Config, token string, info JoinInfo) error {
 	if err := f.roomFor(); err != nil {
 		return err
 	}
-	key, keyPEM, err := identity.NewKey()
-	if err != nil {
-		return err
-	}
-	csr, err := identity.NewRequest(key, "")
+	keyPEM, csr, err := f.joiningKey(t)
 	if err != nil {
 		return err
 	}
@@ -81,7 +78,7 @@ func Join(ctx context.Context, cfg Config, token string, info JoinInfo) error {
 		version = cfg.Version
 	}
 	req := enrolRequest{
-		Secret: token, Name: info.Name, CSR: string(csr), Version: version, Address: info.Address, Direct: info.Direct, Now: clk.Now(),
+		Secret: token, Name: info.Name, CSR: csr, Version: version, Address: info.Address, Direct: info.Direct, Now: clk.Now(),
 	}
 	var reply enrolReply
 	if err := c.call(ctx, "/member/v1/enrol", req, &reply); err != nil {
@@ -90,16 +87,49 @@ func Join(ctx context.Context, cfg Config, token string, info JoinInfo) error {
 		}
 		return fault.Wrap(op, fault.Internal, err, "")
 	}
-	k := kept{ID: reply.ID, TrustDomain: t.TrustDomain, Servers: servers, Key: string(keyPEM), Certificate: reply.Certificate, Roots: reply.Roots}
+	k := kept{ID: reply.ID, TrustDomain: t.TrustDomain, Servers: servers, Key: keyPEM, Certificate: reply.Certificate, Roots: reply.Roots}
 	if err := k.check(t.Pin); err != nil {
 		return err
 	}
 	return f.keepNew(k, reply.Plan)
 }
 
+// joining is the key of an attempt to join. It is kept until the attempt is over, because the control plane answers the same token
+// with the same key once more when its reply was lost.
+type joining struct {
+	Token string `json:"token"` // the token's id
+	Key   string `json:"key"`   // PKCS #8 PEM
+}
+
+// joiningKey returns the key for a token, made now or in an earlier attempt, with a request for its certificate.
+func (f files) joiningKey(t jointoken.Token) (keyPEM, csr string, err error) {
+	op := "membership.Join"
+	var j joining
+	if err := f.load(joiningFile, &j); err != nil || j.Token != t.ID {
+		_, k, err := identity.NewKey()
+		if err != nil {
+			return "", "", err
+		}
+		j = joining{Token: t.ID, Key: string(k)}
+		if err := f.save(joiningFile, j); err != nil {
+			return "", "", err
+		}
+	}
+	var signer crypto.Signer
+	if b, _ := pem.Decode([]byte(j.Key)); b != nil {
+		k, _ := x509.ParsePKCS8PrivateKey(b.Bytes)
+		signer, _ = k.(crypto.Signer)
+	}
+	if signer == nil {
+		return "", "", fault.New(op, fault.Invalid, f.path(joiningFile)+" is damaged").Advise("remove it and join again")
+	}
+	req, err := identity.NewRequest(signer, "")
+	return j.Key, string(req), err
+}
+
 // keepNew writes the plan first: the identity is what makes the directory a member's.
 func (f files) keepNew(k kept, p plan.Plan) error {
-	const spent = "the token is spent: delete the agent at the control plane, see to the disk, and join with a new token"
+	const spent = "see to the disk and join again with the same token within ten minutes; later only a new token helps"
 	if p.Revision != "" {
 		if err := f.save(planFile, p); err != nil {
 			return fault.New("membership.Join", fault.KindOf(err), fault.Message(err)).Because(err).Advise(spent)
@@ -108,7 +138,7 @@ func (f files) keepNew(k kept, p plan.Plan) error {
 	if err := f.save(identityFile, k); err != nil {
 		return fault.New("membership.Join", fault.KindOf(err), fault.Message(err)).Because(err).Advise(spent)
 	}
-	return nil
+	return f.remove(joiningFile)
 }
 
 // roomFor finds out before a token is spent whether an identity and a plan of usual size can be written.
@@ -124,7 +154,7 @@ func (f files) roomFor() error {
 func (k kept) check(pin string) error {
 	op := "membership.Join"
 	odd := fault.New(op, fault.Unauthenticated, "the control plane's reply does not hold together").
-		Advise("its version may be too new or too old for this program; the token is spent")
+		Advise("its version may be too new or too old for this program")
 	creds, err := identity.NewCredentials([]byte(k.Certificate), []byte(k.Key), []byte(k.Roots))
 	if err != nil {
 		return odd.Because(err)
