@@ -45,6 +45,9 @@ func newAuditList(w *world) *cobra.Command {
 			if filter.Since, err = parseSince(since, w.clock.Now()); err != nil {
 				return err
 			}
+			if filter.Since.After(w.clock.Now()) {
+				return usagef("--since %s is in the future", since)
+			}
 		}
 		s, err := n.open()
 		if err != nil {

@@ -57,12 +57,11 @@ func explain(w *world, word string) error {
 	}
 	f, _ := manifest.SchemaOf(k.kind)
 	if path == "" {
-		w.printf("%s (%s): %s.\n\n", k.kind, client.Plural(k.kind), k.words)
-		w.printf("Named %s. apiVersion: %s\n", shape(k.kind), resource.APIVersion)
+		w.printf("%s (%s): %s\nNamed %s; apiVersion: %s\n", k.kind, client.Plural(k.kind), sentence(k.words), shape(k.kind), resource.APIVersion)
 	} else {
 		at, near, known, ok := f.Find(path)
 		if !ok {
-			if known == nil || len(known) == 0 {
+			if len(known) == 0 {
 				return usagef("%s has no fields", at.Name).advise("isthmus explain %s", strings.ToLower(name))
 			}
 			e := usagef("%s has no field %q", word[:len(name)], path)
@@ -72,7 +71,16 @@ func explain(w *world, word string) error {
 			return e.advise("fields of %s are %s", at.Name, strings.Join(known, ", "))
 		}
 		f = at
-		w.printf("%s.%s: %s\n\n", k.kind, path, describeField(f))
+		w.printf("%s.%s  <%s>\n", k.kind, path, bounds(f))
+		if f.Doc != "" {
+			w.printf("    %s\n", f.Doc)
+		}
+		if f.Example != "" {
+			w.printf("    e.g. %s: %s\n", f.Name, f.Example)
+		}
+	}
+	if len(f.Fields) > 0 {
+		w.printf("\nFields:\n")
 	}
 	for _, sub := range f.Fields {
 		explainField(w, sub, 0)
@@ -82,36 +90,37 @@ func explain(w *world, word string) error {
 
 // explainField prints a field and, indented, those below it.
 func explainField(w *world, f manifest.Field, depth int) {
-	indent := strings.Repeat("  ", depth)
+	paint := w.painter()
+	indent := strings.Repeat("    ", depth+1)
 	mark := ""
 	switch {
 	case f.ReadOnly:
-		mark = " (written by Isthmus)"
+		mark = ", written by Isthmus"
 	case f.Required:
-		mark = " (required)"
+		mark = ", " + paint(yellow, "required")
 	}
-	w.printf("\n%s%s%s: %s\n", indent, f.Name, mark, describeField(f))
+	w.printf("%s%s  <%s>%s\n", indent, paint(bold, f.Name), bounds(f), mark)
+	if f.Doc != "" {
+		w.printf("%s    %s\n", indent, f.Doc)
+	}
+	if f.Example != "" {
+		w.printf("%s    e.g. %s: %s\n", indent, f.Name, f.Example)
+	}
+	w.printf("\n")
 	for _, sub := range f.Fields {
 		explainField(w, sub, depth+1)
 	}
 }
 
-// describeField says type, bounds, purpose and example in one line.
-func describeField(f manifest.Field) string {
-	s := f.Type
+// bounds says what may be written.
+func bounds(f manifest.Field) string {
 	switch {
 	case f.Enum != nil:
-		s = "one of " + strings.Join(f.Enum, ", ")
+		return "one of " + strings.Join(f.Enum, ", ")
 	case f.MaxLength > 0:
-		s += fmt.Sprintf(" of at most %d bytes", f.MaxLength)
+		return fmt.Sprintf("%s of at most %d bytes", f.Type, f.MaxLength)
 	case f.Minimum != 0 && f.Maximum != 0:
-		s += fmt.Sprintf(" from %d to %d", f.Minimum, f.Maximum)
+		return fmt.Sprintf("%s from %d to %d", f.Type, f.Minimum, f.Maximum)
 	}
-	if f.Doc != "" {
-		s += "; " + f.Doc
-	}
-	if f.Example != "" {
-		s += "; for example " + f.Example
-	}
-	return s
+	return f.Type
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -84,12 +85,21 @@ func flags(c *cobra.Command, connection bool) [][2]string {
 		if value != "" {
 			name += " " + value
 		}
-		switch f.DefValue {
-		case "", "false", "[]", "0", "0s":
-		default:
-			words += " (default " + f.DefValue + ")"
-		}
+		words += defaultWords(f)
 		out = append(out, [2]string{name, words})
 	})
 	return out
+}
+
+// defaultWords tells a flag's default, where it says something. That of a data directory depends on the user.
+func defaultWords(f *pflag.Flag) string {
+	switch f.DefValue {
+	case "", "false", "[]", "0", "0s":
+		return ""
+	}
+	if f.Name == "data-dir" {
+		role := filepath.Base(f.DefValue)
+		return " (default /var/lib/isthmus/" + role + "; without root ~/.local/share/isthmus/" + role + ")"
+	}
+	return " (default " + f.DefValue + ")"
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/isthmus-io/isthmus/manifest"
 )
@@ -54,7 +55,12 @@ Exit codes: 0 done, 1 failed, 2 used wrongly.`,
 		newWhoami(w),
 		newAudit(w),
 	)
-	add(groupProcesses)
+	add(groupProcesses,
+		newServer(w),
+		newRelay(w),
+		newAgent(w),
+		newDemo(w),
+	)
 	add(groupOther,
 		newVersion(w),
 		newCompletion(w),
@@ -77,7 +83,7 @@ func finish(w *world, root *cobra.Command) {
 	root.SetOut(w.out)
 	root.SetErr(w.err)
 	root.SetHelpCommand(&cobra.Command{Hidden: true, Use: "no-help"}) // --help is enough
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%s", err) })
+	root.SetFlagErrorFunc(flagError)
 	root.SetHelpFunc(func(c *cobra.Command, _ []string) { w.printf("%s", help(c)) })
 	var walk func(*cobra.Command)
 	walk = func(c *cobra.Command) {
@@ -97,6 +103,20 @@ func finish(w *world, root *cobra.Command) {
 		}
 	}
 	walk(root)
+}
+
+// flagError puts the nearest flag beside one that does not exist.
+func flagError(c *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return usagef("%s", err)
+	}
+	var names []string
+	c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	if near := manifest.Nearest(unknown.GetSpecifiedName(), names); near != "" && unknown.GetSpecifiedShortnames() == "" {
+		return usagef("%s", err).advise("did you mean --%s? See: %s --help", near, c.CommandPath())
+	}
+	return usagef("%s", err)
 }
 
 // group is what a command that only holds others does by itself.

@@ -176,11 +176,15 @@ one process in, once, until it expires.`,
 		if err != nil {
 			return err
 		}
+		address := ""
+		if req.For == "relay" {
+			address = " --address HOST:PORT" // where agents will dial it; only its owner knows
+		}
 		if file != "" {
 			if err := saveNew(file, t.Secret); err != nil {
 				return err
 			}
-			w.printf("isthmus %s join --token-file %s\n", req.For, file)
+			w.printf("isthmus %s join%s --token-file %s\n", req.For, address, file)
 			w.note("join token %s is in %s; good once, until %s", t.ID, file, w.at(t.Expires))
 			return nil
 		}
@@ -188,7 +192,7 @@ one process in, once, until it expires.`,
 			return out.write(w, t)
 		}
 		// A here-document keeps the token out of the list of processes.
-		w.printf("isthmus %s join --token-file - <<'END'\n%s\nEND\n", req.For, t.Secret)
+		w.printf("isthmus %s join%s --token-file - <<'END'\n%s\nEND\n", req.For, address, t.Secret)
 		w.note("paste this where the %s will run; good once, until %s", req.For, w.at(t.Expires))
 		return nil
 	}
