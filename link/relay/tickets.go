@@ -22,8 +22,9 @@ type parties struct{ asker, target identity.ID }
 type ticket struct {
 	secret ticketKey
 	parties
-	expires time.Time
-	first   *half // the connection that waits, nil before it came
+	expires  time.Time
+	first    *half // the connection that waits, nil before it came
+	declined bool  // the target will not come
 }
 
 // half is a data connection that waits for its other half.
@@ -110,6 +111,9 @@ func (ts *tickets) present(raw tunnel.Ticket, c *net.TCPConn) (mine, other *half
 	switch {
 	case t == nil:
 		return nil, nil, tunnel.StatusUnknown
+	case t.declined:
+		delete(ts.byKey, k)
+		return nil, nil, tunnel.StatusDeclined
 	case t.first != nil:
 		delete(ts.byKey, k)
 		t.first.spent = true
@@ -168,11 +172,13 @@ func (ts *tickets) decline(raw tunnel.Ticket, target identity.ID) {
 	if t == nil || t.target != target {
 		return
 	}
-	delete(ts.byKey, k)
-	if t.first != nil {
-		t.first.spent = true
-		t.first.met <- nil
+	if t.first == nil {
+		t.declined = true // told to the first who shows it
+		return
 	}
+	delete(ts.byKey, k)
+	t.first.spent = true
+	t.first.met <- nil
 }
 
 // counts returns how many tickets are out and how many halves wait.

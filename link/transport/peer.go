@@ -137,8 +137,8 @@ func (p *peer) begin() bool {
 	return ok
 }
 
-// drop forgets a tunnel that ended. One that ended as soon as it began was refused, and counts as a failure to reach the peer, or
-// every new flow would dial again.
+// drop forgets a tunnel that ended. One that ended at once and never answered a ping was refused, and counts as a failure to reach
+// the peer, or every new flow would dial again.
 func (p *peer) drop(t *passage) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -149,7 +149,7 @@ func (p *peer) drop(t *passage) {
 		}
 	}
 	now := p.tr.clk.Now()
-	if err := t.session.Err(); err != nil && now.Sub(t.since) < time.Second {
+	if err := t.session.Err(); err != nil && t.session.RTT() == 0 && now.Sub(t.since) < time.Second {
 		p.failed, p.failedAt = handshakeFault("transport.Open", err, short(p.id)), now
 	}
 }
