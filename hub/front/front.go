@@ -157,7 +157,12 @@ func (f *Front) serve(ctx context.Context, raw net.Conn, door string, handle fun
 	side, plain, err := f.side(raw, via)
 	if err != nil {
 		if ctx.Err() == nil && !errors.Is(err, io.EOF) { // a probe connects and goes
-			f.server.Refuse(door, hub.Side{Via: via, Peer: side.Peer, Link: side.Link}, "", err)
+			// Whoever dialled is to be found; what an unproved header says of a device is only what it says.
+			who := ""
+			if side.Peer.IsValid() {
+				who = side.Peer.String()
+			}
+			f.server.Refuse(door, hub.Side{Via: via, Link: side.Link}, who, err)
 		}
 		return
 	}
