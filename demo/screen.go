@@ -9,6 +9,7 @@ import (
 
 	tea "github.com/charmbracelet/bubbletea"
 	"github.com/charmbracelet/lipgloss"
+	"github.com/charmbracelet/x/ansi"
 
 	"github.com/isthmus-io/isthmus/client"
 )
@@ -47,7 +48,7 @@ func (m *model) look(after time.Duration) tea.Cmd {
 func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
-		m.width = min(msg.Width, 120)
+		m.width = msg.Width
 	case tea.KeyMsg:
 		switch msg.String() {
 		case "q", "ctrl+c", "esc":
@@ -71,7 +72,7 @@ var ( //nolint:gochecknoglobals // constants in all but name: lipgloss styles ar
 	good  = lipgloss.NewStyle().Foreground(lipgloss.Color("2"))
 	warn  = lipgloss.NewStyle().Foreground(lipgloss.Color("3"))
 	bad   = lipgloss.NewStyle().Foreground(lipgloss.Color("1"))
-	frame = lipgloss.NewStyle().Border(lipgloss.RoundedBorder()).Padding(0, 1)
+	frame = lipgloss.NewStyle().Border(lipgloss.RoundedBorder()).Padding(0, 1).Width(28)
 )
 
 // View draws everything from the last look; it reads nothing else.
@@ -80,7 +81,7 @@ func (m *model) View() string {
 	var b strings.Builder
 	title := bold.Render("ISTHMUS") + "  a private path, all of it on this machine"
 	clock := dim.Render(fmt.Sprintf("%s   q quits", v.up))
-	b.WriteString(title + strings.Repeat(" ", max(1, m.width-lipgloss.Width(title)-lipgloss.Width(clock))) + clock + "\n\n")
+	b.WriteString(title + strings.Repeat(" ", max(1, min(m.width, 113)-lipgloss.Width(title)-lipgloss.Width(clock))) + clock + "\n\n")
 
 	arrow := func(label string, up bool) string {
 		line := "━━━━━━━▶"
@@ -148,7 +149,7 @@ func (m *model) View() string {
 	if v.problem != "" {
 		b.WriteString("\n" + bad.Render(v.problem) + "\n")
 	}
-	return b.String()
+	return ansi.Hardwrap(b.String(), m.width, true) // a line the terminal wraps itself would shift what is below
 }
 
 // spark draws numbers as a row of bars, relative to the largest.

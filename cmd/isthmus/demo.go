@@ -42,6 +42,9 @@ endpoint of another tenant that waits for approval. With --check, send and compa
 				return w.demoContext(c.Context(), dir, server, caFile, token)
 			}
 			show.Log, show.Program, show.Terminal, show.In, show.Out = log, self, w.terminal && w.typing, w.in, w.out
+			if show.Terminal { // its size is asked of the file itself
+				show.In, show.Out = os.Stdin, os.Stdout
+			}
 			return demo.Show(c.Context(), show)
 		},
 	}
