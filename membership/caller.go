@@ -167,7 +167,7 @@ func reason(err error) string {
 	if d, ok := errors.AsType[*net.DNSError](err); ok {
 		return "the name " + d.Name + " is not known"
 	}
-	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
 		return "what answers there speaks no TLS"
 	}
 	if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() || errors.Is(err, context.DeadlineExceeded) {

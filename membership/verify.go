@@ -24,15 +24,19 @@ func verifyServer(cs tls.ConnectionState, roots *x509.CertPool, trustDomain stri
 			return fault.New(op, fault.Invalid, fmt.Sprintf("this machine's clock shows %s and the server's certificate is good from %s to %s: one of the clocks is wrong",
 				stamp(now), stamp(leaf.NotBefore), stamp(leaf.NotAfter))).Because(errClock).Advise(setTheClock)
 		}
-		return fault.New(op, fault.Unauthenticated, "the server's certificate was not issued by this deployment").Because(err).
-			Advise("somebody stands in between, or the address is of another server: compare the addresses with your administrator's")
+		return fault.New(op, fault.Unauthenticated, "the server's certificate was not issued by this deployment").Because(err).Advise(wrongServer)
 	}
 	id, err := identity.FromCertificate(leaf)
 	if err != nil {
 		return err
 	}
-	return identity.Only(identity.ControlID(trustDomain))(id)
+	if want := identity.ControlID(trustDomain); id != want {
+		return fault.Newf(op, fault.Unauthenticated, "the server is %s, not %s", id, want).Advise(wrongServer)
+	}
+	return nil
 }
+
+const wrongServer = "somebody stands in between, or the address is of another server: compare the addresses with your administrator's"
 
 // pinned finds the authority the token names in the chain the server sent.
 func pinned(cs tls.ConnectionState, pin string) (*x509.Certificate, error) {

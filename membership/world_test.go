@@ -59,7 +59,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.address = ln.Addr().String()
-	w.control, err = control.New(control.Config{Addresses: []string{w.address}, CertificateTTL: 24 * time.Hour}, st, w.authority, quiet(), w.clock, nil)
+	w.control, err = control.New(control.Config{Addresses: []string{w.address}, CertificateTTL: 24 * time.Hour, ServingTTL: 24 * time.Hour}, st, w.authority, quiet(), w.clock, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
