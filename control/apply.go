@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/resource"
@@ -81,6 +83,14 @@ func (c *Control) Apply(ctx context.Context, p Principal, objects []resource.Obj
 func checkReason(op, reason string) error {
 	if len(reason) > maxReason {
 		return fault.Newf(op, fault.Invalid, "the reason has %d bytes", len(reason)).Advise("keep it to %d", maxReason)
+	}
+	return checkText(op, "the reason", reason)
+}
+
+// checkText refuses what not every database keeps as text.
+func checkText(op, what, s string) error {
+	if !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
+		return fault.Newf(op, fault.Invalid, "%s is no text", what).Advise("write it in UTF-8, without NUL")
 	}
 	return nil
 }

@@ -124,7 +124,7 @@ func (c *Control) Enrol(ctx context.Context, req EnrolRequest) (EnrolReply, erro
 			return EnrolReply{}, err
 		}
 	}
-	req.Version = req.Version[:min(len(req.Version), 100)]
+	req.Version = cut(req.Version, maxVersion)
 	var out EnrolReply
 	err = c.update(ctx, "join token "+tok.ID, "", func(w *work) error {
 		t, ok, err := w.JoinToken(tok.ID)

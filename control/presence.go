@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -84,7 +85,11 @@ func (p *presence) lastSeen(id identity.ID) time.Time {
 const (
 	maxProblems      = 50
 	maxProblemLength = 500
+	maxVersion       = 100
 )
+
+// cut shortens a text to n bytes without leaving half a character.
+func cut(s string, n int) string { return strings.ToValidUTF8(s[:min(len(s), n)], "") }
 
 // Report notes what an agent or relay says of itself. A new direct address is a change of other agents' plans and is kept at once;
 // everything else is kept within Config.Keep. Unauthenticated when the process was deleted.
@@ -93,12 +98,11 @@ func (c *Control) Report(ctx context.Context, id identity.ID, r AgentReport) err
 	if err := checkHostPort(op, "the direct address", r.Direct); err != nil {
 		return err
 	}
-	r.Version = r.Version[:min(len(r.Version), 100)]
-	r.PlanRevision = r.PlanRevision[:min(len(r.PlanRevision), 64)]
+	r.Version, r.PlanRevision = cut(r.Version, maxVersion), cut(r.PlanRevision, 64)
 	r.Problems = r.Problems[:min(len(r.Problems), maxProblems)]
 	problems := make([]string, len(r.Problems))
 	for i, s := range r.Problems {
-		problems[i] = s[:min(len(s), maxProblemLength)]
+		problems[i] = cut(s, maxProblemLength)
 	}
 	r.Problems = problems
 	c.mu.RLock()

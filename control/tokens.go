@@ -118,6 +118,9 @@ func (c *Control) CreateToken(ctx context.Context, p Principal, req TokenRequest
 	case !p.sees(req.Tenant):
 		err = noSuch(op, resource.Key{Kind: resource.KindTenant, Name: req.Tenant})
 	}
+	if err == nil {
+		err = checkText(op, "the token's name", req.Name)
+	}
 	if err != nil {
 		return "", Token{}, err
 	}
