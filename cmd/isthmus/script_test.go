@@ -48,6 +48,7 @@ func setup(env *testscript.Env) error {
 	env.Setenv("SERVER", p.address)
 	env.Setenv("PIN", jointoken.Pin(p.authority.Certificate()))
 	env.Setenv("HOME", env.WorkDir)
+	env.Setenv("GORACE", "atexit_sleep_ms=0") // or every command lasts a second under -race
 	env.Setenv("ISTHMUS_CONFIG", filepath.Join(env.WorkDir, "config", "contexts.yaml"))
 	if err := os.WriteFile(filepath.Join(env.WorkDir, "ca.pem"), p.authority.CertificatePEM(), 0o600); err != nil {
 		return err
