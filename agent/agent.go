@@ -17,11 +17,12 @@ import (
 	"github.com/isthmus-io/isthmus/link/flow"
 	"github.com/isthmus-io/isthmus/link/transport"
 	"github.com/isthmus-io/isthmus/plan"
+	"github.com/isthmus-io/isthmus/resolver"
 )
 
 // Config is what an agent is told on its own machine. The zero value works: no DNS, addresses that are there already, outbound only.
 type Config struct {
-	DNSListen    []string // host:port of the resolver, UDP and TCP; empty: none
+	DNSListen    []string // host:port of the resolver, UDP and TCP, literal addresses; empty: none
 	Interface    string   // to which addresses of private endpoints are added, Linux only; empty: they are there already
 	DirectListen string   // host:port on which other agents may make tunnels without a relay; empty: none
 	ProxyURL     string   // HTTP proxy for connections to relays
@@ -41,7 +42,7 @@ type Agent struct {
 	transport *transport.Transport
 	endpoints *flow.Endpoints
 	services  *flow.Services
-	names     nameserver // nil without DNSListen
+	resolver  *resolver.Resolver // nil without DNSListen
 
 	carrying sync.Mutex // held while a plan or an address check is carried out; taken before mu
 
@@ -68,7 +69,7 @@ func New(cfg Config, creds *identity.Credentials, log *slog.Logger, clk clock.Cl
 	a.services = flow.NewServices(log, clk, reg, opts...)
 	a.transport.Handle(a.services.Handle)
 	if len(cfg.DNSListen) > 0 {
-		a.names = newNameserver(cfg.DNSListen, log, clk, reg)
+		a.resolver = resolver.New(resolver.Config{Listen: cfg.DNSListen}, log, clk, reg)
 	}
 	return a, nil
 }
@@ -80,8 +81,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.endpoints.Run(ctx) })
 	g.Go(func() error { return a.services.Run(ctx) })
 	g.Go(func() error { return a.transport.Run(ctx) })
-	if a.names != nil {
-		g.Go(func() error { return a.names.Run(ctx) })
+	if a.resolver != nil {
+		g.Go(func() error { return a.resolver.Run(ctx) })
 	}
 	g.Go(func() error { a.keepAddresses(ctx); return nil })
 	err := g.Wait()
@@ -127,8 +128,8 @@ func (a *Agent) SetPlan(p plan.Plan) {
 	want := addressesOf(p)
 	troubles := a.addresses.add(want)
 	a.endpoints.Set(p.Endpoints)
-	if a.names != nil {
-		a.names.answer(p)
+	if a.resolver != nil {
+		a.resolver.Set(resolver.View{Names: p.Names, Zones: p.Zones, Upstreams: p.Upstreams})
 	}
 	a.noteTroubles(append(troubles, a.addresses.prune(want)...))
 }
@@ -184,3 +185,11 @@ func (a *Agent) current() plan.Plan {
 
 // PlanRevision returns the revision of the plan that is carried out, empty before the first.
 func (a *Agent) PlanRevision() string { return a.current().Revision }
+
+// DNSAddr returns where the resolver answers, once it does: of use when DNSListen asked for any port. The zero value is no resolver.
+func (a *Agent) DNSAddr() netip.AddrPort {
+	if a.resolver == nil {
+		return netip.AddrPort{}
+	}
+	return a.resolver.Addr()
+}

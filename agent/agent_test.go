@@ -121,7 +121,7 @@ func TestTwoAgentsAndARelayCarryOutTheirPlans(t *testing.T) {
 	r := relay.New(relay.Config{}, credentials(t, authority, relayID), quiet(), clock.System{}, nil)
 	run(t, func(ctx context.Context) error { return r.Serve(ctx, rl) })
 
-	consumer, err := New(Config{}, credentials(t, authority, consumerID), quiet(), clock.System{}, nil)
+	consumer, err := New(Config{DNSListen: []string{"127.0.0.1:0"}}, credentials(t, authority, consumerID), quiet(), clock.System{}, nil)
 	must(t, err)
 	provider, err := New(Config{}, credentials(t, authority, providerID), quiet(), clock.System{}, nil)
 	must(t, err)
@@ -136,7 +136,10 @@ func TestTwoAgentsAndARelayCarryOutTheirPlans(t *testing.T) {
 		ID: "svc", Name: "it/cloud/hub", Target: "127.0.0.1", Ports: []resource.ServicePort{{Port: port, TargetPort: echo(t)}},
 		Links: []plan.Link{{Endpoint: "ep", Name: "ot/plant-7/hub", LinkID: 7, Consumer: identity.NetworkPrefix(trust, "ot", "plant-7")}},
 	}
-	consumerPlan := plan.Plan{Self: plan.Self{ID: string(consumerID)}, Relays: relays, Endpoints: []plan.Endpoint{endpoint}}.Seal()
+	consumerPlan := plan.Plan{
+		Self: plan.Self{ID: string(consumerID)}, Relays: relays, Endpoints: []plan.Endpoint{endpoint},
+		Names: []plan.Name{{Name: "hub.azure-devices.net", TTL: 10, A: []netip.Addr{endpoint.Address}}},
+	}.Seal()
 	providerPlan := plan.Plan{Self: plan.Self{ID: string(providerID)}, Relays: relays, Services: []plan.Service{service}}.Seal()
 	consumer.SetPlan(consumerPlan) // before Run: the plan of the disk
 	run(t, consumer.Run)
@@ -148,6 +151,14 @@ func TestTwoAgentsAndARelayCarryOutTheirPlans(t *testing.T) {
 	}
 	await(t, "relays", func() bool { return connected(consumer) && connected(provider) })
 	await(t, "the listener", func() bool { return len(consumer.Status().Endpoints[0].Listening) == 1 })
+
+	await(t, "DNS", func() bool { return consumer.DNSAddr().IsValid() })
+	lookup := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, consumer.DNSAddr().String())
+	}}
+	if got, err := lookup.LookupHost(t.Context(), "hub.azure-devices.net."); err != nil || !slices.Equal(got, []string{"127.0.0.9"}) {
+		t.Errorf("the name is at %q, %v", got, err)
+	}
 
 	at := fmt.Sprintf("127.0.0.9:%d", port)
 	dial := func() net.Conn {
@@ -168,7 +179,8 @@ func TestTwoAgentsAndARelayCarryOutTheirPlans(t *testing.T) {
 	must(t, say(first))
 
 	s, ps := consumer.Status(), provider.Status()
-	if s.ID != consumerID || s.Revision != consumerPlan.Revision || len(s.Endpoints[0].Flows) != 1 || len(s.Transport.Tunnels) != 1 || len(s.Problems) != 0 {
+	if s.ID != consumerID || s.Revision != consumerPlan.Revision || len(s.Endpoints[0].Flows) != 1 || len(s.Transport.Tunnels) != 1 || len(s.Problems) != 0 ||
+		s.DNS == nil || s.DNS.Queries["answered"] == 0 {
 		t.Errorf("consumer: %+v", s)
 	}
 	if len(ps.Services[0].Flows) != 1 || ps.Services[0].Flows[0].Peer != consumerID || !slices.Equal(ps.Services[0].Links, []string{"ot/plant-7/hub"}) {

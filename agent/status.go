@@ -7,6 +7,7 @@ import (
 	"github.com/isthmus-io/isthmus/identity"
 	"github.com/isthmus-io/isthmus/link/flow"
 	"github.com/isthmus-io/isthmus/link/transport"
+	"github.com/isthmus-io/isthmus/resolver"
 )
 
 // Status is what a screen shows of an agent.
@@ -16,6 +17,7 @@ type Status struct {
 	Endpoints []EndpointStatus
 	Services  []ServiceStatus
 	Transport transport.Status
+	DNS       *resolver.Status // nil without a resolver
 	Problems  []string
 }
 
@@ -41,6 +43,10 @@ type ServiceStatus struct {
 func (a *Agent) Status() Status {
 	p := a.current()
 	s := Status{ID: a.creds.ID(), Revision: p.Revision, Transport: a.transport.Status(), Problems: a.Problems()}
+	if a.resolver != nil {
+		dns := a.resolver.Status()
+		s.DNS = &dns
+	}
 	listening, consumed, served := a.endpoints.Listening(), byEndpoint(a.endpoints.Flows()), byEndpoint(a.services.Flows())
 	for _, e := range p.Endpoints {
 		es := EndpointStatus{ID: e.ID, Name: e.Name, Address: e.Address, Open: e.Open, Flows: consumed[e.ID]}
@@ -81,6 +87,9 @@ func (a *Agent) Problems() []string {
 	words = append(words, a.troubles...)
 	a.mu.Unlock()
 	words = append(words, a.endpoints.Problems()...)
+	if a.resolver != nil {
+		words = append(words, a.resolver.Problems()...)
+	}
 	for _, r := range a.transport.Status().Relays {
 		if !r.Connected && r.Problem != "" {
 			words = append(words, "relay "+r.Address+": "+r.Problem)
