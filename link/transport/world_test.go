@@ -127,6 +127,11 @@ func (w *world) agent(id identity.ID, cfg Config, clk clock.Clock, relays []plan
 	tr.SetAllowed(func(identity.ID) bool { return true })
 	stop := running(w.t, tr.Run)
 	w.t.Cleanup(stop)
+	eventually(w.t, "the transport runs", func() bool {
+		tr.mu.Lock()
+		defer tr.mu.Unlock()
+		return tr.running
+	})
 	return tr, stop
 }
 
@@ -177,6 +182,14 @@ func connected(tr *Transport) bool {
 		}
 	}
 	return len(s.Relays) > 0
+}
+
+// relayStatus is that of the first relay, empty while there is none.
+func relayStatus(tr *Transport) RelayStatus {
+	if s := tr.Status(); len(s.Relays) > 0 {
+		return s.Relays[0]
+	}
+	return RelayStatus{}
 }
 
 var flow = tunnel.Flow{Endpoint: "ep-1", Port: 8883, Client: netip.MustParseAddrPort("10.7.0.9:50000")}
