@@ -211,7 +211,7 @@ func TestWhatReachesTheControlPlane(t *testing.T) {
 	if f.join.TTL != 90*time.Minute || f.join.For != "agent" || f.join.Network != "plant-7" {
 		t.Errorf("join token %+v", f.join)
 	}
-	expect("GET", "/v1/audit?tenant=ot&kind=Service&path=ot/a/b&since=2026-01-02T03:04:05Z&after=9&limit=5&last=true", "", 200, `"after":{"a":1}`)
+	expect("GET", "/v1/audit?tenant=ot&kind=Service&path=ot/a/b&since=2026-01-02T03:04:05.000000005Z&after=9&limit=5&last=true", "", 200, `"after":{"a":1}`)
 	if a := f.audit; a.Tenant != "ot" || a.Kind != "Service" || a.Path != "ot/a/b" || a.After != 9 || a.Limit != 5 || !a.Last || a.Since.Year() != 2026 {
 		t.Errorf("audit filter %+v", a)
 	}
