@@ -59,6 +59,7 @@ Exit codes: 0 done, 1 failed, 2 used wrongly.`,
 		newServer(w),
 		newRelay(w),
 		newAgent(w),
+		with(newHub(w), newAgentJoin(w, "hub"), newHubServe(w)),
 		newDemo(w),
 	)
 	add(groupOther,
@@ -67,6 +68,12 @@ Exit codes: 0 done, 1 failed, 2 used wrongly.`,
 	)
 	finish(w, root)
 	return root
+}
+
+// with adds commands to a group that another file began.
+func with(c *cobra.Command, more ...*cobra.Command) *cobra.Command {
+	c.AddCommand(more...)
+	return c
 }
 
 const (
