@@ -3,7 +3,7 @@
 //
 //	GET /devices, /devices/{d}     PUT, DELETE /devices/{d}     POST /devices (bulk)     GET /statistics/devices, /statistics/service
 //	POST /devices/{d}/messages/events
-//	GET /isthmus/v1/events?partition=&from=start|end|N&follow=1&limit=     one JSON object a line
+//	GET /isthmus/v1/events?partition=&from=start|end|N|P:N,..&follow=1&limit=     one JSON object a line
 //
 // The same handler also serves a local socket for whoever may open it (mode 0600), without tokens, and there also
 //

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
 
 	"github.com/isthmus-io/isthmus/fault"
 )
@@ -42,6 +43,9 @@ type named struct {
 
 func (n *named) Unwrap() error { return n.error }
 
+// nextHeader repeats, percent-encoded, what to do next, so that a client of ours can tell it from what happened.
+const nextHeader = "isthmus-next"
+
 // writeError writes the envelope that registry clients read: they take the name from the header or from Message, up to the semicolon.
 func (d *Door) writeError(w http.ResponseWriter, err error) {
 	a := answers[fault.KindOf(err)]
@@ -51,6 +55,7 @@ func (d *Door) writeError(w http.ResponseWriter, err error) {
 	text := fault.Message(err)
 	if next := fault.Next(err); next != "" {
 		text += ". " + next
+		w.Header().Set(nextHeader, url.PathEscape(next))
 	}
 	tracking := make([]byte, 16)
 	_, _ = rand.Read(tracking) // never fails

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,6 +13,9 @@ import (
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub"
 )
+
+// PositionsHeader of a stream says where it begins, as "partition:sequence,..": from a reader who counts on can go on after a break.
+const PositionsHeader = "isthmus-positions"
 
 const (
 	readAtOnce  = 256
@@ -61,6 +65,7 @@ func streamEvents(x *exchange) error {
 		}
 	}
 	x.w.Header().Set("Content-Type", "application/x-ndjson")
+	x.w.Header().Set(PositionsHeader, positions(cursors))
 	out := &lines{enc: json.NewEncoder(x.w), rc: http.NewResponseController(x.w), left: limit}
 	_ = out.rc.SetReadDeadline(time.Time{}) // the body was empty; what is read from now on is only whether the reader is still there
 	if out.flush() != nil {
@@ -93,9 +98,9 @@ func openCursors(ctx context.Context, h *hub.Hub, partition, from string) ([]*cu
 		case "end":
 			c.next = next
 		default:
-			seq, err := strconv.ParseInt(from, 10, 64)
-			if err != nil || seq < 0 {
-				return nil, fault.Newf(op, fault.Invalid, "from is %.40q", from).Advise("it is start, end, or a sequence number")
+			seq, ok := position(from, i)
+			if !ok {
+				return nil, fault.Newf(op, fault.Invalid, "from is %.40q", from).Advise("it is start, end, a sequence number, or partition:sequence,...")
 			}
 			c.next = max(first, seq)
 		}
@@ -105,6 +110,36 @@ func openCursors(ctx context.Context, h *hub.Hub, partition, from string) ([]*cu
 		return nil, &named{fault.Newf(op, fault.NotFound, "there is no partition %.20q", partition).Advise("partitions are 0 to %d", n-1), 404, "PartitionNotFound"}
 	}
 	return out, nil
+}
+
+// position reads a sequence number, or the one of the partition in "partition:sequence,..", 0 when it is not named there.
+func position(from string, partition int) (int64, bool) {
+	if !strings.Contains(from, ":") {
+		seq, err := strconv.ParseInt(from, 10, 64)
+		return seq, err == nil && seq >= 0
+	}
+	for item := range strings.SplitSeq(from, ",") {
+		p, s, _ := strings.Cut(item, ":")
+		seq, err := strconv.ParseInt(s, 10, 64)
+		if err != nil || seq < 0 {
+			return 0, false
+		}
+		if p == strconv.Itoa(partition) {
+			return seq, true
+		}
+	}
+	return 0, true
+}
+
+func positions(cursors []*cursor) string {
+	var b strings.Builder
+	for i, c := range cursors {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(strconv.Itoa(c.partition) + ":" + strconv.FormatInt(c.next, 10))
+	}
+	return b.String()
 }
 
 // stored writes what was there when the request came, merged by time. It tells whether to go on.

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"crypto/x509"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/hub/hubclient"
+	"github.com/isthmus-io/isthmus/hub/sas"
+)
+
+func newHub(w *world) *cobra.Command {
+	c := &cobra.Command{
+		Use: "hub", Short: "Serve hubs, manage their devices, read what devices send",
+		Long: `A hub takes what devices send, as an Azure IoT hub does. Its devices and events are reached in one of two ways: on the machine of the hub through its
+data directory, or from anywhere with the connection string of one of its policies. A connection string is a secret: it is read from a file or from
+ISTHMUS_HUB_CONNECTION_STRING, never from the command line.`,
+		Example: `  isthmus hub device create sensor-1
+  isthmus hub events --follow`,
+	}
+	c.AddCommand(newHubDevice(w), newHubEvents(w), newHubConnectionString(w))
+	return c
+}
+
+// hubAccess is the flags that say which hub, and by which way.
+type hubAccess struct {
+	w       *world
+	process process
+	given   func() bool // --data-dir
+	hub     string
+	file    string
+	address string
+	ca      string
+}
+
+func addHubAccess(w *world, c *cobra.Command) *hubAccess {
+	a := &hubAccess{w: w}
+	a.process.addDir(c, "hub")
+	f := c.Flags()
+	f.Lookup("data-dir").Usage = "`DIR` of a hub process on this machine"
+	a.given = func() bool { return f.Changed("data-dir") }
+	f.StringVar(&a.hub, "hub", "", "`NAME` of the hub (or its host name), where one process serves several")
+	f.StringVar(&a.file, "connection-file", "", "`FILE` with a policy's connection string, instead of ISTHMUS_HUB_CONNECTION_STRING")
+	f.StringVar(&a.address, "address", "", "`HOST:PORT` to dial instead of the connection string's host")
+	f.StringVar(&a.ca, "ca", "", "`FILE` with the authority to trust, instead of this machine's")
+	return a
+}
+
+// open chooses the way: what the command line says, then the environment, then a hub on this machine.
+func (a *hubAccess) open() (*hubclient.Client, error) {
+	op := "isthmus.hub"
+	text := a.w.getenv("ISTHMUS_HUB_CONNECTION_STRING")
+	switch {
+	case a.file != "":
+		b, err := os.ReadFile(a.file)
+		if err != nil {
+			return nil, fault.Wrap(op, fault.Invalid, err, "the connection string cannot be read: "+err.Error())
+		}
+		text = string(b)
+	case a.given():
+		text = ""
+	}
+	if text == "" {
+		return a.openSocket()
+	}
+	cs, err := sas.ParseConnectionString(text)
+	if err != nil {
+		return nil, err
+	}
+	cfg := hubclient.Config{Connection: cs, Address: a.address}
+	if a.ca != "" {
+		pem, err := os.ReadFile(a.ca)
+		if err != nil {
+			return nil, fault.Wrap(op, fault.Invalid, err, "the authority cannot be read: "+err.Error())
+		}
+		cfg.Roots = x509.NewCertPool()
+		if !cfg.Roots.AppendCertsFromPEM(pem) {
+			return nil, fault.Newf(op, fault.Invalid, "%s holds no certificate", a.ca)
+		}
+	}
+	return hubclient.New(cfg, a.w.clock)
+}
+
+func (a *hubAccess) openSocket() (*hubclient.Client, error) {
+	socket := hubclient.Socket(a.process.dataDir)
+	if _, err := os.Stat(socket); err != nil {
+		return nil, fault.Newf("isthmus.hub", fault.Unavailable, "no hub runs here with data directory %s", filepath.Clean(a.process.dataDir)).
+			Advise("name the one of a running hub with --data-dir, or give a connection string with --connection-file or in ISTHMUS_HUB_CONNECTION_STRING")
+	}
+	return hubclient.New(hubclient.Config{Socket: socket, Hub: a.hub}, a.w.clock)
+}
+
+func newHubConnectionString(w *world) *cobra.Command {
+	var policy string
+	c := &cobra.Command{
+		Use: "connection-string", Short: "Print the connection string of a policy, for services and programs", Args: cobra.NoArgs,
+		Long: `Print the connection string of one of the hub's policies, on the machine of the hub only. It is a secret. Policies: iothubowner may do everything,
+registryRead and registryReadWrite manage devices, service reads events, device may be any device.`,
+		Example: "  isthmus hub connection-string --policy service > service.connection",
+	}
+	a := addHubAccess(w, c)
+	c.Flags().StringVar(&policy, "policy", "service", "`POLICY`: iothubowner, service, device, registryRead, registryReadWrite")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		hub, err := a.openSocket()
+		if err != nil {
+			return err
+		}
+		defer hub.Close()
+		text, err := hub.PolicyConnectionString(c.Context(), policy)
+		if err != nil {
+			return err
+		}
+		w.printf("%s\n", text)
+		return nil
+	}
+	return c
+}
+
+func newHubEvents(w *world) *cobra.Command {
+	var q hubclient.Query
+	var out output
+	c := &cobra.Command{
+		Use: "events", Short: "Read what devices sent", Args: cobra.NoArgs,
+		Long: `Read the events a hub holds, oldest first; with --follow go on with those that come. One line an event: when it was stored, partition and sequence number,
+device, body, properties. As JSON the body is base64.`,
+		Example: `  isthmus hub events --follow
+  isthmus hub events --from end --follow -o json | jq -r .body`,
+	}
+	a := addHubAccess(w, c)
+	out.addTo(c, "text", outJSON)
+	f := c.Flags()
+	f.BoolVarP(&q.Follow, "follow", "f", false, "go on with events that come, until interrupted")
+	f.IntVar(&q.Partition, "partition", 0, "only this `PARTITION`")
+	f.StringVar(&q.From, "from", "start", "`WHERE` to begin: start, end, or a sequence number")
+	f.IntVar(&q.Limit, "limit", 0, "end after this many `EVENTS`; 0 for no limit")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		q.Only = f.Changed("partition")
+		hub, err := a.open()
+		if err != nil {
+			return err
+		}
+		defer hub.Close()
+		return hub.Events(c.Context(), q, func(e hubclient.Event) error {
+			if out.structured() {
+				b, err := json.Marshal(e)
+				w.printf("%s\n", b)
+				return fault.Wrap("isthmus.events", fault.Internal, err, "")
+			}
+			w.printf("%s\n", eventLine(e))
+			return nil
+		})
+	}
+	return c
+}
+
+// eventLine renders an event for people.
+func eventLine(e hubclient.Event) string {
+	var b strings.Builder
+	b.WriteString(e.Enqueued.UTC().Format("2006-01-02 15:04:05.000"))
+	b.WriteString("  " + itoa(e.Partition) + "/" + itoa(int(e.Sequence)))
+	b.WriteString("  " + harmless(e.System["iothub-connection-device-id"]) + "  ")
+	if body := string(e.Body); utf8.ValidString(body) && len(body) <= 4096 {
+		b.WriteString(harmless(body))
+	} else {
+		b.WriteString("(" + itoa(len(e.Body)) + " bytes)")
+	}
+	for _, k := range sortedKeys(e.Properties) {
+		b.WriteString("  " + harmless(k) + "=" + harmless(e.Properties[k]))
+	}
+	return b.String()
+}
+
+// hubTime renders a time as the registry writes it, which for never is the year 1.
+func (w *world) hubTime(text string) string {
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil || t.Year() < 2000 {
+		return "never"
+	}
+	return w.ago(t)
+}

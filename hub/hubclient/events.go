@@ -1,0 +1,146 @@
+package hubclient
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/isthmus-io/isthmus/fault"
+)
+
+// Event is a message from a device as the hub stored it.
+type Event struct {
+	Partition  int               `json:"partition"`
+	Sequence   int64             `json:"sequence"`
+	Offset     int64             `json:"offset"`
+	Enqueued   time.Time         `json:"enqueued"`
+	Body       []byte            `json:"body"`
+	Properties map[string]string `json:"properties,omitempty"`
+	System     map[string]string `json:"system,omitempty"`
+}
+
+// Query says which events to read. The zero value reads every event there is, once.
+type Query struct {
+	Partition int    // only this one, when Only is set
+	Only      bool   //
+	From      string // start (also when empty), end, a sequence number, or partition:sequence,...
+	Follow    bool   // go on with those that come
+	Limit     int    // 0 for no limit
+}
+
+// maxLine bounds one event: the largest body as base64, and its properties.
+const maxLine = 2 << 20
+
+// Events calls each for every event, until there are no more, the limit is reached, ctx ends, or each returns an error, which comes
+// back. With Follow it goes on after the hub was away, where it was; that ctx ended is then no error.
+func (c *Client) Events(ctx context.Context, q Query, each func(Event) error) error {
+	var at map[int]int64 // what comes next in each partition
+	pause := 250 * time.Millisecond
+	seen := 0
+	for {
+		from := q.From
+		if at != nil {
+			from = positionsText(at)
+		}
+		before := seen
+		err := c.stream(ctx, q, from, q.Limit-seen, func(start map[int]int64) {
+			if at == nil {
+				at = start
+			}
+		}, func(e Event) error {
+			at[e.Partition] = e.Sequence + 1
+			seen++
+			return each(e)
+		})
+		var own *ownError
+		switch {
+		case errors.As(err, &own):
+			return own.error
+		case ctx.Err() != nil && q.Follow:
+			return nil
+		case q.Limit > 0 && seen >= q.Limit, !q.Follow:
+			return err
+		case at == nil: // never reached it: a wrong address or key does not become right
+			return err
+		}
+		if seen > before {
+			pause = 250 * time.Millisecond
+		}
+		wait, stop := c.clock.After(pause)
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			stop()
+			return nil
+		}
+		pause = min(2*pause, 10*time.Second)
+	}
+}
+
+// ownError is what the caller's function returned.
+type ownError struct{ error }
+
+func (c *Client) stream(ctx context.Context, q Query, from string, left int, opened func(map[int]int64), each func(Event) error) error {
+	v := url.Values{}
+	if from != "" {
+		v.Set("from", from)
+	}
+	if q.Only {
+		v.Set("partition", strconv.Itoa(q.Partition))
+	}
+	if q.Follow {
+		v.Set("follow", "1")
+	}
+	if q.Limit > 0 {
+		v.Set("limit", strconv.Itoa(left))
+	}
+	r, err := c.send(ctx, http.MethodGet, "/isthmus/v1/events", v, "", nil)
+	if err != nil {
+		return err
+	}
+	defer r.Body.Close()
+	opened(readPositions(r.Header.Get("isthmus-positions")))
+	lines := bufio.NewScanner(r.Body)
+	lines.Buffer(nil, maxLine)
+	for lines.Scan() {
+		var e Event
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			return fault.Wrap("hubclient.Events", fault.Unavailable, err, "the hub's answer cannot be read")
+		}
+		if err := each(e); err != nil {
+			return &ownError{err}
+		}
+	}
+	if err := lines.Err(); err != nil && !errors.Is(err, io.EOF) {
+		return fault.Wrap("hubclient.Events", fault.Unavailable, err, "the stream of events broke off")
+	}
+	return nil
+}
+
+func readPositions(text string) map[int]int64 {
+	out := map[int]int64{}
+	for item := range strings.SplitSeq(text, ",") {
+		p, s, _ := strings.Cut(item, ":")
+		partition, err1 := strconv.Atoi(p)
+		next, err2 := strconv.ParseInt(s, 10, 64)
+		if err1 == nil && err2 == nil {
+			out[partition] = next
+		}
+	}
+	return out
+}
+
+func positionsText(at map[int]int64) string {
+	var items []string
+	for p, next := range at {
+		items = append(items, strconv.Itoa(p)+":"+strconv.FormatInt(next, 10))
+	}
+	return strings.Join(items, ",")
+}

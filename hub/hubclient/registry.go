@@ -1,0 +1,116 @@
+package hubclient
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+)
+
+// Any matches every etag.
+const Any = "*"
+
+// Device is an identity as the registry shows it. To create one, ID alone is enough: the hub makes the keys.
+type Device struct {
+	ID              string `json:"deviceId"`
+	GenerationID    string `json:"generationId,omitempty"`
+	ETag            string `json:"etag,omitempty"`
+	ConnectionState string `json:"connectionState,omitempty"` // Connected or Disconnected
+	Status          string `json:"status,omitempty"`          // enabled or disabled
+	StatusReason    string `json:"statusReason,omitempty"`
+	LastActivity    string `json:"lastActivityTime,omitempty"` // RFC 3339; the year 1 for never
+	StateChanged    string `json:"connectionStateUpdatedTime,omitempty"`
+	Authentication  *Auth  `json:"authentication,omitempty"`
+}
+
+// Auth is how a device proves who it is.
+type Auth struct {
+	Type string `json:"type,omitempty"`
+	Keys *Keys  `json:"symmetricKey,omitempty"`
+}
+
+// Keys are base64 of 16 to 64 bytes.
+type Keys struct {
+	Primary   string `json:"primaryKey"`
+	Secondary string `json:"secondaryKey"`
+}
+
+// Create adds a device. Conflict when it exists.
+func (c *Client) Create(ctx context.Context, d Device) (Device, error) {
+	var out Device
+	err := c.call(ctx, http.MethodPut, "/devices/"+url.PathEscape(d.ID), nil, "", d, &out)
+	return out, err
+}
+
+// Update replaces a device; without keys the hub makes new ones. ifMatch is an etag or Any.
+func (c *Client) Update(ctx context.Context, d Device, ifMatch string) (Device, error) {
+	var out Device
+	err := c.call(ctx, http.MethodPut, "/devices/"+url.PathEscape(d.ID), nil, ifMatch, d, &out)
+	return out, err
+}
+
+// Device reads one. NotFound when there is none.
+func (c *Client) Device(ctx context.Context, id string) (Device, error) {
+	var out Device
+	err := c.call(ctx, http.MethodGet, "/devices/"+url.PathEscape(id), nil, "", nil, &out)
+	return out, err
+}
+
+// Devices lists up to 1,000 devices by id, those after an id.
+func (c *Client) Devices(ctx context.Context, after string, top int) ([]Device, error) {
+	var out []Device
+	q := url.Values{"top": {strconv.Itoa(top)}}
+	if after != "" {
+		q.Set("after", after)
+	}
+	err := c.call(ctx, http.MethodGet, "/devices", q, "", nil, &out)
+	return out, err
+}
+
+// Delete removes a device and ends its session. ifMatch is an etag or Any.
+func (c *Client) Delete(ctx context.Context, id, ifMatch string) error {
+	return c.call(ctx, http.MethodDelete, "/devices/"+url.PathEscape(id), nil, ifMatch, nil, nil)
+}
+
+// Hub is one of the hubs a process serves.
+type Hub struct {
+	Name      string   `json:"name"`
+	HostNames []string `json:"hostNames"`
+	Public    bool     `json:"public"`
+	Connected int      `json:"connected"`
+	Messages  int64    `json:"messages"`
+	PerSecond float64  `json:"perSecond"`
+}
+
+// Hubs lists them; over the socket only.
+func (c *Client) Hubs(ctx context.Context) ([]Hub, error) {
+	var out []Hub
+	err := c.call(ctx, http.MethodGet, "/isthmus/v1/hubs", nil, "", nil, &out)
+	return out, err
+}
+
+// PolicyConnectionString returns the secret of a policy; over the socket only.
+func (c *Client) PolicyConnectionString(ctx context.Context, policy string) (string, error) {
+	var out struct{ ConnectionString string }
+	err := c.call(ctx, http.MethodGet, "/isthmus/v1/policies/"+url.PathEscape(policy), nil, "", nil, &out)
+	return out.ConnectionString, err
+}
+
+// HostName returns the public name of the hub, which over the socket has to be asked for.
+func (c *Client) HostName(ctx context.Context) (string, error) {
+	if c.cfg.Socket == "" {
+		return c.cfg.Connection.HostName, nil
+	}
+	list, err := c.Hubs(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, h := range list {
+		if len(list) == 1 || h.Name == c.cfg.Hub || h.HostNames[0] == c.cfg.Hub {
+			return h.HostNames[0], nil
+		}
+	}
+	// The hub itself says best which names there are.
+	_, err = c.Device(ctx, "-")
+	return "", err
+}
