@@ -114,6 +114,9 @@ func (r *Resolver) listening(i int, at netip.AddrPort, problem string) {
 		}
 	}
 	r.bound.Store(&all)
+	if len(all) == len(r.listeners) {
+		r.allBound.Do(func() { close(r.ready) })
+	}
 }
 
 // answerOn answers on both sockets until ctx ends or one of them fails, and closes them.

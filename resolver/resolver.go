@@ -25,6 +25,8 @@ type Resolver struct {
 	view     atomic.Pointer[view]
 	forwards chan struct{} // a slot for each forward in flight
 	running  atomic.Bool
+	ready    chan struct{} // closed when every address was listened on at the same time
+	allBound sync.Once
 	bound    atomic.Pointer[[]netip.AddrPort] // what is listened on now, in the order of Config.Listen
 
 	mu        sync.Mutex // guards the fields below; setting a view and changes of listeners are rare
@@ -38,6 +40,7 @@ func New(cfg Config, log *slog.Logger, clk clock.Clock, reg prometheus.Registere
 	r := &Resolver{
 		cfg: cfg, log: log, clk: clk, metrics: newMetrics(reg), forwards: make(chan struct{}, cfg.MaxForwards),
 		upstreams: map[netip.AddrPort]*upstream{}, listeners: make([]listenerState, len(cfg.Listen)),
+		ready: make(chan struct{}),
 	}
 	for i, a := range cfg.Listen {
 		r.listeners[i].wanted = a
@@ -107,6 +110,9 @@ func (r *Resolver) Addr() netip.AddrPort {
 	}
 	return netip.AddrPort{}
 }
+
+// Ready is closed as soon as all of Config.Listen is listened on.
+func (r *Resolver) Ready() <-chan struct{} { return r.ready }
 
 // isSelf tells whether asking addr would be asking ourselves.
 func (r *Resolver) isSelf(addr netip.AddrPort) bool {
