@@ -211,7 +211,7 @@ func (w *work) checkNetwork(before, after *resource.Network) error {
 	if before == nil {
 		return nil
 	}
-	used, err := w.Addresses(before.Metadata.UID)
+	used, err := w.addresses(before.Metadata.UID)
 	if err != nil {
 		return err
 	}

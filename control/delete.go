@@ -30,6 +30,7 @@ func (c *Control) Delete(ctx context.Context, p Principal, key resource.Key, rea
 			return err
 		}
 	}
+	var gone identity.ID
 	err := c.update(ctx, p.Who(), reason, func(w *work) error {
 		o, err := w.get(key)
 		if err != nil {
@@ -43,9 +44,11 @@ func (c *Control) Delete(ctx context.Context, p Principal, key resource.Key, rea
 			}
 			return noSuch(op, key)
 		}
+		gone, _ = idOf(o) // empty for what has none
 		return w.delete(o)
 	})
 	if err == nil {
+		c.presence.forget(gone)
 		c.metrics.changes.WithLabelValues("deleted").Inc()
 	}
 	return about(op, key, err)
@@ -75,7 +78,6 @@ func (w *work) delete(o resource.Object) error {
 		return err
 	}
 	if ch.revoked != nil {
-		w.c.presence.forget(identity.ID(ch.revoked.ID))
 		if err := w.Revoke(*ch.revoked); err != nil {
 			return err
 		}

@@ -17,5 +17,5 @@
 // already waits. An administrator of the deployment acts for every tenant, and is named in the records of each.
 //
 // The package starts goroutines only inside Run and ends them before it returns. WatchPlan runs on its caller's goroutine. Locks,
-// outermost first: Control.writing, then Control.mu, then presence.mu.
+// outermost first: Control.writing, the store's one writer, Control.mu, presence.mu.
 package control

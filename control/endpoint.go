@@ -48,6 +48,7 @@ func (w *work) createEndpoint(e *resource.PrivateEndpoint) (Change, error) {
 	if err := w.TakeAddress(network.Metadata.UID, e.Status.Address, e.Metadata.UID); err != nil {
 		return Change{}, err
 	}
+	w.taken[network.Metadata.UID][e.Status.Address] = e.Metadata.UID
 	for range 8 { // two of the same in four thousand million are rare, eight in a row are a broken source of randomness
 		free, err := w.TakeLink(conn.LinkID, e.Metadata.UID)
 		if err != nil {
@@ -96,7 +97,7 @@ func (w *work) recordBoth(operation string, key resource.Key, consumer, provider
 // chooseAddress honours a fixed address that is free, or takes the lowest.
 func (w *work) chooseAddress(n *resource.Network, fixed netip.Addr) (netip.Addr, error) {
 	op := "control.chooseAddress"
-	used, err := w.Addresses(n.Metadata.UID)
+	used, err := w.addresses(n.Metadata.UID)
 	if err != nil {
 		return netip.Addr{}, err
 	}

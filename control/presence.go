@@ -28,17 +28,21 @@ type sighting struct {
 	unkept   bool
 }
 
-// arrive counts a WatchPlan call; the function it returns counts its end.
+// arrive counts a WatchPlan call; the function it returns counts its end, unless the process was deleted in between.
 func (p *presence) arrive(id identity.ID, now func() time.Time) (leave func()) {
-	touch := func(d int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.at(id)
+	s.watching++
+	s.last, s.unkept = now(), true
+	return func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		s := p.at(id)
-		s.watching += d
-		s.last, s.unkept = now(), true
+		if p.seen[id] == s {
+			s.watching--
+			s.last, s.unkept = now(), true
+		}
 	}
-	touch(1)
-	return func() { touch(-1) }
 }
 
 func (p *presence) at(id identity.ID) *sighting {

@@ -39,6 +39,9 @@ func (c *Control) wake(d dirty) {
 // come while changed works are passed on together. It returns when changed fails (with that error), when the context ends (with
 // its error), and Unauthenticated when the agent or relay was deleted. The plan's slices are shared: changed must not write to them.
 func (c *Control) WatchPlan(ctx context.Context, id identity.ID, changed func(plan.Plan) error) error {
+	if _, err := c.plan("control.WatchPlan", id); err != nil { // before anything is held for it
+		return err
+	}
 	w := &watcher{wake: make(chan struct{}, 1)}
 	if a, ok := id.Agent(); ok {
 		w.place = placeKey{a.Tenant, a.Network}

@@ -16,8 +16,8 @@ import (
 	"github.com/isthmus-io/isthmus/resource"
 )
 
-// follow watches a plan in the background. stop ends it and gives WatchPlan's error.
-func (r *rig) follow(id identity.ID) (plans chan plan.Plan, stop func() error) {
+// watch follows a plan in the background. stop ends it and gives WatchPlan's error.
+func (r *rig) watch(id identity.ID) (plans chan plan.Plan, stop func() error) {
 	r.t.Helper()
 	plans = make(chan plan.Plan, 100)
 	c, cancel := context.WithCancel(ctx)
@@ -37,9 +37,9 @@ func (r *rig) follow(id identity.ID) (plans chan plan.Plan, stop func() error) {
 func TestPlansArePushedOnChange(t *testing.T) {
 	r := plant(t)
 	gw, p1, it := r.join(JoinAgent, "ot/plant-7/gw"), r.join(JoinAgent, "ot/ot-cloud/p1"), r.join(JoinAgent, "it/it-cloud/gw")
-	gwPlans, stopGW := r.follow(gw)
-	p1Plans, stopP1 := r.follow(p1)
-	itPlans, stopIT := r.follow(it)
+	gwPlans, stopGW := r.watch(gw)
+	p1Plans, stopP1 := r.watch(p1)
+	itPlans, stopIT := r.watch(it)
 	if p := <-gwPlans; len(p.Endpoints) != 0 || p.Self.Agent != "gw" || p.Self.ID != string(gw) {
 		t.Errorf("first plan: %+v", p)
 	}

@@ -20,6 +20,7 @@ type work struct {
 	why     string
 	now     time.Time
 	changes []change
+	taken   map[string]map[netip.Addr]string // addresses read so far, by the network's uid
 }
 
 // errDry rolls a dry run back.
@@ -32,7 +33,7 @@ func (c *Control) update(ctx context.Context, who, why string, fn func(w *work) 
 	w := &work{c: c, who: who, why: why, now: c.clock.Now().UTC()}
 	var before int64
 	err := c.store.Update(ctx, func(tx *store.Tx) (err error) {
-		w.Tx, w.changes = tx, nil
+		w.Tx, w.changes, w.taken = tx, nil, map[string]map[netip.Addr]string{}
 		if before, err = tx.Revision(); err != nil {
 			return err
 		}
@@ -98,6 +99,18 @@ func (w *work) get(key resource.Key) (resource.Object, error) {
 		return nil, nil
 	}
 	return o, err
+}
+
+// addresses is Addresses, read once for all the endpoints of one change.
+func (w *work) addresses(network string) (map[netip.Addr]string, error) {
+	if used, ok := w.taken[network]; ok {
+		return used, nil
+	}
+	used, err := w.Addresses(network)
+	if err == nil {
+		w.taken[network] = used
+	}
+	return used, err
 }
 
 // record adds to a tenant's audit chain; "" is the deployment's own. before and after may be nil.

@@ -1,21 +1,14 @@
 package store_test
 
 import (
-	"bufio"
 	"context"
 	"database/sql"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/url"
 	"os"
-	"os/exec"
-	"os/user"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -23,17 +16,16 @@ import (
 	"github.com/isthmus-io/isthmus/store"
 )
 
-// server is a PostgreSQL for the time of the tests, when the machine has the programs; "" otherwise.
+// serverDir holds the socket of a PostgreSQL for the time of the tests; empty when the machine has none.
 var serverDir string
 
 func TestMain(m *testing.M) {
 	stop := func() {}
-	if bins, _ := filepath.Glob("/usr/lib/postgresql/*/bin"); len(bins) > 0 {
-		var err error
-		if stop, err = startPostgres(bins[len(bins)-1]); err != nil {
-			fmt.Fprintln(os.Stderr, "PostgreSQL is installed and does not start:", err)
-			os.Exit(1)
-		}
+	if dir, end, err := startPostgres(); err != nil {
+		fmt.Fprintln(os.Stderr, "PostgreSQL is installed and does not start:", err)
+		os.Exit(1)
+	} else if dir != "" {
+		serverDir, stop = dir, end
 	}
 	code := m.Run()
 	stop()
@@ -42,65 +34,6 @@ func TestMain(m *testing.M) {
 		code = 1
 	}
 	os.Exit(code)
-}
-
-// startPostgres makes a cluster in a directory of its own and waits until it says that it takes connections.
-func startPostgres(bin string) (stop func(), err error) {
-	dir, err := os.MkdirTemp("", "isthmus-pg")
-	if err != nil {
-		return nil, err
-	}
-	attr := &syscall.SysProcAttr{}
-	if os.Getuid() == 0 { // it refuses to run as root
-		u, err := user.Lookup("postgres")
-		if err != nil {
-			return nil, err
-		}
-		uid, _ := strconv.ParseUint(u.Uid, 10, 32)
-		gid, _ := strconv.ParseUint(u.Gid, 10, 32)
-		attr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-		if err := os.Chown(dir, int(uid), int(gid)); err != nil {
-			return nil, err
-		}
-	}
-	data := filepath.Join(dir, "data")
-	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", data, "-U", "isthmus", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync")
-	initdb.SysProcAttr, initdb.Dir = attr, dir
-	if out, err := initdb.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
-	}
-	pg := exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-c", "listen_addresses=", "-c", "unix_socket_directories="+dir, "-c", "fsync=off", "-c", "max_connections=50")
-	pg.SysProcAttr, pg.Dir = attr, dir
-	said, err := pg.StderrPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := pg.Start(); err != nil {
-		return nil, err
-	}
-	lines := bufio.NewScanner(said)
-	for lines.Scan() {
-		if strings.Contains(lines.Text(), "ready to accept connections") {
-			serverDir = dir
-			break
-		}
-	}
-	drained := make(chan struct{})
-	go func() {
-		defer close(drained)
-		_, _ = io.Copy(io.Discard, said)
-	}()
-	stop = func() {
-		_ = pg.Process.Signal(syscall.SIGINT)
-		<-drained
-		_ = pg.Wait()
-		_ = os.RemoveAll(dir)
-	}
-	if serverDir == "" {
-		stop()
-		return nil, fmt.Errorf("postgres ended early")
-	}
-	return stop, nil
 }
 
 var databases atomic.Int64

@@ -23,6 +23,9 @@ type Config struct {
 	MaxPages int
 }
 
+// maxReaders bounds the connections, and so the files or server processes, that reading takes.
+const maxReaders = 8
+
 // Store is an open database.
 type Store struct {
 	log     *slog.Logger
@@ -46,6 +49,9 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Store, error) {
 		s.dialect, s.where = postgres, "the PostgreSQL server"
 		s.write, err = sql.Open("pgx", cfg.DSN)
 		s.read = s.write
+		if err == nil {
+			s.write.SetMaxOpenConns(maxReaders)
+		}
 	default:
 		s.dialect = sqlite
 		if err := ownFile(cfg.DSN); err != nil {
@@ -55,7 +61,10 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Store, error) {
 			break
 		}
 		s.write.SetMaxOpenConns(1)
-		s.read, err = sql.Open("sqlite", sqliteDSN(cfg, "_pragma=query_only(1)"))
+		if s.read, err = sql.Open("sqlite", sqliteDSN(cfg, "_pragma=query_only(1)")); err == nil {
+			s.read.SetMaxOpenConns(maxReaders)
+			s.read.SetMaxIdleConns(maxReaders)
+		}
 	}
 	if err != nil {
 		return nil, s.explain(op, err)
