@@ -93,10 +93,9 @@ func (c *Control) Decide(ctx context.Context, p Principal, endpoint resource.Key
 			return err
 		})
 	}
-	switch fault.KindOf(err) { //nolint:exhaustive // the rest is passed on
-	case fault.Denied, fault.NotFound:
+	if k := fault.KindOf(err); k == fault.Denied || k == fault.NotFound {
 		if e := c.update(ctx, p.Who(), reason, func(w *work) error {
-			return w.record(p.Tenant, "denied", endpoint, nil, map[string]string{"decision": string(d), "kind": fault.KindOf(err).String()})
+			return w.record(p.Tenant, "denied", endpoint, nil, map[string]string{"decision": string(d), "kind": k.String()})
 		}); e != nil {
 			c.log.Warn("control: a denied decision could not be recorded", "who", p.Who(), "endpoint", endpoint.Path(), "error", e)
 		}

@@ -156,10 +156,7 @@ func portray(o resource.Object) any {
 	return p
 }
 
-// chainOf is whose audit chain a noun's records go to.
-func chainOf(k resource.Key) string { return ownerOf(k) }
-
-// ownerOf is the tenant a noun belongs to, "" for what belongs to the deployment.
+// ownerOf is the tenant a noun belongs to, and whose audit chain it is in; "" is the deployment.
 func ownerOf(k resource.Key) string {
 	if k.Kind == resource.KindTenant {
 		return k.Name

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -70,7 +71,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Store, error) {
 		return nil, s.explain(op, err)
 	}
 	if err := s.migrate(ctx); err != nil {
-		s.Close()
+		_ = s.Close() // the first failure is the one to tell
 		return nil, err
 	}
 	return s, nil
@@ -176,7 +177,7 @@ func (tx *Tx) exec(query string, args ...any) (int64, error) {
 // row scans the one row of a query; ok is false when there is none.
 func (tx *Tx) row(dest []any, query string, args ...any) (ok bool, err error) {
 	err = tx.sql.QueryRowContext(tx.ctx, tx.store.dialect.rebind(query), args...).Scan(dest...)
-	if err == sql.ErrNoRows { //nolint:errorlint // Scan returns it bare
+	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
 	if err != nil {
@@ -191,7 +192,7 @@ func (tx *Tx) rows(each func(scan func(...any) error) error, query string, args 
 	if err != nil {
 		return tx.store.explain("store", err)
 	}
-	defer rows.Close()
+	defer rows.Close() //nolint:errcheck // rows.Err below tells what went wrong
 	for rows.Next() {
 		if err := each(rows.Scan); err != nil {
 			return err
