@@ -176,6 +176,7 @@ func BenchmarkThroughput(b *testing.B) {
 		total := int64(b.N+1) * int64(len(buf))
 		b.SetBytes(int64(len(buf)))
 		b.ResetTimer()
+		report := cpu(b)
 		done := make(chan int64)
 		go func() {
 			n, _ := io.CopyBuffer(onlyWriter{io.Discard}, onlyReader{io.LimitReader(rd, total)}, make([]byte, 64<<10))
@@ -189,6 +190,7 @@ func BenchmarkThroughput(b *testing.B) {
 		if n := <-done; n != total {
 			b.Fatalf("%d bytes of %d", n, total)
 		}
+		report()
 	}
 	rigs(b, run)
 	b.Run("tls", func(b *testing.B) { run(b, tlsRig(b, plain)) })

@@ -58,6 +58,7 @@ const (
 	batchMost  = 128 << 10                 // taken from the queues at once
 	maxPayload = 64<<10 - tunnel.HeaderLen // so that header and payload fill whole TLS records
 	smallFrame = 4 << 10                   // up to here a copy is cheaper than a buffer or a record of its own
+	leastRTT   = 2 * time.Millisecond      // what a busy machine adds to the shortest path
 	maxPongs   = 16
 	maxRefused = 1024
 )

@@ -2,6 +2,7 @@ package mux
 
 import (
 	"context"
+	"time"
 
 	"github.com/isthmus-io/isthmus/fault"
 )
@@ -54,6 +55,18 @@ func (s *Session) keepAlive(ctx context.Context) {
 		}
 		s.sendPing()
 	}
+}
+
+// measured takes in a round trip. The base follows the least at once and forgets it by an eighth with each ping, because paths change.
+func (s *Session) measured(now time.Duration) {
+	least := now
+	if old := time.Duration(s.rtt.Load()); old > 0 {
+		base := time.Duration(s.base.Load())
+		least = min(now, base+base/8)
+		now = old + (now-old)/4
+	}
+	s.rtt.Store(int64(now))
+	s.base.Store(int64(least))
 }
 
 // sendPing queues a ping unless one is under way.

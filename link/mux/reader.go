@@ -178,11 +178,7 @@ func (s *Session) onPing(h tunnel.Header, token uint64) error {
 	}
 	if s.ping.await && token == s.ping.token {
 		s.ping.await = false
-		now := max(s.cfg.Clock.Now().Sub(s.ping.sent), time.Microsecond)
-		if old := time.Duration(s.rtt.Load()); old > 0 {
-			now = old + (now-old)/4
-		}
-		s.rtt.Store(int64(now))
+		s.measured(max(s.cfg.Clock.Now().Sub(s.ping.sent), time.Microsecond))
 	}
 	return nil
 }

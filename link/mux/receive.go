@@ -243,7 +243,7 @@ func (st *Stream) credited(n int) uint32 {
 	st.granted = now
 	grant := st.consumed
 	st.consumed = 0
-	if took < 2*max(s.RTT(), time.Millisecond) {
+	if took < 2*max(time.Duration(s.base.Load()), leastRTT) {
 		grant += s.grow(st)
 	}
 	st.allowance += grant

@@ -29,6 +29,7 @@ type Session struct {
 	src   *bufio.Reader // small on purpose: payloads go past it, straight from TLS to their segment
 
 	rtt   atomic.Int64 // nanoseconds, smoothed; 0 unknown
+	base  atomic.Int64 // the least of late: what the path takes when nothing queues on it
 	held  atomic.Int64 // bytes of memory in the receive queues
 	grown atomic.Int64 // bytes of window above InitialWindow
 	open  atomic.Int64 // len(streams), for readers without the lock

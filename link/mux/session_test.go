@@ -224,7 +224,7 @@ func TestStatsAndMemoryComeBackToNothing(t *testing.T) {
 	c, s := two(t, mux.Config{})
 	ours, theirs := streams(t, c, s)
 	mustWrite(t, ours, strings.Repeat("x", 100_000))
-	mustRead(t, theirs, "x")
+	mustRead(t, theirs, strings.Repeat("x", 99_999))
 	if st := s.Stats(); st.Accepted != 1 || st.Received == 0 || st.Held == 0 {
 		t.Errorf("%+v", st)
 	}
@@ -345,7 +345,7 @@ func TestTheWindowGrowsWithItsReader(t *testing.T) {
 	if last := sizes[len(sizes)-1]; last > tunnel.InitialWindow || had > tunnel.InitialWindow {
 		t.Errorf("a slow reader: grants %d, at most %d outstanding", sizes, had)
 	}
-	_, had = grants(t, mux.Config{MaxWindow: most, MaxMemory: tunnel.InitialWindow}, clock.NewFake(now))
+	_, had = grants(t, mux.Config{MaxWindow: most, MaxMemory: 2*tunnel.InitialWindow - 1}, clock.NewFake(now))
 	if had > tunnel.InitialWindow {
 		t.Errorf("no memory to grow: %d outstanding", had)
 	}
