@@ -174,9 +174,9 @@ func (c *Control) checkClock(op string, theirs time.Time) error {
 
 func (w *work) enrol(t store.JoinToken, req EnrolRequest) (EnrolReply, error) {
 	op := "control.Enrol"
-	again := "make a new one with: isthmus token join " + t.For
+	again := "make a new one with: isthmus token join --for " + t.For
 	if t.Network != "" {
-		again += " " + t.Tenant + "/" + t.Network
+		again += " --network " + t.Tenant + "/" + t.Network
 	}
 	key, err := keyHash(op, req.CSR)
 	if err != nil {
@@ -277,7 +277,7 @@ func (w *work) mustBeFree(op string, key resource.Key) error {
 		return err
 	}
 	return fault.Newf(op, fault.Conflict, "%s joined already", key).
-		Advise("choose another name, or delete the old one first: isthmus delete %s %s; the token is still good", singular(key.Kind), key.Path())
+		Advise("choose another name, or delete the old one first: isthmus delete %s %s --reason ...; the token is still good", singular(key.Kind), key.Path())
 }
 
 func singular(k resource.Kind) string { p := plural(k); return p[:len(p)-1] }

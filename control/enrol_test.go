@@ -101,7 +101,7 @@ func TestJoinTokensThatAreNoGood(t *testing.T) {
 	}{
 		"no token":           {EnrolRequest{Secret: "hello"}, fault.Invalid, "", "token"},
 		"another server's":   {EnrolRequest{Secret: joinPlant(other, "").Secret}, fault.Unauthenticated, "not known here", "isthmus token join"},
-		"used by another":    {EnrolRequest{Secret: used.Secret}, fault.Conflict, "was used at " + now.Format(time.RFC3339) + " by spiffe://isthmus.test/tenant/ot/network/plant-7/agent/gw.", "isthmus token join agent ot/plant-7"},
+		"used by another":    {EnrolRequest{Secret: used.Secret}, fault.Conflict, "was used at " + now.Format(time.RFC3339) + " by spiffe://isthmus.test/tenant/ot/network/plant-7/agent/gw.", "isthmus token join --for agent --network ot/plant-7"},
 		"another name":       {EnrolRequest{Secret: named.Secret, Name: "gw-8"}, fault.Denied, `is for "gw-7", not for "gw-8"`, "join as gw-7"},
 		"a taken name":       {EnrolRequest{Secret: fresh.Secret, Name: "gw"}, fault.Conflict, "Agent ot/plant-7/gw joined already", "isthmus delete agent ot/plant-7/gw"},
 		"no name":            {EnrolRequest{Secret: fresh.Secret, Name: "GW"}, fault.Invalid, "not a name", "a-z"},
@@ -134,7 +134,7 @@ func TestJoinTokensThatAreNoGood(t *testing.T) {
 	want(t, err, fault.Conflict, "was used at")
 	_, err = r.Enrol(ctx, EnrolRequest{Secret: old.Secret, CSR: newCSR(t)})
 	want(t, err, fault.Expired, "expired at "+old.Expires.Format(time.RFC3339))
-	if !strings.Contains(fault.Next(err), "isthmus token join agent ot/plant-7") {
+	if !strings.Contains(fault.Next(err), "isthmus token join --for agent --network ot/plant-7") {
 		t.Errorf("next: %s", fault.Next(err))
 	}
 }
