@@ -79,19 +79,11 @@ func (d *Door) ServeAdmin(ctx context.Context, path string) error {
 		_ = c.Close()
 		return fault.Newf(op, fault.Conflict, "another process serves %s", path).Advise("a data directory belongs to one hub process")
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fault.Wrap(op, fault.Invalid, err, "the old socket "+path+" cannot be removed")
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fault.Wrap(op, fault.Invalid, err, "the directory of the socket "+path+" cannot be made")
-	}
-	ln, err := net.Listen("unix", path)
+	ln, err := listenPrivately(path)
 	if err != nil {
-		return fault.Wrap(op, fault.Invalid, err, "the socket "+path+" cannot be made; a path may have some 100 bytes")
+		return err
 	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		return errors.Join(fault.Wrap(op, fault.Invalid, err, "the socket "+path+" cannot be kept to its owner"), ln.Close())
-	}
+	defer os.Remove(path)
 	srv := d.newServer(d.handler(true))
 	stopped := make(chan struct{})
 	served := make(chan error, 1)
@@ -103,6 +95,27 @@ func (d *Door) ServeAdmin(ctx context.Context, path string) error {
 	}()
 	<-stopped
 	return errors.Join(ignoreClosed(srv.Close()), ignoreClosed(<-served))
+}
+
+// listenPrivately makes the socket under another name first, so that it is never there with a mode that lets others in.
+func listenPrivately(path string) (net.Listener, error) {
+	op := "httpdoor.ServeAdmin"
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fault.Wrap(op, fault.Invalid, err, "the directory of the socket "+path+" cannot be made")
+	}
+	temporary := path + ".new"
+	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.Wrap(op, fault.Invalid, err, "the old socket "+temporary+" cannot be removed")
+	}
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: temporary, Net: "unix"})
+	if err != nil {
+		return nil, fault.Wrap(op, fault.Invalid, err, "the socket "+path+" cannot be made; a path may have some 100 bytes")
+	}
+	ln.SetUnlinkOnClose(false)
+	if err := errors.Join(os.Chmod(temporary, 0o600), os.Rename(temporary, path)); err != nil {
+		return nil, errors.Join(fault.Wrap(op, fault.Invalid, err, "the socket "+path+" cannot be kept to its owner"), ln.Close())
+	}
+	return ln, nil
 }
 
 func (d *Door) newServer(h http.Handler) *http.Server {

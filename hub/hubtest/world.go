@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -120,6 +121,15 @@ func Start(t testing.TB, o Options) *World {
 	run("mqtt", func(ctx context.Context) error { return md.Serve(ctx, mqttLn) })
 	run("https", func(ctx context.Context) error { return hd.Serve(ctx, httpsLn) })
 	run("admin", func(ctx context.Context) error { return hd.ServeAdmin(ctx, w.Admin) })
+	for deadline := time.Now().Add(10 * time.Second); ; runtime.Gosched() { // it is made by a goroutine above, soon
+		if c, err := net.Dial("unix", w.Admin); err == nil {
+			_ = c.Close()
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the local socket does not appear")
+		}
+	}
 	t.Cleanup(func() {
 		cancel()
 		all.Wait()
