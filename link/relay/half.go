@@ -97,6 +97,7 @@ func statusLabel(s tunnel.Status) string {
 		return "shutting-down"
 	case tunnel.StatusDeclined:
 		return "declined"
+	default:
+		return "malformed"
 	}
-	return "malformed"
 }

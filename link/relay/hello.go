@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -19,7 +20,7 @@ var (
 
 // readHello reads one whole ClientHello, which began with first, and returns the protocols it offers and every byte read.
 // Nothing is written. The caller has set a read deadline.
-func readHello(c net.Conn, first []byte) (alpn []string, read []byte, err error) {
+func readHello(ctx context.Context, c net.Conn, first []byte) (alpn []string, read []byte, err error) {
 	rec := &recorder{Conn: c, pending: first}
 	seen := false
 	// crypto/tls is the parser: it gives the hello to GetConfigForClient before it decides anything, and we stop it there.
@@ -29,7 +30,7 @@ func readHello(c net.Conn, first []byte) (alpn []string, read []byte, err error)
 			alpn, seen = h.SupportedProtos, true
 			return nil, errHelloRead
 		},
-	}).Handshake()
+	}).HandshakeContext(context.WithoutCancel(ctx)) // the connection's deadline bounds it
 	if !seen {
 		return nil, nil, err
 	}

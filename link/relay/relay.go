@@ -134,7 +134,7 @@ func (r *Relay) visit(ctx context.Context, c *net.TCPConn) {
 		r.metrics.visits.WithLabelValues("data").Inc()
 		r.serveHalf(ctx, c, first[0], known)
 	case tunnel.FirstTLS:
-		alpn, hello, err := readHello(c, first[:])
+		alpn, hello, err := readHello(ctx, c, first[:])
 		if err != nil {
 			r.metrics.visits.WithLabelValues("unreadable").Inc()
 			r.log.Debug("relay cannot read a ClientHello", "from", c.RemoteAddr(), "err", err)

@@ -67,7 +67,7 @@ func (r *Relay) serveAgent(ctx context.Context, c *replay, known func()) {
 	err = r.answer(s, conn, cs.PeerCertificates[0].NotAfter)
 	r.agents.remove(s)
 	close(gone)
-	_ = c.Conn.Close()
+	_ = c.Close()
 	writer.Wait()
 	r.log.Info("agent left", "agent", id, "from", s.from, "why", err)
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -209,7 +210,7 @@ func closed(t testing.TB, c net.Conn) {
 	t.Helper()
 	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
 	n, err := c.Read(make([]byte, 1))
-	if ne, ok := err.(net.Error); n != 0 || err == nil || (ok && ne.Timeout()) {
+	if ne, ok := errors.AsType[net.Error](err); n != 0 || err == nil || (ok && ne.Timeout()) {
 		t.Fatalf("the connection is open: %d bytes, %v", n, err)
 	}
 }

@@ -118,6 +118,7 @@ func refusalFault(op string, r refusal, id identity.ID, relay string) error {
 			Advise("start that agent, or look into its log for why it cannot reach the relay")
 	case tunnel.RefuseOverloaded:
 		f = f.Advise("it is tried again by itself; if it stays so, add a relay")
+	default:
 	}
 	return f
 }

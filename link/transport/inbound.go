@@ -12,7 +12,7 @@ import (
 )
 
 // offered answers a relay's offer of a connection: with a connection, or a no that spares the asker the waiting. It does not block.
-func (tr *Transport) offered(_ context.Context, l *relayLink, o tunnel.Offer) {
+func (tr *Transport) offered(l *relayLink, o tunnel.Offer) {
 	from := identity.ID(o.From)
 	if !tr.mayCome(from) {
 		tr.metrics.inbound.WithLabelValues("not-allowed").Inc()
@@ -128,7 +128,7 @@ func (tr *Transport) listen(ctx context.Context, l net.Listener) {
 			_ = c.Close()
 			continue
 		}
-		if !tr.start(func(ctx context.Context) { tr.admit(ctx, c, func() { <-unknown }) }) {
+		if !tr.start(func(ctx context.Context) { tr.admit(ctx, c, func() { <-unknown }) }) { //nolint:contextcheck // attempts and tunnels belong to Run, not to the caller who happens to start them
 			_ = c.Close()
 		}
 	}

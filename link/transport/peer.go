@@ -74,7 +74,7 @@ func (p *peer) remembers(now time.Time, d time.Duration) bool {
 // reach returns a tunnel: one there is, or the outcome of an attempt, begun if there is none. It does not wait longer than ctx; the
 // attempt goes on without the caller.
 func (p *peer) reach(ctx context.Context, direct string) (*passage, error) {
-	if t := p.ready(); t != nil {
+	if t := p.ready(); t != nil { //nolint:contextcheck // attempts and tunnels belong to Run, not to the caller who happens to start them
 		return t, nil
 	}
 	p.mu.Lock()
@@ -88,7 +88,7 @@ func (p *peer) reach(ctx context.Context, direct string) (*passage, error) {
 			p.mu.Unlock()
 			return t, nil
 		}
-		if !p.begin() {
+		if !p.begin() { //nolint:contextcheck // attempts and tunnels belong to Run, not to the caller who happens to start them
 			p.mu.Unlock()
 			return nil, fault.New("transport.Open", fault.Unavailable, "this agent is stopping or has not started")
 		}
@@ -158,13 +158,6 @@ func (p *peer) directDidFail() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.directFailed = p.tr.clk.Now()
-}
-
-// tunnels returns the tunnels there are.
-func (p *peer) tunnels() []*passage {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return append([]*passage(nil), p.passages...)
 }
 
 // forgettable reports whether nothing is lost by forgetting the peer.

@@ -121,7 +121,7 @@ func dialThrough(ctx context.Context, plain *net.Dialer, proxy *url.URL, address
 	_ = tcp.SetDeadline(time.Now().Add(proxyTimeout))
 	if proxy.Scheme == "https" {
 		t := tls.Client(c, &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12})
-		if err := t.Handshake(); err != nil {
+		if err := t.HandshakeContext(ctx); err != nil {
 			return nil, fault.New(op, fault.Unavailable, "no TLS with the proxy "+at).
 				Advise("check that the proxy speaks https and that this machine trusts its certificate; most proxies are http:// ones").Because(err)
 		}
@@ -136,7 +136,7 @@ func dialThrough(ctx context.Context, plain *net.Dialer, proxy *url.URL, address
 		return nil, dialFault(op, err, at)
 	}
 	in := bufio.NewReaderSize(&limitedConn{Conn: c, left: 64 << 10}, 4<<10)
-	resp, err := http.ReadResponse(in, req)
+	resp, err := http.ReadResponse(in, req) //nolint:bodyclose // a reply to CONNECT has none: what follows is the tunnel
 	if err != nil {
 		return nil, fault.New(op, fault.Unavailable, "the proxy "+at+" did not answer as an HTTP proxy does").
 			Advise("check the proxy's address and port").Because(err)

@@ -106,16 +106,16 @@ func TestThroughAProxy(t *testing.T) {
 
 func TestProxyRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
-		proxy connectProxy
+		proxy *connectProxy
 		kind  fault.Kind
 		say   string
 	}{
-		"wants a password": {connectProxy{user: "a:b"}, fault.Unauthenticated, "user name and password"},
-		"forbids":          {connectProxy{status: 403}, fault.Denied, "refuses connections to relay.example:443"},
-		"cannot reach":     {connectProxy{names: map[string]string{"relay.example:443": "127.0.0.1:1"}}, fault.Unavailable, "cannot connect to relay.example:443"},
+		"wants a password": {&connectProxy{user: "a:b"}, fault.Unauthenticated, "user name and password"},
+		"forbids":          {&connectProxy{status: 403}, fault.Denied, "refuses connections to relay.example:443"},
+		"cannot reach":     {&connectProxy{names: map[string]string{"relay.example:443": "127.0.0.1:1"}}, fault.Unavailable, "cannot connect to relay.example:443"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := (&c.proxy).start(t)
+			p := c.proxy.start(t)
 			dial, err := DialProxy("http://me:hunter2@"+p.address, false)
 			if err != nil {
 				t.Fatal(err)

@@ -104,7 +104,7 @@ func (l *relayLink) once(ctx context.Context) (lasted time.Duration, err error) 
 	gone := make(chan struct{})
 	var writer sync.WaitGroup
 	writer.Go(func() { l.write(conn, out, gone) })
-	began, err := l.read(ctx, conn, out)
+	began, err := l.read(conn, out) //nolint:contextcheck // tunnels that are offered belong to Run and outlast this connection
 	close(gone)
 	_ = conn.NetConn().Close()
 	writer.Wait()
@@ -269,7 +269,7 @@ func (l *relayLink) write(conn *tls.Conn, out <-chan tunnel.Signal, gone <-chan 
 
 // read takes the relay's frames until the connection ends. The first one shows that the relay took our certificate, which in TLS 1.3
 // the end of the handshake does not; began is when it came, or zero.
-func (l *relayLink) read(ctx context.Context, conn *tls.Conn, out chan tunnel.Signal) (began time.Time, err error) {
+func (l *relayLink) read(conn *tls.Conn, out chan tunnel.Signal) (began time.Time, err error) {
 	const op = "transport.readRelay"
 	in := bufio.NewReaderSize(conn, 4<<10)
 	for {
@@ -291,7 +291,7 @@ func (l *relayLink) read(ctx context.Context, conn *tls.Conn, out chan tunnel.Si
 		case tunnel.Refuse:
 			l.settle(f.Request, answer{err: refusal{f}})
 		case tunnel.Offer:
-			l.tr.offered(ctx, l, f)
+			l.tr.offered(l, f)
 		case tunnel.Pong:
 			l.mu.Lock()
 			l.rtt = max(0, time.Duration(uint64(l.tr.clk.Now().UnixNano())-f.Token))

@@ -142,15 +142,17 @@ func (tr *Transport) connectedLinks(ctx context.Context) []*relayLink {
 func (tr *Transport) SetAllowed(allowed func(peer identity.ID) bool) {
 	tr.mu.Lock()
 	tr.allowed = allowed
-	var unwanted []*passage
+	var accepted []*passage
 	for p := range tr.passages {
-		if !p.dialled && (allowed == nil || !allowed(p.peer)) {
-			unwanted = append(unwanted, p)
+		if !p.dialled {
+			accepted = append(accepted, p)
 		}
 	}
 	tr.mu.Unlock()
-	for _, p := range unwanted {
-		p.retire()
+	for _, p := range accepted {
+		if allowed == nil || !allowed(p.peer) {
+			p.retire()
+		}
 	}
 }
 
@@ -170,7 +172,7 @@ func (tr *Transport) Run(ctx context.Context) error {
 	}
 	var direct net.Listener
 	if tr.cfg.Direct != "" {
-		l, err := net.Listen("tcp", tr.cfg.Direct)
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", tr.cfg.Direct)
 		if err != nil {
 			return fault.New(op, fault.Unavailable, "cannot listen on "+tr.cfg.Direct+" for direct tunnels").Because(err).
 				Advise("choose an address of this machine and a free port, or leave the direct address out: relays work without")
@@ -188,7 +190,7 @@ func (tr *Transport) Run(ctx context.Context) error {
 		return fault.New(op, fault.Internal, "the transport was started before")
 	}
 	tr.ctx, tr.running = ctx, true
-	tr.reconcile()
+	tr.reconcile() //nolint:contextcheck // it uses the context stored above
 	if direct != nil {
 		tr.directAddr = direct.Addr()
 		tr.tasks.Go(func() { tr.listen(ctx, direct) })
@@ -227,7 +229,7 @@ func (tr *Transport) Open(ctx context.Context, peers []plan.Peer, f tunnel.Flow)
 			Advise("join an agent to the provider's network, or look whether it is still registered")
 	}
 	for _, pp := range peers {
-		t := tr.peer(identity.ID(pp.ID)).ready()
+		t := tr.peer(identity.ID(pp.ID)).ready() //nolint:contextcheck // attempts and tunnels belong to Run, not to the caller who happens to start them
 		if t == nil {
 			continue
 		}
