@@ -77,7 +77,7 @@ func Start(t testing.TB, o Options) *World {
 		o.Clock = clock.System{}
 	}
 	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
+		o.Logger = Silent()
 	}
 	dir := t.TempDir()
 	w := &World{t: t, CAFile: filepath.Join(dir, "ca.pem"), Admin: filepath.Join(dir, "admin.sock")}
@@ -138,6 +138,9 @@ func Start(t testing.TB, o Options) *World {
 	})
 	return w
 }
+
+// Silent returns a logger nobody reads.
+func Silent() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func must(t testing.TB, err error) {
 	t.Helper()
