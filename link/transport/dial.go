@@ -12,15 +12,16 @@ import (
 	"github.com/isthmus-io/isthmus/wire/tunnel"
 )
 
-// makeTunnel reaches a peer: directly when it has an address and that answers soon, else through each relay in turn.
-func (tr *Transport) makeTunnel(ctx context.Context, p *peer, direct string) (*passage, error) {
+// makeTunnel reaches a peer: directly when it has an address and that answers soon, else through each relay in turn. An address in
+// doubt, because it failed a moment ago, is tried only when there is no relay.
+func (tr *Transport) makeTunnel(ctx context.Context, p *peer, direct string, doubt bool) (*passage, error) {
 	ctx, cancel := context.WithTimeout(ctx, tr.cfg.OpenTimeout)
 	defer cancel()
 	if err := tr.ownCertificate(); err != nil {
 		return nil, err
 	}
 	var failures []error
-	if direct != "" {
+	if direct != "" && (!doubt || !tr.hasRelays()) {
 		t, err := tr.dialDirect(ctx, p.id, direct)
 		if err == nil {
 			return t, nil
@@ -39,7 +40,7 @@ func (tr *Transport) makeTunnel(ctx context.Context, p *peer, direct string) (*p
 			break
 		}
 	}
-	if len(links) == 0 {
+	if len(links) == 0 && (len(failures) == 0 || tr.hasRelays()) {
 		failures = append(failures, tr.noRelay())
 	}
 	return nil, summary(p.id, failures)
@@ -136,6 +137,12 @@ func meetingFault(op string, err error, id identity.ID, relay string) error {
 			Advise("look into that agent's log: it may be unable to open connections to the relay")
 	}
 	return fault.Newf(op, s.Kind(), "the relay %s did not connect us to %s: %s", relay, short(id), s.Error()).Because(err)
+}
+
+func (tr *Transport) hasRelays() bool {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	return len(tr.links) > 0
 }
 
 // noRelay says why there is no relay to try.

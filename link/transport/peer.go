@@ -106,12 +106,9 @@ func (p *peer) reach(ctx context.Context, direct string) (*passage, error) {
 // begin starts an attempt; false when the transport is not running. The caller holds mu.
 func (p *peer) begin() bool {
 	a := &attempt{done: make(chan struct{})}
-	direct := p.direct
-	if !p.directFailed.IsZero() && p.tr.clk.Now().Sub(p.directFailed) < p.tr.cfg.DirectRetry {
-		direct = ""
-	}
+	direct, doubt := p.direct, !p.directFailed.IsZero() && p.tr.clk.Now().Sub(p.directFailed) < p.tr.cfg.DirectRetry
 	ok := p.tr.start(func(ctx context.Context) {
-		t, err := p.tr.makeTunnel(ctx, p, direct)
+		t, err := p.tr.makeTunnel(ctx, p, direct, doubt)
 		p.mu.Lock()
 		p.attempt = nil
 		if err == nil {

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/identity"
@@ -57,6 +59,38 @@ func TestNoRelayAtAll(t *testing.T) {
 	}
 	if _, err := a.Open(t.Context(), nil, flow); fault.KindOf(err) != fault.Unavailable || fault.Next(err) == "" {
 		t.Fatalf("got %v", err)
+	}
+}
+
+// With no relay in the plan a direct address is all there is: it is tried although it failed a moment ago.
+func TestDirectAloneIsTriedAgain(t *testing.T) {
+	w := newWorld(t)
+	clk := clock.NewFake(time.Now())
+	a, _ := w.agent(consumer, Config{DirectTimeout: 10 * time.Second}, clk, nil, nil)
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = gone.Close()
+	address := gone.Addr().String()
+	_, err = a.Open(t.Context(), peers(provider, address), flow)
+	if m := fault.Message(err); !strings.Contains(m, "cannot connect to "+address) || strings.Contains(m, "relay") {
+		t.Fatalf("got %v", err)
+	}
+	w.agent(provider, Config{Direct: address}, clock.System{}, nil, nil)
+	clk.Advance(time.Second)
+	if err := roundTrip(t.Context(), a, peers(provider, address), "hello"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestMetricsRegister(t *testing.T) {
+	w := newWorld(t)
+	reg := prometheus.NewPedanticRegistry()
+	relay.New(relay.Config{}, w.credentials(identity.RelayID(domain, "r1"), time.Hour), logger(t), clock.System{}, reg)
+	New(Config{}, w.credentials(consumer, time.Hour), logger(t), clock.System{}, reg)
+	if _, err := reg.Gather(); err != nil {
+		t.Fatal(err)
 	}
 }
 
