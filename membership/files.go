@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/identity"
@@ -129,7 +130,7 @@ func writeWhole(path string, content []byte) (err error) {
 	return syncDir(dir)
 }
 
-// syncDir makes a rename durable. Windows has no such call and needs none.
+// syncDir makes a rename durable. Windows has no such call and needs none; some network file systems refuse it.
 func syncDir(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil
@@ -139,7 +140,10 @@ func syncDir(dir string) error {
 		return err
 	}
 	defer d.Close()
-	return d.Sync()
+	if err := d.Sync(); !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	return nil
 }
 
 // plainCause is the part of a file error worth showing: without the path of a temporary file.

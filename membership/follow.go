@@ -71,7 +71,7 @@ func (m *Member) stream(ctx context.Context) error {
 	case <-m.renewed:
 	default:
 	}
-	resp, err := m.caller.open(ctx, "/member/v1/plan")
+	resp, err := m.caller.open(ctx, "/member/v1/plan") //nolint:bodyclose // closed below, before the reader is waited for
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -147,15 +146,14 @@ func (m *Member) Run(ctx context.Context) error {
 	if p, ok := m.Plan(); ok {
 		m.announce(p)
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return m.follow(ctx) })
-	g.Go(func() error { return m.renewals(ctx) })
-	g.Go(func() error { return m.reports(ctx) })
-	err := g.Wait()
-	if errors.Is(err, context.Canceled) {
-		return nil
+	g, inner := errgroup.WithContext(ctx)
+	g.Go(func() error { return m.follow(inner) })
+	g.Go(func() error { return m.renewals(inner) })
+	g.Go(func() error { return m.reports(inner) })
+	if err := g.Wait(); ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }
 
 // adopt makes a plan the current one, writes it, and announces it.

@@ -53,7 +53,7 @@ func (d *door) streamPlan(hctx huma.Context) {
 	defer func() {
 		cancel()
 		if !gone {
-			<-ended
+			_ = <-ended // why it ended is known: we ended it
 		}
 	}()
 	lapsed, stop := d.clock.After(who.end.Sub(d.clock.Now()))

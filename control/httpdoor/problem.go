@@ -145,7 +145,7 @@ func (d *door) translate(ctx huma.Context, _ string, v any) (any, error) {
 	}
 	f := fault.New("httpdoor.translate", kind, words)
 	if kind == fault.TooLarge {
-		f = fault.Newf("httpdoor.translate", kind, "the body is larger than %d bytes", d.cfg.MaxBody).Advise("send less at once")
+		f = fault.Newf("httpdoor.translate", kind, "the body is larger than %d bytes", ctx.Operation().MaxBodyBytes-1).Advise("send less at once")
 	}
 	p := d.problemOf(f, r)
 	if rec, ok := w.(*recorder); ok {

@@ -110,7 +110,7 @@ func (s *served) as(authority *identity.Authority, id identity.ID, ttl time.Dura
 	return &http.Client{Transport: tr}
 }
 
-func (s *served) do(c *http.Client, method, path, body string) (*http.Response, string) {
+func (s *served) do(c *http.Client, method, path, body string) (reply, string) {
 	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), method, "https://"+s.address+path, strings.NewReader(body))
 	if err != nil {
@@ -125,7 +125,7 @@ func (s *served) do(c *http.Client, method, path, body string) (*http.Response, 
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return resp, string(b)
+	return reply{resp.StatusCode, resp.Header}, string(b)
 }
 
 func TestMembersShowTheirCertificate(t *testing.T) {
