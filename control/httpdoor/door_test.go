@@ -31,6 +31,7 @@ func door(f *fake) http.Handler {
 // reply is a response without its body.
 type reply struct {
 	StatusCode int
+	ProtoMajor int
 	Header     http.Header
 }
 
@@ -51,7 +52,7 @@ func ask(t *testing.T, h http.Handler, method, path, body string, header ...stri
 	}
 	rec := httptest.NewRecorder()
 	h.ServeHTTP(rec, req)
-	return reply{rec.Code, rec.Result().Header}, rec.Body.String() //nolint:bodyclose // a recorder's body needs no closing
+	return reply{StatusCode: rec.Code, Header: rec.Header()}, rec.Body.String()
 }
 
 func problem(t *testing.T, resp reply, body string) httpdoor.Problem {

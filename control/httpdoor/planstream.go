@@ -40,6 +40,7 @@ func (d *door) streamPlan(hctx huma.Context) {
 
 	plans, ended := make(chan plan.Plan), make(chan error, 1)
 	go func() {
+		defer close(ended)
 		ended <- d.ctl.WatchPlan(ctx, who.id, func(p plan.Plan) error {
 			select {
 			case plans <- p:
@@ -49,13 +50,12 @@ func (d *door) streamPlan(hctx huma.Context) {
 			}
 		})
 	}()
-	gone := false
 	defer func() {
 		cancel()
-		if !gone {
-			_ = <-ended // why it ended is known: we ended it
+		for range ended { // closed once WatchPlan has returned
 		}
 	}()
+	gone := false
 	lapsed, stop := d.clock.After(who.end.Sub(d.clock.Now()))
 	defer stop()
 	s := &lineWriter{w: w, rc: http.NewResponseController(w)}

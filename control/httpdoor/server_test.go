@@ -125,7 +125,7 @@ func (s *served) do(c *http.Client, method, path, body string) (reply, string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return reply{resp.StatusCode, resp.Header}, string(b)
+	return reply{resp.StatusCode, resp.ProtoMajor, resp.Header}, string(b)
 }
 
 func TestMembersShowTheirCertificate(t *testing.T) {
@@ -215,13 +215,13 @@ func TestALapsedCertificateCanBeRenewedForAWhile(t *testing.T) {
 }
 
 // stream follows the plan; lines come over the channel, which closes at the end.
-func (s *served) stream(c *http.Client) (*http.Response, <-chan string) {
+func (s *served) stream(c *http.Client) (reply, <-chan string) {
 	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), "GET", "https://"+s.address+"/member/v1/plan", nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	resp, err := c.Do(req)
+	resp, err := c.Do(req) //nolint:bodyclose // closed by the reader below
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -233,7 +233,7 @@ func (s *served) stream(c *http.Client) (*http.Response, <-chan string) {
 			lines <- sc.Text()
 		}
 	}()
-	return resp, lines
+	return reply{resp.StatusCode, resp.ProtoMajor, resp.Header}, lines
 }
 
 // next moves the clock by step until a line or the end comes.
@@ -259,7 +259,7 @@ func TestPlanStream(t *testing.T) {
 			s.fake.plans <- plan.Plan{Self: plan.Self{ID: string(gateway)}}.Seal()
 			resp, lines := s.stream(c)
 			if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "application/x-ndjson" || (resp.ProtoMajor == 2) != (proto == "h2") {
-				t.Fatalf("%v %v", resp.Proto, resp.Header)
+				t.Fatalf("%+v", resp)
 			}
 			if l, _ := s.next(lines, 0); !strings.Contains(l, string(gateway)) {
 				t.Errorf("first line %q", l)
