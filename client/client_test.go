@@ -264,9 +264,13 @@ func TestProblemsComeBackAsTheFaultsTheyWere(t *testing.T) {
 func TestRepliesOfSomethingElse(t *testing.T) {
 	d := newDeployment(t)
 	for name, h := range map[string]http.HandlerFunc{
-		"a proxy's page":     func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<h1>Bad Gateway</h1>", 502) },
-		"a page":             func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") },
-		"a redirect":         func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://elsewhere.test/", 302) },
+		"a proxy's page": func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "<h1>Bad Gateway</h1>", http.StatusBadGateway)
+		},
+		"a page": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") },
+		"a redirect": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://elsewhere.test/", http.StatusFound)
+		},
 		"a problem, no JSON": func(w http.ResponseWriter, _ *http.Request) { reply(w, 500, "{") },
 	} {
 		_, err := d.client(d.serve(h)).WhoAmI(t.Context())

@@ -75,7 +75,7 @@ func (c *Client) round(ctx context.Context, r request, body []byte) (wait time.D
 		sent, wait, err = c.one(ctx, c.servers[at], r, body)
 		if sent {
 			if err == nil {
-				c.last.Store(int32(at)) //nolint:gosec // a handful of addresses
+				c.last.Store(int32(at))
 			}
 			return wait, err
 		}

@@ -188,7 +188,7 @@ func TestSchemaNamesEveryFieldAndSaysWhatItIsFor(t *testing.T) {
 func TestNearest(t *testing.T) {
 	known := []string{"address", "agent", "service", "requestMessage"}
 	for word, want := range map[string]string{
-		"adress": "address", "Address": "address", "servce": "service", "agnt": "agent", "requestmessage": "requestMessage", "x": "", "message": "", "zzzzzz": "",
+		"addrss": "address", "Address": "address", "servce": "service", "agnt": "agent", "requestmessage": "requestMessage", "x": "", "message": "", "zzzzzz": "",
 	} {
 		if got := manifest.Nearest(word, known); got != want {
 			t.Errorf("Nearest(%q) = %q, want %q", word, got, want)

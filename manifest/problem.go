@@ -21,7 +21,7 @@ type Problem struct {
 	Hint    string // what to write instead; may be empty
 }
 
-// String renders "plant.yaml:14: unknown field "adress" in spec; did you mean "address"?".
+// String renders "plant.yaml:14: unknown field "hostNme" in spec; did you mean "hostName"?".
 func (p Problem) String() string {
 	s := p.File + ": " + p.Message
 	if p.Line > 0 {

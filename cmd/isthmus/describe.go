@@ -221,7 +221,7 @@ func describeAgent(w *world, a *resource.Agent) (next []string) {
 		next = append(next, "its certificate lapsed: start it again so that it renews, or let it join anew:",
 			"  isthmus token join --for "+string(a.Spec.Role)+" --network "+a.Metadata.Tenant+"/"+a.Metadata.Network+" --name "+a.Metadata.Name)
 	case !a.Status.Connected:
-		next = append(next, "it does not follow its plan; flows go on as last planned. On its machine look at: isthmus agent status")
+		next = append(next, "it does not follow its plan; flows go on as last planned. On its machine look at: journalctl -u isthmus-"+string(a.Spec.Role))
 	}
 	return next
 }
@@ -280,7 +280,11 @@ func history(ctx context.Context, w *world, s *session, o resource.Object) {
 	w.printf("\nHistory:\n")
 	var rows [][]cell
 	for _, r := range records {
-		rows = append(rows, cells("  "+w.ago(r.Time), r.Who, r.Operation, r.Why))
+		row := cells("  "+w.ago(r.Time), r.Who, r.Operation, r.Why)
+		if r.Why == "" {
+			row = row[:3]
+		}
+		rows = append(rows, row)
 	}
 	w.table(make([]string, 4), rows)
 }

@@ -30,7 +30,7 @@ func newGet(w *world) *cobra.Command {
 		Use:   "get KIND [NAME...]",
 		Short: "List resources, or show some",
 		Long: `List the resources of a kind, or show those named. The tenant of a name may be left out when --tenant or the context's token says it.
-What -o yaml prints can be applied again.`,
+What -o yaml prints can be applied again; "get all -o yaml" leaves agents, relays and the records of endpoints out, which no manifest makes.`,
 		Example: `  isthmus get endpoints
   isthmus get service ot/ot-cloud/contoso -o yaml
   isthmus get agents --network plant-7 --watch
@@ -148,6 +148,9 @@ func (g *getting) print(objects []resource.Object, one, several bool) error {
 		}
 		return nil
 	case g.out.format == outYAML:
+		if several {
+			objects = g.written(objects)
+		}
 		return manifest.Encode(w.out, objects...)
 	case g.out.format == outJSON && one:
 		return g.out.write(w, objects[0])
@@ -185,6 +188,20 @@ func (g *getting) print(objects []resource.Object, one, several bool) error {
 		i = end
 	}
 	return nil
+}
+
+// written leaves out what no manifest makes, so that the rest can be applied elsewhere.
+func (g *getting) written(objects []resource.Object) []resource.Object {
+	before := len(objects)
+	objects = slices.DeleteFunc(slices.Clone(objects), func(o resource.Object) bool {
+		r, isRecord := o.(*resource.RecordSet)
+		kind := o.Head().Kind
+		return kind == resource.KindAgent || kind == resource.KindRelay || isRecord && r.Status.Endpoint != ""
+	})
+	if n := before - len(objects); n > 0 {
+		g.w.note("left out %d that joining or an endpoint made; see them with: isthmus get all", n)
+	}
+	return objects
 }
 
 // splitKind reads KIND NAME... and KIND/NAME.

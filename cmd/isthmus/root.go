@@ -158,7 +158,7 @@ func usage(c *cobra.Command, err error) error {
 
 // run executes one command line and returns the exit code.
 func run(ctx context.Context, w *world, args []string) int {
-	root := newRoot(w)
+	root := newRoot(w) //nolint:contextcheck // cobra hands the context to the command
 	root.SetArgs(args)
 	c, err := root.ExecuteContextC(ctx)
 	return w.fail(c, err)

@@ -25,7 +25,7 @@ func (g *getting) follow(ctx context.Context, s *session, kinds []resource.Kind,
 		objects, err := g.fetch(ctx, s, kinds, names)
 		switch kind := fault.KindOf(err); {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // the user interrupted, which is how watching ends
 		case err != nil && (kind == fault.Unavailable || kind == fault.Timeout):
 			if !away {
 				g.w.note("%s; trying again", fault.Message(err))
