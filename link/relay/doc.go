@@ -18,7 +18,7 @@
 //   - Ends are passed on truthfully: a half-close as a half-close, a reset as a reset.
 //
 // Goroutines: [Relay.Serve] owns one per visitor, and a second one (the writer) per connected agent; the two directions of a pair
-// run on the goroutines of its two visitors. Serve returns when all of them have ended. A Relay may serve several listeners.
+// run on the goroutines of its two visitors. Serve returns when all of them have ended; a Relay serves one listener, once.
 //
 // The protocol is written down in docs/link.md.
 package relay
