@@ -12,31 +12,37 @@ import (
 	"github.com/isthmus-io/isthmus/wire/mqtt"
 )
 
-// connect takes the CONNECT and answers it. When it fails, everything has been said to the peer; who is what the peer called itself.
-func (d *Door) connect(ctx context.Context, conn *front.Conn, reader *mqtt.Reader) (c *client, who string, err error) {
+// refusal is a CONNECT turned away: by whom, why, and what to answer, if anything.
+type refusal struct {
+	who    string // what the peer called itself
+	answer mqtt.Packet
+	err    error
+}
+
+// connect takes the CONNECT and answers it, unless it is to be refused.
+func (d *Door) connect(ctx context.Context, conn *front.Conn, reader *mqtt.Reader) (*client, *refusal) {
 	op := "mqttdoor.connect"
 	first, body, err := reader.Next()
 	if err != nil {
 		if silent(err) {
 			err = fault.New(op, fault.Timeout, "no CONNECT came in time")
 		}
-		return nil, "", err
+		return nil, &refusal{err: err}
 	}
 	if mqtt.TypeOf(first) != mqtt.CONNECT { // MQTT-3.1.0-1
-		return nil, "", fault.Newf(op, fault.Invalid, "the first packet is %s, not CONNECT", mqtt.TypeOf(first))
+		return nil, &refusal{err: fault.Newf(op, fault.Invalid, "the first packet is %s, not CONNECT", mqtt.TypeOf(first))}
 	}
 	p, err := mqtt.Decode(first, body)
+	if errors.Is(err, mqtt.ErrVersion) {
+		return nil, &refusal{answer: mqtt.Connack{Code: mqtt.UnacceptableVersion}, err: err} // MQTT-3.1.2-2
+	}
 	if err != nil {
-		if errors.Is(err, mqtt.ErrVersion) {
-			bye(conn, mqtt.Connack{Code: mqtt.UnacceptableVersion}) // MQTT-3.1.2-2
-		}
-		return nil, "", err
+		return nil, &refusal{err: err}
 	}
 	packet := p.(*mqtt.Connect)
-	c, err = d.admit(ctx, conn, packet)
+	c, err := d.admit(ctx, conn, packet)
 	if err != nil {
-		bye(conn, mqtt.Connack{Code: returnCode(err)})
-		return nil, packet.ClientID, err
+		return nil, &refusal{packet.ClientID, mqtt.Connack{Code: returnCode(err)}, err}
 	}
 	c.reader = reader
 	c.silence = silence(packet.KeepAlive)
@@ -44,9 +50,9 @@ func (d *Door) connect(ctx context.Context, conn *front.Conn, reader *mqtt.Reade
 	ack, _ := mqtt.Connack{}.Append(nil)
 	if _, err := conn.Write(ack); err != nil {
 		c.session.End()
-		return nil, packet.ClientID, err
+		return nil, &refusal{who: packet.ClientID, err: err}
 	}
-	return c, packet.ClientID, nil
+	return c, nil
 }
 
 // admit finds the hub and the device and makes the session.

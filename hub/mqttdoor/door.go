@@ -63,13 +63,17 @@ func (d *Door) Serve(ctx context.Context, ln net.Listener) error {
 func (d *Door) handle(ctx context.Context, conn *front.Conn) {
 	defer conn.Close()
 	reader := mqtt.NewReader(conn, maxConnect)
-	c, who, err := d.connect(ctx, conn, reader)
-	if err != nil {
-		if words := refusalWords(ctx, conn, err); words != nil {
-			conn.Refuse(who, words)
+	c, no := d.connect(ctx, conn, reader)
+	if no != nil {
+		if words := refusalWords(ctx, conn, no.err); words != nil {
+			conn.Refuse(no.who, words)
+		}
+		if no.answer != nil {
+			bye(conn, no.answer)
 		}
 		return
 	}
+	who := c.session.Device
 	_ = conn.SetDeadline(time.Time{}) // a closed connection tells it when read
 	reader.SetLimit(maxPacket)
 
