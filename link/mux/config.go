@@ -59,6 +59,7 @@ const (
 	maxPayload = 64<<10 - tunnel.HeaderLen // so that header and payload fill whole TLS records
 	smallFrame = 4 << 10                   // up to here a copy is cheaper than a buffer or a record of its own
 	leastRTT   = 2 * time.Millisecond      // what a busy machine adds to the shortest path
+	endOfIDs   = 1 << 31
 	maxPongs   = 16
 	maxRefused = 1024
 )

@@ -31,6 +31,7 @@ func TestAPeerThatBreaksTheProtocol(t *testing.T) {
 		{"an open with a number used before", false, []tunnel.Frame{open(1), open(1)}, "used before"},
 		{"an open with a smaller number", false, []tunnel.Frame{open(5), open(3)}, "used before"},
 		{"an open with a number reset before", false, []tunnel.Frame{open(1), reset(1, 4), open(1)}, "used before"},
+		{"an open with a number too great", false, []tunnel.Frame{open(1<<31 + 1)}, "too great"},
 		{"an open with a broken flow", false, []tunnel.Frame{{Type: tunnel.TypeOpen, Stream: 1, Payload: []byte{9, 9, 9, 9, 9}}}, "cut short"},
 		{"more data than credit", false, append([]tunnel.Frame{open(1)}, flood...), "beyond its credit"},
 		{"data after the end", false, []tunnel.Frame{open(1), bare(tunnel.TypeFin, 1), data(1, 1)}, "its end"},

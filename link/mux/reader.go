@@ -134,8 +134,8 @@ func (s *Session) onOpen(h tunnel.Header, payload []byte) error {
 	if s.over {
 		return nil
 	}
-	if s.isOurs(h.Stream) || h.Stream <= s.lastID {
-		return protocolError("the peer opened stream %d, whose number is not its own or was used before", h.Stream)
+	if s.isOurs(h.Stream) || h.Stream <= s.lastID || h.Stream >= endOfIDs {
+		return protocolError("the peer opened stream %d, whose number is not its own, was used before or is too great", h.Stream)
 	}
 	s.lastID = h.Stream
 	switch {

@@ -171,7 +171,7 @@ func (s *Session) Open(ctx context.Context, f tunnel.Flow) (*Stream, error) {
 		return nil, s.overFault(op)
 	case s.goAway.remote:
 		return nil, fault.Newf(op, fault.Unavailable, "the peer takes no new flows: %s", s.goAway.remoteOf).Advise("open another tunnel")
-	case s.nextID >= 1<<31:
+	case s.nextID >= endOfIDs:
 		return nil, fault.New(op, fault.Unavailable, "the tunnel has used up its stream numbers").Advise("open another tunnel")
 	case s.ours >= s.cfg.MaxStreams:
 		return nil, fault.Newf(op, fault.Exhausted, "the tunnel carries %d flows, as many as it may", s.ours).Advise("open another tunnel")
@@ -256,7 +256,7 @@ func (s *Session) Streams() int { return int(s.open.Load()) }
 func (s *Session) Usable() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.over && !s.goAway.remote && s.nextID < 1<<31
+	return !s.over && !s.goAway.remote && s.nextID < endOfIDs
 }
 
 // RTT returns the smoothed round trip to the peer as pings saw it, 0 while unknown.
@@ -314,9 +314,7 @@ func (s *Session) end(err error, how endHow) {
 		all = append(all, st)
 		st.sendErr = s.overFault("mux.Write")
 		st.wcond.Broadcast()
-		if st.linger != nil {
-			st.linger.Stop()
-		}
+		st.overLocked()
 		if !s.drain {
 			st.out.drop()
 		}

@@ -32,6 +32,7 @@ type Stream struct {
 	grant       uint32 // credit to be given to the peer
 	sendErr     error  // why nothing more may be written
 	reset       *ResetError
+	done        chan struct{} // made when asked for
 	linger      *time.Timer
 	wdeadline   deadline
 	inRing      bool
@@ -81,8 +82,16 @@ func (s *Session) forget(st *Stream) {
 	}
 	delete(s.streams, st.id)
 	s.open.Store(int64(len(s.streams)))
+	st.overLocked()
+}
+
+// overLocked is what every end of a stream on the wire has in common, under s.mu.
+func (st *Stream) overLocked() {
 	if st.linger != nil {
 		st.linger.Stop()
+	}
+	if st.done != nil {
+		close(st.done)
 	}
 }
 
@@ -113,6 +122,21 @@ func (st *Stream) LocalAddr() net.Addr { return st.s.conn.LocalAddr() }
 
 // RemoteAddr returns the session's.
 func (st *Stream) RemoteAddr() net.Addr { return st.s.conn.RemoteAddr() }
+
+// Done is closed when the stream is over on the wire: reset by either side, ended in both directions, or lost with its session. It is
+// for those who neither read nor write at the moment; what has been received may still be read.
+func (st *Stream) Done() <-chan struct{} {
+	s := st.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st.done == nil {
+		st.done = make(chan struct{})
+		if s.streams[st.id] != st {
+			close(st.done)
+		}
+	}
+	return st.done
+}
 
 // Accept tells the peer that its flow has been taken. Writing says so too. It fails as Write would.
 func (st *Stream) Accept() error {

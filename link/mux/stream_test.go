@@ -187,6 +187,43 @@ func TestResetWakesWhoeverWaits(t *testing.T) {
 	wg.Wait()
 }
 
+func TestDone(t *testing.T) {
+	c, s := two(t, mux.Config{})
+	open := func(done <-chan struct{}) bool {
+		select {
+		case <-done:
+			return false
+		default:
+			return true
+		}
+	}
+	ours, theirs := streams(t, c, s)
+	done := ours.Done()
+	_ = ours.CloseWrite()
+	_, _ = theirs.Read(make([]byte, 1))
+	if !open(done) || !open(theirs.Done()) {
+		t.Error("done with one direction open")
+	}
+	mustWrite(t, theirs, "the last")
+	_ = theirs.CloseWrite()
+	<-done
+	<-theirs.Done()
+	mustRead(t, ours, "the last")
+
+	ours, theirs = streams(t, c, s)
+	done = theirs.Done()
+	ours.Reset(tunnel.ResetRevoked, "")
+	<-done
+	if open(ours.Done()) {
+		t.Error("not done after a reset")
+	}
+
+	ours, _ = streams(t, c, s)
+	done = ours.Done()
+	_ = s.Close()
+	<-done
+}
+
 func TestClose(t *testing.T) {
 	c, s := two(t, mux.Config{Linger: 50 * time.Millisecond})
 	t.Run("what was written arrives", func(t *testing.T) {
