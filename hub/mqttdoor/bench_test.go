@@ -86,7 +86,9 @@ func flood(b *testing.B, w *hubtest.World, devices, window int) {
 		if i < b.N%devices {
 			n++
 		}
-		all.Go(func() { send(b, c, fmt.Sprintf("devices/d%d/messages/events/%%24.ct=application%%2Fjson&line=3", i), body, n, window) })
+		all.Go(func() {
+			send(b, c, fmt.Sprintf("devices/d%d/messages/events/%%24.ct=application%%2Fjson&line=3", i), body, n, window)
+		})
 	}
 	all.Wait()
 	b.ReportMetric(float64(b.N)/time.Since(start).Seconds(), "msg/s")
