@@ -54,7 +54,9 @@ func TestPrivatePath(t *testing.T) {
 	t.Run("a thousand messages of the real SDK", func(t *testing.T) {
 		file := w.device(ctx, "press-1")
 		s := w.sender("plant7", file, "sdk", 1000, 50)
-		must(t, s.wait(ctx, func(acked int, ended bool) bool { return acked == 1000 }))
+		sending, cancel := context.WithTimeout(ctx, time.Minute)
+		defer cancel()
+		must(t, s.wait(sending, func(acked int, _ bool) bool { return acked == 1000 }))
 		seen := map[string]int{}
 		for _, e := range w.events(ctx) {
 			if e.System["iothub-connection-device-id"] != "press-1" {

@@ -129,8 +129,11 @@ func start(t *testing.T, prefix string) *world {
 	for site, dns := range map[string]string{"plant7": "10.7.0.2", "otcloud": "", "itcloud": "10.7.0.2"} {
 		must(t, sites.Add(ctx, site, dns))
 		ns := sites.Name(site)
-		// A second, cable-less interface holds the site's own addresses. Every site uses the same 10.7.0.0/24.
-		for _, args := range [][]string{{"-n", ns, "link", "add", "lan", "type", "dummy"}, {"-n", ns, "link", "set", "lan", "up"}, {"-n", ns, "addr", "add", "10.7.0.2/24", "dev", "lan"}} {
+		// A second cable, whose both ends are here, holds the site's own addresses. Every site uses the same 10.7.0.0/24.
+		for _, args := range [][]string{
+			{"-n", ns, "link", "add", "lan", "type", "veth", "peer", "name", "lan-end"}, {"-n", ns, "link", "set", "lan", "up"}, {"-n", ns, "link", "set", "lan-end", "up"},
+			{"-n", ns, "addr", "add", "10.7.0.2/24", "dev", "lan"},
+		} {
 			ip(t, args...)
 		}
 	}
@@ -335,11 +338,18 @@ func (s *sender) more(ctx context.Context, n int) error {
 	return s.wait(ctx, func(acked int, _ bool) bool { return acked >= want })
 }
 
-// inSite calls f on a thread that is in the site's network namespace: sockets it makes stay there.
+// inSite calls f on a thread that is in the site's network namespace meanwhile: sockets it makes stay there. The thread goes back
+// afterwards and lives on, because processes it started would die with it (PR_SET_PDEATHSIG).
 func (w *world) inSite(site string, f func() error) error {
 	errc := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with this goroutine and takes the namespace along
+		runtime.LockOSThread()
+		home, err := os.Open("/proc/thread-self/ns/net")
+		if err != nil {
+			errc <- err
+			return
+		}
+		defer home.Close()
 		ns, err := os.Open(filepath.Join("/var/run/netns", w.sites.Name(site)))
 		if err != nil {
 			errc <- err
@@ -350,7 +360,13 @@ func (w *world) inSite(site string, f func() error) error {
 			errc <- err
 			return
 		}
-		errc <- f()
+		result := f()
+		if err := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); err != nil {
+			errc <- err
+			return // the thread stays locked, and ends here
+		}
+		runtime.UnlockOSThread()
+		errc <- result
 	}()
 	return <-errc
 }
