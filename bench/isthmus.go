@@ -2,13 +2,126 @@ package main
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	worldprocesses "github.com/isthmus-io/isthmus/test/processes"
 )
 
-type isthmus struct{}
+// isthmus is the private path as in the field: control plane, relay and two slim agents, each its own process; the client dials a
+// private endpoint, and the agents meet at the relay, because neither listens.
+type isthmus struct {
+	dir        string // of the binaries, built once
+	main, slim string
+}
 
 func (*isthmus) name() string    { return "isthmus" }
-func (*isthmus) needs() []string { return nil }
-func (*isthmus) start(context.Context, string, *processes) (way, error) {
-	return way{}, errors.New("not wired")
+func (*isthmus) needs() []string { return []string{"go"} }
+
+func (s *isthmus) build(ctx context.Context) error {
+	if s.main != "" {
+		return nil
+	}
+	var err error
+	if s.dir, err = os.MkdirTemp("", "isthmus-bench-bin-"); err != nil {
+		return err
+	}
+	flags := []string{"-trimpath", "-buildvcs=false", "-ldflags", "-s -w"}
+	if s.slim, err = worldprocesses.Build(ctx, s.dir, "isthmus-agent", flags...); err != nil {
+		return err
+	}
+	s.main, err = worldprocesses.Build(ctx, s.dir, "isthmus", flags...)
+	return err
+}
+
+func (s *isthmus) close() { _ = os.RemoveAll(s.dir) }
+
+func (s *isthmus) binaries() map[string]int64 {
+	out := map[string]int64{}
+	for _, b := range []string{s.main, s.slim} {
+		if info, err := os.Stat(b); err == nil {
+			out[filepath.Base(b)] = info.Size()
+		}
+	}
+	return out
+}
+
+const benchManifests = `
+apiVersion: isthmus/v1
+kind: Tenant
+metadata: {name: bench}
+---
+apiVersion: isthmus/v1
+kind: Network
+metadata: {tenant: bench, name: near}
+spec: {addressRanges: [127.200.7.0/24]}
+---
+apiVersion: isthmus/v1
+kind: Network
+metadata: {tenant: bench, name: far}
+---
+apiVersion: isthmus/v1
+kind: Service
+metadata: {tenant: bench, network: far, name: load}
+spec: {type: tcp, hostName: load.bench.example, target: %s, ports: [{port: %s}], autoApprove: [bench]}
+---
+apiVersion: isthmus/v1
+kind: PrivateEndpoint
+metadata: {tenant: bench, network: near, name: load}
+spec: {service: bench/far/load}
+`
+
+func (s *isthmus) start(ctx context.Context, target string, p *processes) (way, error) {
+	if err := s.build(ctx); err != nil {
+		return way{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	d := worldprocesses.New(p.dir, s.main)
+	p.undo = append(p.undo, d.Stop)
+	relay, err := worldprocesses.FreePort(ctx)
+	if err != nil {
+		return way{}, err
+	}
+	control, err := d.StartControl(ctx, "", "127.0.0.1:0", relay)
+	if err != nil {
+		return way{}, err
+	}
+	host, port, err := net.SplitHostPort(target)
+	if err != nil {
+		return way{}, err
+	}
+	if _, err := d.CLI(ctx, "", fmt.Sprintf(benchManifests, host, port), "apply", "-f", "-"); err != nil {
+		return way{}, err
+	}
+	if err := d.Join(ctx, "", "", "relay", "", "relay", "--address", relay, "--control", control.Address); err != nil {
+		return way{}, err
+	}
+	track := func(role string, pr *worldprocesses.Process, ready string, err error) error {
+		if err != nil {
+			return err
+		}
+		p.pids[role] = pr.PID
+		_, err = pr.WaitLog(ctx, ready)
+		return err
+	}
+	pr, err := d.Start("relay", "", nil, "relay", "run", "--data-dir", d.Data("relay"), "--listen", relay, "--control", control.Address)
+	if err := track("relay", pr, "the relay is ready", err); err != nil {
+		return way{}, err
+	}
+	for _, a := range []string{"near", "far"} {
+		if err := d.Join(ctx, "", "", "agent", "bench/"+a, a); err != nil {
+			return way{}, err
+		}
+		slim := worldprocesses.New(p.dir, s.slim)
+		p.undo = append(p.undo, slim.Stop)
+		pr, err := slim.Start(a, "", nil, "run", "--data-dir", d.Data(a))
+		if err := track(a, pr, "the agent is ready", err); err != nil {
+			return way{}, err
+		}
+	}
+	return way{addr: net.JoinHostPort("127.200.7.4", port)}, nil
 }

@@ -52,7 +52,9 @@ func run(args []string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	subjects, left := choose([]subject{raw{}, &isthmus{}, frp{}, chisel{}, stunnel{}, ssh{}, wireguard{}}, *only)
+	ours := &isthmus{}
+	defer ours.close()
+	subjects, left := choose([]subject{raw{}, ours, frp{}, chisel{}, stunnel{}, ssh{}, wireguard{}}, *only)
 	res, err := measure(ctx, subjects, *rounds, *seconds)
 	if err != nil {
 		return err

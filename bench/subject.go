@@ -27,6 +27,7 @@ type way struct{ addr, netns string }
 type processes struct {
 	dir     string // for configuration, keys and logs
 	running []*process
+	pids    map[string]func() int // of processes that somebody else starts and stops
 	undo    []func()
 }
 
@@ -92,12 +93,15 @@ func (p *processes) residentKiB() map[string]int {
 	for _, pr := range p.running {
 		out[pr.role] = residentKiB(pr.cmd.Process.Pid)
 	}
+	for role, pid := range p.pids {
+		out[role] = residentKiB(pid())
+	}
 	return out
 }
 
 // freePort asks the kernel for a loopback port nobody has.
 func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed at once
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}

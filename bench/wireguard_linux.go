@@ -38,7 +38,7 @@ func (wireguard) start(ctx context.Context, _ string, p *processes) (way, error)
 		if err := ip("netns", "add", ns); err != nil {
 			return way{}, err
 		}
-		p.undo = append(p.undo, func() { _ = exec.Command("ip", "netns", "del", ns).Run() }) //nolint:noctx // must run after the context ended
+		p.undo = append(p.undo, func() { _ = exec.Command("ip", "netns", "del", ns).Run() })
 	}
 	if err := ip("link", "add", "bench0", "netns", sides[0], "type", "veth", "peer", "name", "bench0", "netns", sides[1]); err != nil {
 		return way{}, err

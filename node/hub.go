@@ -69,12 +69,12 @@ func Hub(ctx context.Context, cfg HubConfig, log *slog.Logger, clk clock.Clock, 
 	if err != nil {
 		return err
 	}
-	defer events.Close()
+	defer func() { _ = events.Close() }() // its errors were Run's
 	server, err := hub.New(ctx, hub.Config{Dir: cfg.DataDir}, events, log, clk, reg)
 	if err != nil {
 		return err
 	}
-	defer server.Close()
+	defer func() { _ = server.Close() }()
 	certs := &certificates{member: m, log: log, clock: clk, byHost: map[string]getter{}}
 	fr := front.New(front.Config{}, server, certs.find, log, clk)
 	mqtt, https := mqttdoor.New(mqttdoor.Config{}, server, fr, log, clk), httpdoor.New(server, fr, log, clk)

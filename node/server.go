@@ -76,7 +76,7 @@ func Server(ctx context.Context, cfg ServerConfig, log *slog.Logger, clk clock.C
 	if err != nil {
 		return err
 	}
-	defer st.Close()
+	defer func() { _ = st.Close() }()
 	l, err := listen(ctx, cfg.Listen)
 	if err != nil {
 		return err

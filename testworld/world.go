@@ -365,7 +365,7 @@ func freePort(ctx context.Context) (string, error) {
 // freeBlock finds a 127.x.0.0 in which nobody listens on the port that worlds mark theirs with while they choose.
 func freeBlock(ctx context.Context) (netip.Addr, error) {
 	var lc net.ListenConfig
-	start := rand.IntN(200) //nolint:gosec // spreading worlds, not hiding them
+	start := rand.IntN(200)
 	for i := range 200 {
 		a := netip.AddrFrom4([4]byte{127, byte(20 + (start+i)%200), 0, 0})
 		b := a.As4()

@@ -36,8 +36,8 @@ func (f *flow) finalRead(n int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.readAll = true
-	f.advance(uint64(n)) //nolint:gosec // never negative
-	f.read = uint64(n)   //nolint:gosec // never negative
+	f.advance(uint64(n))
+	f.read = uint64(n)
 }
 
 // advance is called with mu held.

@@ -98,7 +98,7 @@ func (s *Sites) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, ns := range s.names {
-		_ = exec.Command("ip", "netns", "del", ns).Run() //nolint:noctx // must run after a test's context ended
+		_ = exec.Command("ip", "netns", "del", ns).Run()
 	}
 	for _, dir := range s.etc {
 		_ = os.RemoveAll(dir)

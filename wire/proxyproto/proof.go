@@ -43,7 +43,7 @@ func Sign(key []byte, h *Header, now time.Time) error {
 	const op = "proxyproto.Sign"
 	v := make([]byte, proofUnsigned, proofLength)
 	v[0] = proofVersion
-	binary.BigEndian.PutUint64(v[1:], uint64(now.UnixMilli())) //nolint:gosec // bits, not a quantity
+	binary.BigEndian.PutUint64(v[1:], uint64(now.UnixMilli()))
 	if _, err := rand.Read(v[9:]); err != nil {
 		return fault.Wrap(op, fault.Internal, err, "")
 	}
@@ -84,7 +84,7 @@ func Verify(key []byte, h *Header, now time.Time, skew time.Duration) (Proof, er
 		return Proof{}, fault.New(op, fault.Unauthenticated, "the PROXY header's proof was not made with this link key").
 			Advise("another machine forged it, or agent and hub follow plans of different times")
 	}
-	p := Proof{LinkID: link, Time: time.UnixMilli(int64(binary.BigEndian.Uint64(v[1:]))), Nonce: [nonceLength]byte(v[9:proofUnsigned])} //nolint:gosec // bits
+	p := Proof{LinkID: link, Time: time.UnixMilli(int64(binary.BigEndian.Uint64(v[1:]))), Nonce: [nonceLength]byte(v[9:proofUnsigned])}
 	if d := now.Sub(p.Time); d > skew || d < -skew {
 		word := "old"
 		if d < 0 {

@@ -148,7 +148,7 @@ func appendV2(dst []byte, h *Header) ([]byte, error) {
 			return dst, fault.Newf("proxyproto.Append", fault.TooLarge, "the PROXY header would be longer than %d bytes", MaxLength)
 		}
 		out = append(out, t.Type)
-		out = binary.BigEndian.AppendUint16(out, uint16(len(t.Value))) //nolint:gosec // bounded by MaxLength above
+		out = binary.BigEndian.AppendUint16(out, uint16(len(t.Value)))
 		out = append(out, t.Value...)
 		if t.Type == TypeCRC32C && crc == 0 {
 			if len(t.Value) != 4 {
@@ -157,7 +157,7 @@ func appendV2(dst []byte, h *Header) ([]byte, error) {
 			crc = len(out) - 4
 		}
 	}
-	binary.BigEndian.PutUint16(out[start+14:], uint16(len(out)-start-fixedV2)) //nolint:gosec // bounded by MaxLength above
+	binary.BigEndian.PutUint16(out[start+14:], uint16(len(out)-start-fixedV2))
 	if crc > 0 {
 		binary.BigEndian.PutUint32(out[crc:], checksum(out[start:], tlvs-start))
 	}
