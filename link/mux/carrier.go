@@ -24,8 +24,8 @@ type Carrier struct {
 }
 
 const (
-	carrierIn  = 128 << 10
-	carrierOut = 128 << 10
+	carrierIn  = 64 << 10
+	carrierOut = 68 << 10 // a batch as TLS records
 )
 
 // NewCarrier wraps a connection.

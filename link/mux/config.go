@@ -52,11 +52,12 @@ func (c Config) withDefaults() Config {
 // Bounds of what waits to be sent. A stream may queue sendBudget divided by the number of streams that queue anything, but never
 // less than sendLeast nor more than sendMost, plus one frame.
 const (
-	sendBudget = 8 << 20
-	sendMost   = 128 << 10
-	sendLeast  = 4 << 10
-	batchMost  = 128 << 10                 // taken from the queues at once
+	sendBudget = 2 << 20
+	sendMost   = 64 << 10
+	sendLeast  = 8 << 10
+	batchMost  = 64 << 10                  // taken from the queues at once; a few bytes that come later wait for this much
 	maxPayload = 64<<10 - tunnel.HeaderLen // so that header and payload fill whole TLS records
+	takeMost   = 64 << 10                  // after which WriteTo takes no further segment before it writes
 	smallFrame = 4 << 10                   // up to here a copy is cheaper than a buffer or a record of its own
 	leastRTT   = 2 * time.Millisecond      // what a busy machine adds to the shortest path
 	endOfIDs   = 1 << 31

@@ -87,7 +87,7 @@ func TestTurns(t *testing.T) {
 		t.Errorf("%d of %d streams with a few bytes were served", seen, len(few))
 	}
 	// What was under way when the few came, and the other bulk stream's first turn, which was in line before them.
-	if most := 192 << 10; ahead > most {
+	if most := 128 << 10; ahead > most {
 		t.Errorf("%d bytes of bulk went ahead of a few, at most %d may", ahead, most)
 	}
 	if longest > 2 {

@@ -176,7 +176,7 @@ func (st *Stream) WriteTo(w io.Writer) (total int64, err error) {
 			}
 			return total, err
 		}
-		for k < len(store) && n < batchMost && st.in.head != nil {
+		for k < len(store) && n < takeMost && st.in.head != nil {
 			seg := st.takeHead()
 			store[k] = seg.buf[seg.r:seg.w]
 			n += len(store[k])
