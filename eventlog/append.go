@@ -54,6 +54,10 @@ func (l *Log) request(stream, key string, partition int, ev *Event) (*request, e
 	if err := checkName("stream", stream); err != nil {
 		return nil, err
 	}
+	if l.stuck.Load() {
+		l.metrics.refused.Inc()
+		return nil, l.noSpace()
+	}
 	if len(key) > MaxNameBytes {
 		return nil, fault.Newf("eventlog.Append", fault.Invalid, "a partition key has at most %d bytes, this one %d", MaxNameBytes, len(key))
 	}

@@ -21,6 +21,7 @@ func (l *Log) Run(ctx context.Context) error {
 	}
 	c := &committer{Log: l, disk: newDisk(l), answers: make(chan []*request, 2), spare: make(chan []*request, 4)}
 	committed, answered, trimmed := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	defer context.AfterFunc(ctx, func() { close(l.halt) })()
 	go func() { defer close(committed); c.run(ctx) }()
 	go func() { defer close(answered); c.answer() }()
 	go func() { defer close(trimmed); l.retain(ctx) }()

@@ -7,12 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -198,5 +201,60 @@ func TestABrokenDiskEndsTheLogWithWords(t *testing.T) {
 		if !bytes.Equal(ev.Body, content(0, i)) {
 			t.Fatalf("event %d is %q", i, ev.Body)
 		}
+	}
+}
+
+// childFull runs out of space for good and is then told to stop.
+func childFull() int {
+	var none atomic.Bool
+	fs := errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if none.Load() && op.Kind == errorfs.OpFileWrite {
+			return syscall.ENOSPC
+		}
+		return nil
+	}))
+	told := make(chan string, 4)
+	l, err := eventlog.Open(eventlog.Config{Dir: os.Getenv("EVENTLOG_TEST_DIR"), Partitions: 1, Reserve: 1, FS: fs, DiskCheck: time.Millisecond},
+		slog.New(watch{told}), clock.System{}, nil)
+	if err != nil {
+		fmt.Println("open:", err)
+		return 1
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ran := make(chan error, 1)
+	go func() { ran <- l.Run(ctx) }()
+	if _, err := l.Append(ctx, "hub", "k", eventlog.Event{Body: content(0, 0)}); err != nil {
+		fmt.Println("append:", err)
+		return 1
+	}
+	none.Store(true)
+	waiting := make(chan error, 1)
+	l.AppendAsync("hub", "k", eventlog.Event{Body: content(0, 1)}, func(_ eventlog.Position, err error) { waiting <- err })
+	<-told
+	cancel()
+	for _, err := range []error{<-waiting, <-ran} {
+		fmt.Println(fault.KindOf(err), fault.Message(err))
+	}
+	return 3
+}
+
+func TestStoppingDoesNotWaitForSpace(t *testing.T) {
+	dir := t.TempDir()
+	cmd, out := child(t, "full", dir)
+	said, err := io.ReadAll(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var exit *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 3 {
+		t.Fatalf("%v; it said\n%s", err, said)
+	}
+	if n := strings.Count(string(said), "exhausted the disk holding "+dir); n != 2 {
+		t.Errorf("it said\n%s", said)
+	}
+	l := open(t, eventlog.Config{Dir: dir}, clock.System{})
+	if events, err := l.Read(t.Context(), "hub", 0, 0, 0); err != nil || len(events) < 1 || !bytes.Equal(events[0].Body, content(0, 0)) {
+		t.Errorf("%d events, %v", len(events), err)
 	}
 }

@@ -63,8 +63,16 @@ func (d *disk) look() {
 	}
 	d.full = fault.Newf("eventlog.Append", fault.Exhausted,
 		"the disk holding %s is full: %s free of %s, and the last %s are kept in reserve; the event was not stored",
-		d.cfg.Dir, size(u.AvailBytes), size(u.TotalBytes), size(reserve)).
-		Advise("free space on that disk or shorten the retention; stored events are safe and readable, and new ones are accepted by themselves once there is room")
+		d.cfg.Dir, size(u.AvailBytes), size(u.TotalBytes), size(reserve)).Advise(makeRoom)
+}
+
+const makeRoom = "free space on that disk or shorten the retention; stored events are safe and readable, and new ones are accepted " +
+	"by themselves once there is room"
+
+// noSpace refuses an append while a journal waits for space.
+func (l *Log) noSpace() error {
+	return fault.Newf("eventlog.Append", fault.Exhausted, "the disk holding %s is full to the last byte; the event was not stored", l.cfg.Dir).
+		Advise(makeRoom)
 }
 
 func size(n uint64) string {

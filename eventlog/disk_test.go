@@ -1,12 +1,16 @@
 package eventlog_test
 
 import (
+	"context"
+	"log/slog"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/eventlog"
@@ -53,5 +57,54 @@ func TestAFullDiskRefusesAppendsAndRecovers(t *testing.T) {
 	clk.Advance(time.Second)
 	if pos := mustAppend(t, l, "hub", "k", body(2)); pos.Sequence != 2 {
 		t.Errorf("the refused events took sequence numbers: %+v", pos)
+	}
+}
+
+// watch is a log handler that passes messages on.
+type watch struct{ told chan string }
+
+func (w watch) Enabled(context.Context, slog.Level) bool { return true }
+func (w watch) WithAttrs([]slog.Attr) slog.Handler       { return w }
+func (w watch) WithGroup(string) slog.Handler            { return w }
+func (w watch) Handle(_ context.Context, r slog.Record) error {
+	if strings.HasPrefix(r.Message, "the disk") {
+		w.told <- r.Message
+	}
+	return nil
+}
+
+// Somebody else may take the last byte between two looks at the free space.
+func TestNoSpaceAtAllIsWaitedFor(t *testing.T) {
+	var none atomic.Bool
+	disk := errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if none.Load() && op.Kind == errorfs.OpFileWrite {
+			return syscall.ENOSPC
+		}
+		return nil
+	}))
+	told := make(chan string, 4)
+	l := runLogging(t, eventlog.Config{Dir: t.TempDir(), Partitions: 1, Reserve: 1, FS: disk, DiskCheck: time.Millisecond},
+		clock.System{}, slog.New(watch{told}))
+	mustAppend(t, l, "hub", "k", body(0))
+	none.Store(true)
+	waiting := make(chan error, 1)
+	l.AppendAsync("hub", "k", body(1), func(_ eventlog.Position, err error) { waiting <- err })
+	if msg := <-told; !strings.Contains(msg, "no space at all") {
+		t.Errorf("it said %q", msg)
+	}
+	_, err := l.Append(t.Context(), "hub", "k", body(9))
+	if fault.KindOf(err) != fault.Exhausted || !strings.Contains(fault.Message(err), "full to the last byte") {
+		t.Errorf("an append meanwhile: %v", err)
+	}
+	if events, err := l.Read(t.Context(), "hub", 0, 0, 0); err != nil || len(events) != 1 {
+		t.Errorf("a read meanwhile: %d events, %v", len(events), err)
+	}
+	none.Store(false)
+	if err := <-waiting; err != nil {
+		t.Errorf("the append that waited: %v", err)
+	}
+	<-told
+	if pos := mustAppend(t, l, "hub", "k", body(2)); pos.Sequence != 2 || l.Err() != nil {
+		t.Errorf("afterwards: %+v, %v", pos, l.Err())
 	}
 }

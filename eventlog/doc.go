@@ -17,7 +17,8 @@
 //
 // Full disk. The store below treats a failing write-ahead log as the end, so the log stops before that point: when less than
 // Config.Reserve is free, appends are refused with fault.Exhausted. Reading and trimming go on, and appends are accepted again as
-// soon as there is room. Nobody has to restart anything.
+// soon as there is room. Should others take the reserve too, to the last byte, a write that is under way waits for space, and
+// appends are refused all the same (fullfs.go). Nobody has to restart anything.
 //
 // Broken disk. When a write fails all the same, nothing is known about what reached the disk, and the only honest reaction is to
 // stop: the log is marked failed, that batch and every later append are answered with an error, and Run returns it, upon which the

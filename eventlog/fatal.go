@@ -89,7 +89,7 @@ func (l *Log) fail(cause error) error {
 	f := fault.Newf("eventlog", fault.Unavailable, "the event log in %s stopped because a write failed: %v", l.cfg.Dir, cause).
 		Advise("look at the disk, then start again: every acknowledged event is kept").Because(cause)
 	if errors.Is(cause, syscall.ENOSPC) {
-		f = fault.Newf("eventlog", fault.Exhausted, "the disk holding %s ran full faster than the reserve could show: the event log stopped", l.cfg.Dir).
+		f = fault.Newf("eventlog", fault.Exhausted, "the disk holding %s has no space left and the event log stopped while it waited for some", l.cfg.Dir).
 			Advise("free space on that disk, then start again: every acknowledged event is kept").Because(cause)
 	}
 	if l.failed.CompareAndSwap(nil, f) {

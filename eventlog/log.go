@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -30,6 +31,7 @@ type Log struct {
 	queue   queue
 	streams atomic.Pointer[map[string]*stream] // replaced whole by the committer once a new stream is durable
 
+	fullness
 	running atomic.Bool
 	stop    sync.Once
 	over    chan struct{} // closed when the log stops for whatever reason; cause is set before
@@ -73,19 +75,24 @@ func Open(cfg Config, log *slog.Logger, clk clock.Clock, reg prometheus.Register
 		return nil, lockFault(cfg.Dir, err)
 	}
 	l := &Log{cfg: cfg, lock: lock, log: log, clk: clk, metrics: newMetrics(reg), over: make(chan struct{}), failing: make(chan struct{})}
+	l.halt = make(chan struct{})
 	l.queue.init(cfg.QueueBytes)
+	if err := l.roomToOpen(); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
 	if l.db, err = pebble.Open(cfg.Dir, l.options()); err != nil {
 		return nil, errors.Join(openFault(cfg.Dir, err), lock.Close())
 	}
 	if err := l.load(); err != nil {
 		return nil, errors.Join(err, l.db.Close(), lock.Close())
 	}
+	l.opened.Store(true)
 	return l, nil
 }
 
 func (l *Log) options() *pebble.Options {
 	o := &pebble.Options{
-		FS:                          l.cfg.FS,
+		FS:                          &patientFS{FS: l.cfg.FS, l: l},
 		Lock:                        l.lock,
 		Logger:                      storeLogger{l},
 		FormatMajorVersion:          pebble.FormatNewest,
@@ -100,10 +107,39 @@ func (l *Log) options() *pebble.Options {
 	return o
 }
 
+// roomToOpen refuses what would hang: recovery writes what the store's logs hold into tables, and tries for ever when there is no
+// space for them.
+func (l *Log) roomToOpen() error {
+	u, err := l.cfg.FS.GetDiskUsage(l.cfg.Dir)
+	if err != nil {
+		return nil //nolint:nilerr // unknown space is no reason to refuse; the first look while running says so
+	}
+	names, err := l.cfg.FS.List(l.cfg.Dir)
+	if err != nil {
+		return openFault(l.cfg.Dir, err)
+	}
+	need := uint64(4 << 20)
+	for _, n := range names {
+		if strings.HasSuffix(n, ".log") {
+			if info, err := l.cfg.FS.Stat(l.cfg.FS.PathJoin(l.cfg.Dir, n)); err == nil {
+				need += uint64(info.Size())
+			}
+		}
+	}
+	if u.AvailBytes < need {
+		return noRoom(l.cfg.Dir, need)
+	}
+	return nil
+}
+
+func noRoom(dir string, need uint64) *fault.Error {
+	return fault.Newf("eventlog.Open", fault.Exhausted, "the disk holding %s is full: the event log cannot be opened", dir).
+		Advise("free %s on that disk and start again; stored events are safe", size(need))
+}
+
 func openFault(dir string, err error) error {
 	if errors.Is(err, syscall.ENOSPC) {
-		return fault.Newf("eventlog.Open", fault.Exhausted, "the disk holding %s is full: the event log cannot be opened", dir).
-			Advise("free some space on that disk (64 MiB are enough) and start again; stored events are safe").Because(err)
+		return noRoom(dir, 64<<20).Because(err)
 	}
 	return fault.Newf("eventlog.Open", fault.Unavailable, "the event log in %s cannot be opened: %v", dir, err).
 		Advise("look at the directory's owner and mode and at the disk; do not delete anything in it").Because(err)

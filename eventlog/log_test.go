@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 }
 
 // children are what this binary does when a test starts it again.
-var children = map[string]func() int{"writer": childWriter, "broken": childBroken}
+var children = map[string]func() int{"writer": childWriter, "broken": childBroken, "full": childFull}
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
@@ -52,7 +52,12 @@ func open(t testing.TB, cfg eventlog.Config, clk clock.Clock) *opened {
 
 func run(t testing.TB, cfg eventlog.Config, clk clock.Clock) *opened {
 	t.Helper()
-	l, err := eventlog.Open(cfg, quiet(), clk, nil)
+	return runLogging(t, cfg, clk, quiet())
+}
+
+func runLogging(t testing.TB, cfg eventlog.Config, clk clock.Clock, log *slog.Logger) *opened {
+	t.Helper()
+	l, err := eventlog.Open(cfg, log, clk, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
