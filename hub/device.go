@@ -34,7 +34,8 @@ func validDeviceID(id string) error {
 	for i := range len(id) {
 		// IoT Hub: identity registry, device identity properties.
 		c := id[i]
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-.+%_#*?!(),:=@$';", c) >= 0) {
+		alphanumeric := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !alphanumeric && strings.IndexByte("-.+%_#*?!(),:=@$';", c) < 0 {
 			return fault.Newf("hub.Device", fault.Invalid, "the device id %q holds %q", id, c).Advise("use letters, digits and - . + %% _ # * ? ! ( ) , : = @ $ ' ;")
 		}
 	}

@@ -93,11 +93,8 @@ func (h *Hub) ChangeDevices(ctx context.Context, changes []Change) ([]Result, er
 		for i, c := range changes {
 			d, err := h.change(tx, c)
 			results[i] = Result{Device{Device: d}, err}
-			switch fault.KindOf(err) {
-			case fault.Exhausted, fault.Unavailable, fault.Timeout, fault.Internal:
-				if err != nil {
-					return err
-				}
+			if kind := fault.KindOf(err); err != nil && (kind == fault.Exhausted || kind == fault.Unavailable || kind == fault.Timeout || kind == fault.Internal) {
+				return err // the store's, not this device's
 			}
 		}
 		return nil

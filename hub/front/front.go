@@ -91,7 +91,7 @@ func (c *Conn) Cut(cause hub.Cause) {
 }
 
 // Cause returns why the connection was cut, 0 when it was not.
-func (c *Conn) Cause() hub.Cause { return hub.Cause(c.cause.Load()) } //nolint:gosec // a Cause was stored
+func (c *Conn) Cause() hub.Cause { return hub.Cause(c.cause.Load()) }
 
 // Refuse notes that the peer was turned away; who is what it called itself.
 func (c *Conn) Refuse(who string, err error) { c.server.Refuse(c.Door, c.Side, who, err) }

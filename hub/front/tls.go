@@ -15,12 +15,11 @@ import (
 // choose picks the certificate. A name that is not of the bound hub still gets its own certificate: the peer is told in its protocol,
 // by the door, that it may not go there, instead of meeting a TLS error that says nothing.
 func (f *Front) choose(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	h, ok := f.server.ByHost(hello.ServerName)
-	if ok {
+	if _, ok := f.server.ByHost(hello.ServerName); ok {
 		return f.certificate(lower(hello.ServerName))
 	}
 	if b, isBound := hello.Conn.(*bound); isBound && b.hub != "" {
-		if h, ok = f.server.ByName(b.hub); ok {
+		if h, ok := f.server.ByName(b.hub); ok {
 			return f.certificate(h.HostName())
 		}
 	}

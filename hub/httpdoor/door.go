@@ -54,7 +54,7 @@ func (d *Door) Serve(ctx context.Context, ln net.Listener) error {
 	go func() {
 		select {
 		case <-ctx.Done():
-			d.drain(srv)
+			d.drain(ctx, srv)
 		case <-own.Done():
 		}
 		cancel()
@@ -75,7 +75,7 @@ func (d *Door) Serve(ctx context.Context, ln net.Listener) error {
 // ServeAdmin answers requests on a socket file in the hub's data directory until ctx ends. Whoever may open the file may do everything.
 func (d *Door) ServeAdmin(ctx context.Context, path string) error {
 	op := "httpdoor.ServeAdmin"
-	if c, err := net.Dial("unix", path); err == nil {
+	if c, err := new(net.Dialer).DialContext(ctx, "unix", path); err == nil {
 		_ = c.Close()
 		return fault.Newf(op, fault.Conflict, "another process serves %s", path).Advise("a data directory belongs to one hub process")
 	}
@@ -83,7 +83,7 @@ func (d *Door) ServeAdmin(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(path)
+	defer func() { _ = os.Remove(path) }() // a socket that is left is replaced at the next start
 	srv := d.newServer(d.handler(true))
 	stopped := make(chan struct{})
 	served := make(chan error, 1)
@@ -91,7 +91,7 @@ func (d *Door) ServeAdmin(ctx context.Context, path string) error {
 	go func() {
 		defer close(stopped)
 		<-ctx.Done()
-		d.drain(srv)
+		d.drain(ctx, srv)
 	}()
 	<-stopped
 	return errors.Join(ignoreClosed(srv.Close()), ignoreClosed(<-served))
@@ -125,8 +125,9 @@ func (d *Door) newServer(h http.Handler) *http.Server {
 	}
 }
 
-func (d *Door) drain(srv *http.Server) {
-	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+// drain lets requests finish after ctx ended.
+func (d *Door) drain(ctx context.Context, srv *http.Server) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()
 	_ = srv.Shutdown(ctx) // what is left after the time is closed by the caller
 }

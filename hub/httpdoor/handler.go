@@ -65,15 +65,16 @@ func (d *Door) handler(local bool) http.Handler {
 		if err == nil {
 			return
 		}
-		d.writeError(w, err)
 		switch fault.KindOf(err) {
 		case fault.Unauthenticated, fault.Denied, fault.Expired:
 			if x.conn != nil {
 				x.conn.Refuse(r.Method+" "+r.URL.Path, err)
 			}
-		case fault.Internal, fault.Exhausted, fault.Unavailable:
+		case fault.Internal, fault.Exhausted, fault.Unavailable, fault.Timeout:
 			d.log.Error("hub: request failed", "door", "https", "method", r.Method, "path", r.URL.Path, "err", err)
+		case fault.Invalid, fault.NotFound, fault.Conflict, fault.Precondition, fault.TooLarge: // the caller's own matter
 		}
+		d.writeError(w, err)
 	})
 }
 
@@ -87,7 +88,7 @@ func (x *exchange) serve(table []route, local bool) error {
 	}
 	found, rerr := x.find(table, local)
 	switch {
-	case err != nil && !(local && found.local):
+	case err != nil && (!local || !found.local):
 		return err
 	case rerr != nil:
 		return rerr

@@ -61,13 +61,11 @@ func (d *Door) Serve(ctx context.Context, ln net.Listener) error {
 
 // handle runs one connection.
 func (d *Door) handle(ctx context.Context, conn *front.Conn) {
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // it may be closed already
 	reader := mqtt.NewReader(conn, maxConnect)
 	c, no := d.connect(ctx, conn, reader)
 	if no != nil {
-		if words := refusalWords(ctx, conn, no.err); words != nil {
-			conn.Refuse(no.who, words)
-		}
+		tell(ctx, conn, no.who, no.err)
 		if no.answer != nil {
 			bye(conn, no.answer)
 		}
@@ -88,8 +86,8 @@ func (d *Door) handle(ctx context.Context, conn *front.Conn) {
 	_ = conn.SetDeadline(time.Now().Add(time.Second)) // a peer that does not read keeps nobody here
 	writer.Wait()
 	_ = conn.Close() // before the identity is given back, so that whoever has it next is alone
-	if words := refusalWords(ctx, conn, err); words != nil && !clean {
-		conn.Refuse(who, words)
+	if !clean {
+		tell(ctx, conn, who, err)
 	}
 	cause := conn.Cause()
 	if ctx.Err() != nil {
@@ -102,18 +100,16 @@ func (d *Door) handle(ctx context.Context, conn *front.Conn) {
 	d.log.Debug("hub: disconnected", "hub", c.session.Hub().Name(), "device", who, "clean", clean, "cause", cause.String(), "err", err)
 }
 
-// refusalWords tells which ends of a connection are worth telling people: not those that we caused on purpose, nor a peer that went.
-func refusalWords(ctx context.Context, conn *front.Conn, err error) error {
-	switch {
-	case err == nil || ctx.Err() != nil || conn.Cause() != 0:
-		return nil
-	case errors.Is(err, mqtt.ErrMalformed), errors.Is(err, mqtt.ErrVersion), errors.Is(err, mqtt.ErrTooLarge):
-		return fault.Newf("mqttdoor", fault.Invalid, "%v", err).Because(err)
+// tell lets people know why a connection ended, unless we ended it on purpose or the peer just went.
+func tell(ctx context.Context, conn *front.Conn, who string, err error) {
+	if ctx.Err() != nil || conn.Cause() != 0 {
+		return
 	}
-	if f, ok := errors.AsType[*fault.Error](err); ok {
-		return f
+	if errors.Is(err, mqtt.ErrMalformed) || errors.Is(err, mqtt.ErrVersion) || errors.Is(err, mqtt.ErrTooLarge) {
+		conn.Refuse(who, fault.Newf("mqttdoor", fault.Invalid, "%v", err).Because(err))
+	} else if f, ok := errors.AsType[*fault.Error](err); ok {
+		conn.Refuse(who, f)
 	}
-	return nil
 }
 
 // silent tells whether reading ended because nothing came for too long.

@@ -103,8 +103,8 @@ func TestAcknowledgementsWaitForTheLogAndKeepTheirOrder(t *testing.T) {
 	log.answer(1, nil)
 	log.answer(0, fault.New("test", fault.Exhausted, "the disk is full").Advise("make room"))
 	p.ends() // neither 4 nor 5 is acknowledged
-	r := w.Server.Refusals()
-	if len(r) != 1 || r[0].Why != "the disk is full" || r[0].Who != "d" || r[0].Next != "make room" {
+	eventually(t, "people are told", func() bool { return len(w.Server.Refusals()) == 1 })
+	if r := w.Server.Refusals(); r[0].Why != "the disk is full" || r[0].Who != "d" || r[0].Next != "make room" {
 		t.Errorf("people are told %+v", r)
 	}
 }

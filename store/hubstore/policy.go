@@ -51,7 +51,7 @@ func (s *Store) policies(ctx context.Context, hub string) ([]Policy, error) {
 		p := Policy{Hub: hub}
 		var rights int64
 		err := scan(&p.Name, &rights, &p.PrimaryKey, &p.SecondaryKey)
-		p.Rights = uint32(rights) //nolint:gosec // written from a uint32
+		p.Rights = uint32(rights)
 		out = append(out, p)
 		return err
 	}, "SELECT name, rights, primary_key, secondary_key FROM policies WHERE hub = ? ORDER BY name", hub)

@@ -3,6 +3,7 @@ package hubstore
 import (
 	"context"
 	"database/sql"
+	"errors"
 )
 
 // querier is what *sql.DB and *sql.Tx have in common.
@@ -32,7 +33,7 @@ func (q session) exec(ctx context.Context, query string, args ...any) (int64, er
 // row scans the one row of a query; ok is false when there is none.
 func (q session) row(ctx context.Context, dest []any, query string, args ...any) (ok bool, err error) {
 	err = q.db.QueryRowContext(ctx, q.store.dialect.rebind(query), args...).Scan(dest...)
-	if err == sql.ErrNoRows { //nolint:errorlint // Scan returns it bare
+	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
 	return err == nil, q.store.explain("hubstore", err)
@@ -44,7 +45,7 @@ func (q session) rows(ctx context.Context, each func(scan func(...any) error) er
 	if err != nil {
 		return q.store.explain("hubstore", err)
 	}
-	defer rows.Close()
+	defer rows.Close() //nolint:errcheck // what went wrong is in rows.Err
 	for rows.Next() {
 		if err := each(rows.Scan); err != nil {
 			return q.store.explain("hubstore", err)

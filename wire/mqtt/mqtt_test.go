@@ -81,7 +81,7 @@ func TestReaderGivesTheSamePacketsHoweverTheBytesArrive(t *testing.T) {
 			var got []byte
 			for {
 				first, body, err := r.Next()
-				if err == io.EOF {
+				if errors.Is(err, io.EOF) {
 					break
 				}
 				if err != nil {

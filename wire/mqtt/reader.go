@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"errors"
 	"fmt"
 	"io"
 )
@@ -51,7 +52,7 @@ func (r *Reader) Next() (first byte, body []byte, err error) {
 			waited = true
 		}
 		if err := r.fill(head + n); err != nil {
-			if err == io.EOF && r.to > r.from {
+			if errors.Is(err, io.EOF) && r.to > r.from {
 				err = io.ErrUnexpectedEOF
 			}
 			return 0, nil, err
