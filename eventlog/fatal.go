@@ -36,7 +36,7 @@ func (s storeLogger) Fatalf(format string, args ...any) {
 			err.cause = cause
 		}
 	}
-	s.l.fail(err)
+	_ = s.l.fail(err)
 	if calledByCommitter() {
 		panic(err)
 	}

@@ -14,11 +14,10 @@ type request struct {
 	rec       []byte // append: room for the header, then the payload
 	number    int64  // create: count of partitions; trim: first sequence number kept
 
-	pos    Position
-	err    error
-	done   func(Position, error) // nil: answered over reply
-	reply  chan struct{}         // one slot, so that the answer never waits
-	target *partition
+	pos   Position
+	err   error
+	done  func(Position, error) // nil: answered over reply
+	reply chan struct{}         // one slot, so that the answer never waits
 }
 
 type kind uint8

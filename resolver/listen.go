@@ -52,7 +52,7 @@ func (r *Resolver) serve(ctx context.Context, i int, addr netip.AddrPort) error 
 // pause grows from 200 ms to 10 s, with jitter, so that an address is served soon after it appears.
 func pause(attempt int) time.Duration {
 	d := min(200*time.Millisecond<<min(attempt, 6), 10*time.Second)
-	return d/2 + rand.N(d/2)
+	return d/2 + rand.N(d/2) //nolint:gosec // jitter need not be secret
 }
 
 func problemOf(err error) string {
