@@ -1,4 +1,3 @@
-// Command isthmus-agent is the agent alone, for small machines: static, small, the same rooms as `isthmus agent` and nothing else.
 package main
 
 import (

@@ -1,5 +1,3 @@
-// Package hubtest is a hub process in a test: two hubs, an event log in memory, a certificate authority, and both doors on loopback.
-// Everything ends with the test. It is for tests only.
 package hubtest
 
 import (

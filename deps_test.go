@@ -1,0 +1,180 @@
+package isthmus_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A rule says what the packages in may, or may not, import of this repository. "x/..." is x and what is below it.
+type rule struct {
+	in      string
+	only    []string // all they may import; nil means no such limit
+	never   []string // what they may not import
+	because string
+}
+
+var rules = []rule{
+	{in: "fault", only: []string{}, because: "everybody imports it, so it can import nobody"},
+	{in: "clock", only: []string{}, because: "everybody imports it, so it can import nobody"},
+	{in: "resource", only: []string{"fault"}, because: "rules of the nouns must be testable without anything else, and usable everywhere"},
+	{in: "plan", only: []string{"fault", "resource"}, because: "a plan is data between control and members; neither may leak into it"},
+	{in: "identity", only: []string{"fault"}, because: "who a process is does not depend on what it does"},
+	{in: "wire/...", only: []string{"fault"}, because: "a codec turns bytes into structs; what they mean is decided elsewhere, so each can be fuzzed and reused alone"},
+	{in: "control/jointoken", only: []string{"fault"}, because: "members import it, and must not link the control plane for it"},
+
+	{in: "link/...", never: []string{"control/...", "store/...", "hub/...", "eventlog/...", "membership/..."},
+		because: "data flows while the control plane is away, and links carry other people's services as well as ours"},
+	{in: "resolver", never: []string{"control/...", "store/...", "link/...", "membership/..."}, because: "it answers from a view and asks nobody of the house"},
+	{in: "agent", never: []string{"control/...", "store/...", "hub/...", "membership/..."}, because: "it carries out plans; where they come from is node's business"},
+	{in: "membership", never: []string{"control", "control/httpdoor", "store/...", "link/...", "agent/...", "hub/..."},
+		because: "agents, hubs and relays belong to a deployment in the same way, and meet the control plane over the wire only"},
+
+	{in: "store", only: []string{"fault", "resource"}, because: "it keeps nouns; who may change them is control's business"},
+	{in: "store/hubstore", only: []string{"fault"}, because: "it keeps devices; who may change them is the hub's business"},
+	{in: "control", never: []string{"control/httpdoor", "link/...", "hub/...", "wire/...", "eventlog/...", "membership/...", "node/..."},
+		because: "decisions know no door, no wire and none of those who carry them out"},
+	{in: "control/httpdoor", never: []string{"store/..."}, because: "a door translates; it decides nothing and keeps nothing"},
+
+	{in: "hub", never: []string{"wire/...", "hub/front", "hub/mqttdoor", "hub/httpdoor", "control/...", "link/..."},
+		because: "the hub is the same behind every protocol; doors import it, it imports no door and no wire format"},
+	{in: "hub/mqttdoor", never: []string{"hub/httpdoor", "store/...", "link/...", "control/..."}, because: "doors stand beside each other and hold no state"},
+	{in: "hub/httpdoor", never: []string{"hub/mqttdoor", "wire/mqtt", "link/...", "control/..."}, because: "doors stand beside each other and hold no state"},
+	{in: "hub/front", never: []string{"hub/mqttdoor", "hub/httpdoor", "store/...", "link/...", "control/..."}, because: "it brings connections to doors it does not know"},
+	{in: "eventlog", only: []string{"clock", "fault"}, because: "a log knows no protocol and no hub"},
+
+	{in: "manifest", only: []string{"fault", "resource"}, because: "it reads text; it never speaks to a server"},
+	{in: "client", only: []string{"clock", "fault", "identity", "resource"}, because: "other people's programs import it and should get nothing but the vocabulary"},
+	{in: "node/...", never: []string{"cmd/...", "testworld", "test/...", "client", "manifest"}, because: "it builds rooms from configuration; reading commands is cmd's business"},
+}
+
+// Only these may import the composition root; were a room to do it, everything would import everything.
+var composers = []string{"node/...", "cmd/...", "testworld", "demo"}
+
+// Libraries that one room is there to hide.
+var hidden = map[string][]string{
+	"database/sql":                    {"store/..."},
+	"modernc.org/sqlite":              {"store/..."},
+	"github.com/jackc/pgx/v5":         {"store/..."},
+	"github.com/cockroachdb/pebble":   {"eventlog", "hub/hubtest"},
+	"github.com/miekg/dns":            {"resolver"},
+	"github.com/vishvananda/netlink":  {"agent"},
+	"github.com/danielgtaylor/huma":   {"control/httpdoor"},
+	"github.com/spf13/cobra":          {"cmd/..."},
+	"github.com/charmbracelet/":       {"demo"},
+	"github.com/hashicorp/yamux":      {},
+	"github.com/eclipse/paho.mqtt":    {},
+	"github.com/rogpeppe/go-internal": {},
+	"pgregory.net/rapid":              {},
+	"go.uber.org/goleak":              {},
+}
+
+// within tells whether dir is meant by one of the patterns.
+func within(dir string, patterns []string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool {
+		if below, ok := strings.CutSuffix(p, "/..."); ok {
+			return dir == below || strings.HasPrefix(dir, below+"/")
+		}
+		return dir == p
+	})
+}
+
+// house is what p imports of this repository, as directories.
+func (p *pkg) house() []string {
+	var out []string
+	for i := range p.imports {
+		if dir, ok := strings.CutPrefix(i, module+"/"); ok {
+			out = append(out, dir)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func TestImportsGoOneWay(t *testing.T) {
+	all := packages(t)
+	for _, r := range rules {
+		met := false
+		for dir, p := range all {
+			if !within(dir, []string{r.in}) {
+				continue
+			}
+			met = true
+			for _, i := range p.house() {
+				if r.only != nil && !within(i, r.only) || within(i, r.never) {
+					t.Errorf("%s imports %s: %s", dir, i, r.because)
+				}
+			}
+		}
+		if !met {
+			t.Errorf("the rule for %q meets no package: take it away or correct it", r.in)
+		}
+	}
+	for dir, p := range all {
+		for _, i := range p.house() {
+			if within(i, []string{"node/..."}) && !within(dir, composers) {
+				t.Errorf("%s imports %s: only commands and worlds build rooms", dir, i)
+			}
+			if strings.HasPrefix(i, "cmd/") {
+				t.Errorf("%s imports %s, a command", dir, i)
+			}
+		}
+	}
+}
+
+func TestLibrariesStayInTheirRooms(t *testing.T) {
+	for dir, p := range packages(t) {
+		for i := range p.imports {
+			for library, rooms := range hidden {
+				if strings.HasPrefix(i, library) && !within(dir, rooms) {
+					t.Errorf("%s imports %s, which only %v may", dir, i, rooms)
+				}
+			}
+		}
+	}
+}
+
+// reach is everything of the house that dir links, dir among it, and who imported each first.
+func reach(all map[string]*pkg, dir string) map[string]string {
+	from := map[string]string{dir: ""}
+	for todo := []string{dir}; len(todo) > 0; {
+		at := todo[0]
+		todo = todo[1:]
+		for _, i := range all[at].house() {
+			if _, ok := from[i]; !ok && all[i] != nil {
+				from[i] = at
+				todo = append(todo, i)
+			}
+		}
+	}
+	return from
+}
+
+// The agent runs on small machines and in networks nobody trusts: neither the code that decides nor a database belongs there.
+func TestTheSlimAgentIsSlim(t *testing.T) {
+	all := packages(t)
+	forbidden := []string{"store/...", "control", "control/httpdoor", "hub/...", "eventlog/...", "manifest", "client", "node", "testworld", "demo"}
+	libraries := []string{"database/sql", "modernc.org/", "github.com/cockroachdb/", "github.com/jackc/", "github.com/danielgtaylor/", "github.com/charmbracelet/", "net/http/pprof"}
+	for dir, from := range reach(all, "cmd/isthmus-agent") {
+		if within(dir, forbidden) {
+			t.Errorf("the agent links %s through %s", dir, from)
+		}
+		for i := range all[dir].imports {
+			if slices.ContainsFunc(libraries, func(l string) bool { return strings.HasPrefix(i, l) }) {
+				t.Errorf("the agent links %s through %s", i, dir)
+			}
+		}
+	}
+}
+
+// Package testing puts its flags into every program that links it.
+func TestProgramsLinkNoTestCode(t *testing.T) {
+	all := packages(t)
+	for _, program := range []string{"cmd/isthmus", "cmd/isthmus-agent", "bench"} {
+		for dir, from := range reach(all, program) {
+			if all[dir].imports["testing"] {
+				t.Errorf("%s links %s, which imports testing, through %s", program, dir, from)
+			}
+		}
+	}
+}
