@@ -380,10 +380,17 @@ func TestNoDirectoryIsAClearError(t *testing.T) {
 		t.Error(err)
 	}
 	w := newWorld(t)
-	if err := w.server.SetHubs([]plan.Hub{{ID: "x", Name: "nameless"}, two}); fault.KindOf(err) != fault.Internal && err == nil {
+	if err := w.server.SetHubs([]plan.Hub{{ID: "x", Name: "nameless"}, two}); !errors.Is(err, fault.OfKind(fault.Invalid)) {
 		t.Error("a hub without a host name is served")
 	}
 	if len(w.server.Hubs()) != 1 {
 		t.Error("the other hub is not served")
+	}
+	twin := plan.Hub{ID: "x", Name: "twin", HostNames: []string{"x.net", "CONTOSO.azure-devices.net"}}
+	if err := w.server.SetHubs([]plan.Hub{one, twin}); !errors.Is(err, fault.OfKind(fault.Conflict)) {
+		t.Error("two hubs answer to one name")
+	}
+	if h, ok := w.server.ByHost(host); !ok || h.ID() != "u1" || len(w.server.Hubs()) != 1 {
+		t.Error("the first hub lost its name")
 	}
 }

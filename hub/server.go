@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -90,8 +91,13 @@ func (s *Server) SetHubs(wanted []plan.Hub) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	next := map[string]*Hub{}
+	hosts := map[string]string{} // which hub answers to it
 	var errs []error
 	for _, p := range wanted {
+		if err := claim(hosts, p); err != nil {
+			errs = append(errs, err)
+			continue
+		}
 		h, known := s.byID(p.ID)
 		if !known {
 			var err error
@@ -127,21 +133,25 @@ func (s *Server) SetHubs(wanted []plan.Hub) error {
 	return errors.Join(errs...)
 }
 
+// claim notes the hub's names. A name leads to one hub, or nobody could say where a peer is let in.
+func claim(hosts map[string]string, p plan.Hub) error {
+	for _, h := range p.HostNames {
+		if owner, taken := hosts[strings.ToLower(h)]; taken && owner != p.ID {
+			return fault.Newf("hub.SetHubs", fault.Conflict, "hub %s has the host name %s, which another hub of the plan has too", p.Name, h).
+				Advise("give each service its own spec.hostName")
+		}
+	}
+	for _, h := range p.HostNames {
+		hosts[strings.ToLower(h)] = p.ID
+	}
+	return nil
+}
+
 // Hubs returns the hubs served now, by name.
 func (s *Server) Hubs() []*Hub {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return slices.SortedFunc(maps.Values(s.hubs), func(a, b *Hub) int { return compare(a.Name(), b.Name()) })
-}
-
-func compare(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
+	return slices.SortedFunc(maps.Values(s.hubs), func(a, b *Hub) int { return strings.Compare(a.Name(), b.Name()) })
 }
 
 // ByHost returns the hub which answers to the host name; a port and the case of letters do not matter.

@@ -2,6 +2,8 @@ package hub
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -99,6 +101,28 @@ func (h *Hub) Connect(ctx context.Context, r Request) (*Session, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// Connection is a session as people see it.
+type Connection struct {
+	Device string    `json:"device"`
+	Door   string    `json:"door"`
+	Peer   string    `json:"peer"`           // the device's address as its endpoint saw it
+	Link   uint32    `json:"link,omitempty"` // of the endpoint it came through; 0 for the public side
+	Since  time.Time `json:"since"`
+	Active time.Time `json:"active"` // its last message, or its beginning
+}
+
+// Connections returns who is connected, by device id.
+func (h *Hub) Connections() []Connection {
+	h.mu.Lock()
+	out := make([]Connection, 0, len(h.sessions))
+	for _, s := range h.sessions {
+		out = append(out, Connection{s.Device, s.Door, s.Side.Peer.String(), s.Side.Link, s.since, s.active()})
+	}
+	h.mu.Unlock()
+	slices.SortFunc(out, func(a, b Connection) int { return strings.Compare(a.Device, b.Device) })
+	return out
 }
 
 // Hub returns the hub the session is with.

@@ -82,7 +82,7 @@ func percent(s string) string {
 	return string(out)
 }
 
-func TestBagOfAWholeMessageIsReadOnce(t *testing.T) {
+func TestEventsTopics(t *testing.T) {
 	topics := topicsOf("d")
 	for topic, want := range map[string]string{
 		"devices/d/messages/events": "", "devices/d/messages/events/": "", "devices/d/messages/events/a=b": "a=b", "devices/d/messages/events/a=b/": "a=b",
