@@ -77,7 +77,7 @@ func TestPrivatePath(t *testing.T) {
 
 	t.Run("pending passes nothing, and has no name", func(t *testing.T) {
 		l := w.listen("otcloud", "10.20.0.6:4000")
-		go echo(l)
+		go echo(l, w.echoEnded)
 		state := w.cli(ctx, "get", "endpoint", "it/it-cloud/historian", "-o", "json")
 		if !strings.Contains(state, `"Pending"`) {
 			t.Fatalf("the endpoint is not pending: %s", state)
@@ -165,6 +165,9 @@ func (w *world) cutBy(ctx context.Context, t *testing.T, decision string) {
 		}
 	}()
 	<-running
+	for len(w.echoEnded) > 0 { // of flows before this one
+		<-w.echoEnded
+	}
 	before := time.Now()
 	w.cli(ctx, "endpoint", decision, "it/it-cloud/historian", "--reason", "test")
 	decided := time.Now()
@@ -176,6 +179,14 @@ func (w *world) cutBy(ctx context.Context, t *testing.T, decision string) {
 		}
 	case <-time.After(2 * time.Second):
 		t.Errorf("%s: the flow still lives", decision)
+	}
+	select {
+	case at := <-w.echoEnded:
+		if at.Sub(decided) > time.Second {
+			t.Errorf("%s: the provider's side lived %v longer", decision, at.Sub(decided))
+		}
+	case <-time.After(2 * time.Second):
+		t.Errorf("%s: the provider's side of the flow still lives", decision)
 	}
 	if w.pingOnce("itcloud", "10.7.0.4:4000") == nil {
 		t.Errorf("%s: a new flow passes", decision)
@@ -272,15 +283,20 @@ func (w *world) dig(ctx context.Context, site, name, typ string) string {
 	return b.String()
 }
 
-func echo(l net.Listener) {
+// echo serves until the listener closes, and tells when each connection ended.
+func echo(l net.Listener, ended chan<- time.Time) {
 	for {
 		c, err := l.Accept()
 		if err != nil {
 			return
 		}
 		go func() {
-			defer c.Close()
 			_, _ = io.Copy(c, c)
+			c.Close()
+			select {
+			case ended <- time.Now():
+			default:
+			}
 		}()
 	}
 }

@@ -117,6 +117,8 @@ type world struct {
 	sites   *processes.Sites
 	control *processes.Control
 	roles   map[string]*processes.Process
+
+	echoEnded chan time.Time // when connections to the historian ended, at its side
 }
 
 func start(t *testing.T, prefix string) *world {
@@ -140,7 +142,7 @@ func start(t *testing.T, prefix string) *world {
 	for _, a := range []string{"10.20.0.5/32", "10.20.0.6/32"} {
 		ip(t, "-n", sites.Name("otcloud"), "addr", "add", a, "dev", "lan")
 	}
-	w := &world{Deployment: processes.New(t.TempDir(), binary), t: t, sites: sites, roles: map[string]*processes.Process{}}
+	w := &world{Deployment: processes.New(t.TempDir(), binary), t: t, sites: sites, roles: map[string]*processes.Process{}, echoEnded: make(chan time.Time, 64)}
 	t.Cleanup(func() {
 		w.Stop()
 		if t.Failed() {
