@@ -3,10 +3,10 @@ package eventlog_test
 import (
 	"bytes"
 	"context"
-	"os"
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"pgregory.net/rapid"
 
 	"github.com/isthmus-io/isthmus/clock"
@@ -42,15 +42,12 @@ func (w *twin) append(stream, key string, ev eventlog.Event) (int, int64) {
 
 func TestLogBehavesAsItsTwin(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		dir, err := os.MkdirTemp(t.TempDir(), "")
-		if err != nil {
-			rt.Fatal(err)
-		}
-		cfg := eventlog.Config{Dir: dir, Partitions: 3, Reserve: 1}
+		cfg := eventlog.Config{Dir: "log", Partitions: 3, Reserve: 1, FS: vfs.NewMem()}
 		clk := clock.NewFake(time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC))
 		var l *eventlog.Log
 		var stop func()
 		start := func() {
+			var err error
 			if l, err = eventlog.Open(cfg, quiet(), clk, nil); err != nil {
 				rt.Fatal(err)
 			}

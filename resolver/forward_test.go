@@ -28,15 +28,22 @@ type server struct {
 func upstream(t testing.TB, handle func(w dns.ResponseWriter, q *dns.Msg)) *server {
 	t.Helper()
 	s := &server{}
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var pc net.PacketConn
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	for range 20 { // the port TCP was given may be taken for UDP
+		if err != nil {
+			t.Fatal(err)
+		}
+		if pc, err = net.ListenPacket("udp", ln.Addr().String()); err == nil {
+			break
+		}
+		_ = ln.Close()
+		ln, err = net.Listen("tcp", "127.0.0.1:0")
 	}
-	s.addr = pc.LocalAddr().(*net.UDPAddr).AddrPort()
-	ln, err := net.Listen("tcp", s.addr.String())
-	if err != nil {
-		t.Fatal(err)
+	if pc == nil {
+		t.Fatal("no port is free for both")
 	}
+	s.addr = ln.Addr().(*net.TCPAddr).AddrPort()
 	h := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		s.seen.Add(1)
 		handle(w, q)

@@ -45,6 +45,9 @@ func New(cfg Config, log *slog.Logger, clk clock.Clock, reg prometheus.Registere
 	for i, a := range cfg.Listen {
 		r.listeners[i].wanted = a
 	}
+	if len(cfg.Listen) == 0 {
+		close(r.ready)
+	}
 	r.bound.Store(&[]netip.AddrPort{})
 	r.view.Store(newView(View{}, 0))
 	return r

@@ -68,6 +68,9 @@ func (r *Resolver) ask(ctx context.Context, ups []*upstream, name string, qtype 
 	}
 	var skipped []*upstream
 	for _, u := range ups {
+		if ctx.Err() != nil { // no time left: whoever comes next must not be blamed for it
+			break
+		}
 		if r.isSelf(u.addr) {
 			last = fmt.Errorf("upstream %v is this resolver itself", u.addr)
 			continue
@@ -90,6 +93,9 @@ func (r *Resolver) ask(ctx context.Context, ups []*upstream, name string, qtype 
 	}
 	if unwilling != nil {
 		return unwilling, nil
+	}
+	if last == nil {
+		last = ctx.Err()
 	}
 	return nil, last
 }
