@@ -52,10 +52,10 @@ func parseBag(bag []byte) (properties, system map[string]string, err error) {
 
 // unescape decodes %XX and nothing else: a '+' means itself.
 func unescape(b []byte) (string, error) {
-	if bytes.IndexByte(b, '%') < 0 {
-		return string(b), nil
+	s, err := string(b), error(nil)
+	if bytes.IndexByte(b, '%') >= 0 {
+		s, err = url.PathUnescape(s)
 	}
-	s, err := url.PathUnescape(string(b))
 	if err == nil && !utf8.ValidString(s) {
 		err = url.EscapeError(s)
 	}
