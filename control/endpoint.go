@@ -102,7 +102,12 @@ func (w *work) chooseAddress(n *resource.Network, fixed netip.Addr) (netip.Addr,
 		return netip.Addr{}, err
 	}
 	if !fixed.IsValid() {
-		return resource.Allocate(n.Spec.AddressRanges, func(a netip.Addr) bool { return used[a] != "" })
+		a, err := resource.Allocate(n.Spec.AddressRanges, func(a netip.Addr) bool { return used[a] != "" })
+		if fault.KindOf(err) == fault.Exhausted && err != nil {
+			return a, fault.Newf(op, fault.Exhausted, "every address of the network %s is taken: %d endpoints are in %v", n.Key().Path(), len(used), n.Spec.AddressRanges).
+				Advise("add a range to spec.addressRanges of the network, or delete endpoints nobody uses (isthmus get endpoints --tenant %s --network %s)", n.Metadata.Tenant, n.Metadata.Name).Because(err)
+		}
+		return a, err
 	}
 	if !resource.Assignable(n.Spec.AddressRanges, fixed) {
 		return netip.Addr{}, fault.Newf(op, fault.Invalid, "spec.address %s is none that %s gives out", fixed, n.Key()).

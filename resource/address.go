@@ -16,15 +16,15 @@ func ValidateRanges(ranges []netip.Prefix) error {
 	for i, r := range ranges {
 		switch {
 		case !r.IsValid() || !r.Addr().Is4():
-			return fault.Newf(op, fault.Invalid, "address range %s is not IPv4", r).Advise("private endpoints have IPv4 addresses: write something like 10.7.0.0/24")
+			return fault.Newf(op, fault.Invalid, "spec.addressRanges: %s is not IPv4", r).Advise("private endpoints have IPv4 addresses: write something like 10.7.0.0/24")
 		case r != r.Masked():
-			return fault.Newf(op, fault.Invalid, "address range %s has host bits set", r).Advise("write %s", r.Masked())
+			return fault.Newf(op, fault.Invalid, "spec.addressRanges: %s has host bits set", r).Advise("write %s", r.Masked())
 		case r.Bits() < 8 || r.Bits() > 29:
-			return fault.Newf(op, fault.Invalid, "address range %s is too large or too small", r).Advise("use /8 to /29")
+			return fault.Newf(op, fault.Invalid, "spec.addressRanges: %s is too large or too small", r).Advise("use /8 to /29")
 		}
 		for _, o := range ranges[:i] {
 			if r.Overlaps(o) {
-				return fault.Newf(op, fault.Invalid, "address ranges %s and %s overlap", o, r).
+				return fault.Newf(op, fault.Invalid, "spec.addressRanges: %s and %s overlap", o, r).
 					Advise("ranges of one network must be apart; ranges of different networks may overlap")
 			}
 		}
