@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/store"
@@ -48,6 +49,12 @@ func TestAuditIsAChain(t *testing.T) {
 			page, err := tx.Audit(store.AuditFilter{Tenant: "ot", Kind: "Network", Path: "ot/n", Since: t0, After: 2, Limit: 1})
 			if err != nil || len(page) != 1 || page[0].Sequence != 3 || string(page[0].After) != `{"b": 1,  "a": 2}` {
 				t.Errorf("a page: %+v, %v", page, err)
+			}
+			for since, want := range map[int]int{1: 600, 1500: 600, 1970: 600, 2200: 0, 2262: 0, 2999: 0, 9999: 0} {
+				list, err := tx.Audit(store.AuditFilter{Tenant: "ot", Since: time.Date(since, 1, 1, 0, 0, 0, 0, time.UTC).Add(1), Limit: 1000})
+				if err != nil || len(list) != want {
+					t.Errorf("since the year %d: %d records, %v", since, len(list), err)
+				}
 			}
 			return nil
 		})

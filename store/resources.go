@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/json"
+	"math"
 	"time"
 
 	"github.com/isthmus-io/isthmus/fault"
@@ -212,10 +213,16 @@ func noSuch(op string, key resource.Key) error {
 	return fault.Newf(op, fault.NotFound, "there is no %s", key)
 }
 
-// nanos and moment keep a time with its nanoseconds; 0 is no time.
+// nanos and moment keep a time with its nanoseconds; 0 is no time. What is outside the years 1678 to 2262 becomes their end, so that
+// "after" stays after.
 func nanos(t time.Time) int64 {
-	if t.IsZero() {
+	switch {
+	case t.IsZero():
 		return 0
+	case t.Year() < 1678:
+		return math.MinInt64
+	case t.Year() >= 2262:
+		return math.MaxInt64
 	}
 	return t.UnixNano()
 }
