@@ -54,20 +54,9 @@ func (b *batch) reset() {
 func (s *Session) writeLoop() {
 	b := &batch{pack: make([]byte, 0, 16<<10)}
 	defer s.goodbye()
-	unflushed := false
 	for {
 		s.mu.Lock()
 		for !s.pending() && !s.over {
-			if unflushed {
-				s.mu.Unlock()
-				if err := s.flush(); err != nil {
-					s.writeFailed(err)
-					return
-				}
-				unflushed = false
-				s.mu.Lock()
-				continue
-			}
 			s.wake.Wait()
 		}
 		s.gather(b)
@@ -77,10 +66,8 @@ func (s *Session) writeLoop() {
 			s.writeFailed(err)
 			return
 		}
-		unflushed = true
 		b.reset()
 		if last {
-			_ = s.flush()
 			return
 		}
 	}
@@ -98,13 +85,6 @@ func (s *Session) goodbye() {
 func (s *Session) writeFailed(err error) {
 	s.hangUp()
 	s.end(fault.Wrap("mux.Run", fault.Unavailable, err, "the tunnel's connection broke"), endNow)
-}
-
-func (s *Session) flush() error {
-	if s.below == nil {
-		return nil
-	}
-	return s.below.Flush()
 }
 
 // pending says whether anything is to be written, under s.mu.
@@ -200,13 +180,18 @@ func (s *Session) emit(b *batch, st *Stream) (more bool) {
 }
 
 // write sends the batch and frees its segments. Small items are packed into one write, and so one TLS record; large ones are written
-// from where they are.
+// from where they are, and do not hold up the small ones before them.
 func (s *Session) write(b *batch) error {
 	pack := b.pack[:0]
 	var err error
 	send := func(p []byte) {
 		if err == nil && len(p) > 0 {
 			_, err = s.conn.Write(p)
+		}
+	}
+	flush := func() {
+		if err == nil && s.below != nil {
+			err = s.below.Flush()
 		}
 	}
 	for i := range b.items {
@@ -216,8 +201,11 @@ func (s *Session) write(b *batch) error {
 			p = it.seg.buf[:it.seg.w]
 		}
 		if len(p) > smallFrame+tunnel.HeaderLen {
-			send(pack)
-			pack = pack[:0]
+			if len(pack) > 0 {
+				send(pack)
+				flush()
+				pack = pack[:0]
+			}
 			send(p)
 		} else {
 			if len(pack)+len(p) > cap(pack) {
@@ -232,6 +220,7 @@ func (s *Session) write(b *batch) error {
 		}
 	}
 	send(pack)
+	flush()
 	return err
 }
 
