@@ -75,6 +75,22 @@ func TestPrivatePath(t *testing.T) {
 		}
 	})
 
+	t.Run("a device made with the real service SDK, through the endpoint", func(t *testing.T) {
+		owner, err := w.CLI(ctx, w.sites.Name("otcloud"), "", "hub", "connection-string", "--policy", "registryReadWrite", "--data-dir", w.Data("hub-1"))
+		must(t, err)
+		file := filepath.Join(w.Dir, "owner.txt")
+		must(t, os.WriteFile(file, []byte(owner), 0o600))
+		cmd := w.node(ctx, "plant7", "registry.js", file, "press-7")
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("azure-iothub: %v: %s", err, out)
+		}
+		made := filepath.Join(w.Dir, "press-7.txt")
+		must(t, os.WriteFile(made, out, 0o600))
+		s := w.sender("plant7", made, "made", 10, 1)
+		must(t, s.wait(ctx, func(acked int, _ bool) bool { return acked == 10 }))
+	})
+
 	t.Run("pending passes nothing, and has no name", func(t *testing.T) {
 		l := w.listen("otcloud", "10.20.0.6:4000")
 		go echo(l, w.echoEnded)

@@ -130,14 +130,7 @@ func start(t *testing.T, prefix string) *world {
 	must(t, err)
 	for site, dns := range map[string]string{"plant7": "10.7.0.2", "otcloud": "", "itcloud": "10.7.0.2"} {
 		must(t, sites.Add(ctx, site, dns))
-		ns := sites.Name(site)
-		// A second cable, whose both ends are here, holds the site's own addresses. Every site uses the same 10.7.0.0/24.
-		for _, args := range [][]string{
-			{"-n", ns, "link", "add", "lan", "type", "veth", "peer", "name", "lan-end"}, {"-n", ns, "link", "set", "lan", "up"}, {"-n", ns, "link", "set", "lan-end", "up"},
-			{"-n", ns, "addr", "add", "10.7.0.2/24", "dev", "lan"},
-		} {
-			ip(t, args...)
-		}
+		lan(t, sites.Name(site))
 	}
 	for _, a := range []string{"10.20.0.5/32", "10.20.0.6/32"} {
 		ip(t, "-n", sites.Name("otcloud"), "addr", "add", a, "dev", "lan")
@@ -166,6 +159,17 @@ func start(t *testing.T, prefix string) *world {
 	w.run(ctx, "hub", sites.Name("otcloud"), "the hub is ready", "hub", "serve", "--data-dir", w.Data("hub-1"), "--mqtt", "10.20.0.5:8883", "--https", "10.20.0.5:443")
 	must(t, processes.Until(ctx, func() error { return w.dialSite("plant7", "10.7.0.4:8883") }))
 	return w
+}
+
+// lan lays a second cable, whose both ends are in the site: it holds the site's own addresses. Every site uses the same 10.7.0.0/24.
+func lan(t *testing.T, ns string) {
+	t.Helper()
+	for _, args := range [][]string{
+		{"-n", ns, "link", "add", "lan", "type", "veth", "peer", "name", "lan-end"}, {"-n", ns, "link", "set", "lan", "up"}, {"-n", ns, "link", "set", "lan-end", "up"},
+		{"-n", ns, "addr", "add", "10.7.0.2/24", "dev", "lan"},
+	} {
+		ip(t, args...)
+	}
 }
 
 func (w *world) run(ctx context.Context, role, netns, ready string, args ...string) {
@@ -265,16 +269,24 @@ type line struct {
 	Message string `json:"message"`
 }
 
-func (w *world) sender(site, connectionFile, run string, count, window int, env ...string) *sender {
+// node prepares a script with the real SDKs at hand and the deployment's authority trusted.
+func (w *world) node(ctx context.Context, site string, args ...string) *exec.Cmd {
 	w.t.Helper()
 	modules, err := filepath.Abs("../conformance/node_modules")
 	must(w.t, err)
 	if _, err := os.Stat(filepath.Join(modules, "azure-iot-device")); err != nil {
-		w.t.Fatalf("the device SDK is not installed: run make deps (%v)", err)
+		w.t.Fatalf("the SDKs are not installed: run make deps (%v)", err)
 	}
-	cmd := exec.Command("ip", "netns", "exec", w.sites.Name(site), "node", "send.js", connectionFile, fmt.Sprint(count), fmt.Sprint(window))
-	cmd.Env = append(append(os.Environ(), "NODE_PATH="+modules, "NODE_EXTRA_CA_CERTS="+filepath.Join(w.Dir, "server", "ca.pem"), "RUN="+run), env...)
+	cmd := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", w.sites.Name(site), "node"}, args...)...)
+	cmd.Env = append(os.Environ(), "NODE_PATH="+modules, "NODE_EXTRA_CA_CERTS="+filepath.Join(w.Dir, "server", "ca.pem"))
 	cmd.Stderr = os.Stderr
+	return cmd
+}
+
+func (w *world) sender(site, connectionFile, run string, count, window int, env ...string) *sender {
+	w.t.Helper()
+	cmd := w.node(context.Background(), site, "send.js", connectionFile, fmt.Sprint(count), fmt.Sprint(window))
+	cmd.Env = append(append(cmd.Env, "RUN="+run), env...)
 	in, err := cmd.StdinPipe()
 	must(w.t, err)
 	out, err := cmd.StdoutPipe()

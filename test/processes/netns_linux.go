@@ -11,7 +11,7 @@ import (
 )
 
 // Sites is a small internet made of network namespaces: one namespace that stands for the internet and holds the relay at
-// RelayAddress, and sites which each have one cable to it, a route to the relay's address and to nothing else, and a firewall that
+// RelayAddress, and sites which each have one cable to it, a route to the relay's address (or another one) and to nothing else, and a firewall that
 // drops whatever comes in unasked. The internet forwards nothing, so no site can reach another. Needs root, ip and nft.
 type Sites struct {
 	RelayIP string
@@ -43,6 +43,11 @@ func (s *Sites) Name(site string) string { return s.prefix + "-" + site }
 // Add makes a site with one cable to the internet. Its interface is called wan, with an address nobody else has; its loopback is up.
 // dns, unless empty, is what the site's resolv.conf names.
 func (s *Sites) Add(ctx context.Context, site, dns string) error {
+	return s.AddBehind(ctx, site, dns, s.RelayIP)
+}
+
+// AddBehind is Add for a site which has a route to only, an address that the internet has from now on, and not to the relay.
+func (s *Sites) AddBehind(ctx context.Context, site, dns, only string) error {
 	s.mu.Lock()
 	n := len(s.names)
 	s.mu.Unlock()
@@ -73,7 +78,8 @@ func (s *Sites) Add(ctx context.Context, site, dns string) error {
 		{"ip", "-n", inet, "link", "set", cable, "up"},
 		{"ip", "-n", ns, "addr", "add", far + "/30", "dev", "wan"},
 		{"ip", "-n", ns, "link", "set", "wan", "up"},
-		{"ip", "-n", ns, "route", "add", s.RelayIP + "/32", "via", near, "dev", "wan"},
+		{"ip", "-n", inet, "addr", "replace", only + "/32", "dev", "lo"},
+		{"ip", "-n", ns, "route", "add", only + "/32", "via", near, "dev", "wan"},
 		{"ip", "netns", "exec", ns, "nft", "add table inet site"},
 		{"ip", "netns", "exec", ns, "nft", "add chain inet site in { type filter hook input priority 0; policy drop; }"},
 		{"ip", "netns", "exec", ns, "nft", "add rule inet site in iif lo accept"},

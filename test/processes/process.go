@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,6 +19,8 @@ import (
 type Deployment struct {
 	Dir    string
 	Binary string
+	// Env is further environment of whatever runs in a network namespace, by the namespace's name. Set it before anything runs there.
+	Env map[string][]string
 
 	mu      sync.Mutex // guards running
 	running []*Process
@@ -72,7 +75,7 @@ func (d *Deployment) command(ctx context.Context, netns string, env, args []stri
 		name = "ip"
 	}
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = append(append(os.Environ(), "HOME="+d.Dir, "XDG_CONFIG_HOME="+filepath.Join(d.Dir, "config")), env...)
+	cmd.Env = append(append(os.Environ(), "HOME="+d.Dir, "XDG_CONFIG_HOME="+filepath.Join(d.Dir, "config")), slices.Concat(d.Env[netns], env)...)
 	dieWithParent(cmd)
 	return cmd
 }
