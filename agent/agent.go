@@ -25,9 +25,12 @@ type Config struct {
 	DNSListen    []string // host:port of the resolver, UDP and TCP, literal addresses; empty: none
 	Interface    string   // to which addresses of private endpoints are added, Linux only; empty: they are there already
 	DirectListen string   // host:port on which other agents may make tunnels without a relay; empty: none
-	ProxyURL     string   // HTTP proxy for connections to relays
+	ProxyURL     string   // HTTP proxy for connections to relays; empty: HTTPS_PROXY and NO_PROXY of the environment; "none": no proxy
 	MaxFlows     int      // of one endpoint's port, and of one approved link: flow.DefaultMaxFlows
 }
+
+// NoProxy as Config.ProxyURL means none, whatever the environment says.
+const NoProxy = "none"
 
 // addressCheck is how often addresses are put back which somebody took off the interface, or which could not be added before.
 const addressCheck = 5 * time.Second
@@ -64,7 +67,11 @@ func New(cfg Config, creds *identity.Credentials, log *slog.Logger, clk clock.Cl
 		opts = append(opts, flow.WithMaxFlows(cfg.MaxFlows))
 	}
 	a := &Agent{cfg: cfg, creds: creds, log: log, clk: clk, addresses: addr}
-	a.transport = transport.New(transport.Config{Direct: cfg.DirectListen, ProxyURL: cfg.ProxyURL}, creds, log, clk, reg)
+	way := transport.Config{Direct: cfg.DirectListen, ProxyURL: cfg.ProxyURL, ProxyFromEnv: cfg.ProxyURL == ""}
+	if cfg.ProxyURL == NoProxy {
+		way.ProxyURL = ""
+	}
+	a.transport = transport.New(way, creds, log, clk, reg)
 	a.endpoints = flow.NewEndpoints(a.transport, log, reg, append(opts, flow.WithClock(clk))...)
 	a.services = flow.NewServices(log, clk, reg, opts...)
 	a.transport.Handle(a.services.Handle)

@@ -267,6 +267,55 @@ func (f *fakeAddresses) last() (n int, call string) {
 	return len(f.calls), f.calls[len(f.calls)-1]
 }
 
+// A relay is sought through the proxy that the environment names, unless the agent was told of another, or of none.
+func TestWhichProxyLeadsToTheRelay(t *testing.T) {
+	authority, _, err := identity.NewAuthority(trust, time.Now())
+	must(t, err)
+	for _, c := range []struct{ proxy, want string }{{"", "the environment's proxy"}, {"its own", "its own proxy"}, {NoProxy, "the relay"}} {
+		t.Run(c.want, func(t *testing.T) {
+			asked := make(chan string, 64)
+			listen := func(name string) (port string) {
+				l, err := net.Listen("tcp", "127.0.0.1:0")
+				must(t, err)
+				t.Cleanup(func() { l.Close() })
+				go func() {
+					for {
+						c, err := l.Accept()
+						if err != nil {
+							return
+						}
+						asked <- name
+						c.Close()
+					}
+				}()
+				_, port, err = net.SplitHostPort(l.Addr().String())
+				must(t, err)
+				return port
+			}
+			t.Setenv("HTTPS_PROXY", "http://127.0.0.1:"+listen("the environment's proxy"))
+			t.Setenv("NO_PROXY", "")
+			own := "http://127.0.0.1:" + listen("its own proxy")
+			if c.proxy != "its own" {
+				own = c.proxy
+			}
+			// 0.0.0.0 leads to this machine and is no loopback address, for which the environment's proxies do not count.
+			relay := plan.Relay{ID: string(identity.RelayID(trust, "r1")), Address: "0.0.0.0:" + listen("the relay")}
+			a, err := New(Config{ProxyURL: own}, credentials(t, authority, identity.AgentID(trust, "ot", "plant-7", "a")), quiet(), clock.System{}, nil)
+			must(t, err)
+			a.SetPlan(plan.Plan{Revision: "1", Relays: []plan.Relay{relay}})
+			run(t, a.Run)
+			select {
+			case got := <-asked:
+				if got != c.want {
+					t.Errorf("the agent asked %s, not %s", got, c.want)
+				}
+			case <-time.After(patient):
+				t.Error("the agent asked nobody")
+			}
+		})
+	}
+}
+
 func TestAddressesFollowThePlan(t *testing.T) {
 	authority, _, err := identity.NewAuthority(trust, time.Now())
 	must(t, err)

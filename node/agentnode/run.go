@@ -17,7 +17,7 @@ import (
 type Config struct {
 	DataDir string
 	Servers []string // stand in for the addresses of the join token
-	Proxy   string   // HTTP proxy for everything it dials
+	Proxy   string   // HTTP proxy for everything it dials; empty: HTTPS_PROXY and NO_PROXY of the environment; "none": no proxy
 	Version string
 	Agent   agent.Config
 	// Direct is where other agents may dial this one without a relay, if anywhere; reported to the control plane.
