@@ -133,6 +133,11 @@ func (w *work) apply(p Principal, wanted resource.Object) (Change, error) {
 	if err := w.put(before, after); err != nil {
 		return Change{}, err
 	}
+	if s, ok := after.(*resource.Service); ok && s.Spec.ServedBy != before.(*resource.Service).Spec.ServedBy {
+		if err := w.changeKey(s); err != nil {
+			return Change{}, err
+		}
+	}
 	return Change{Action: Updated, Warnings: warnings}, w.record(ownerOf(key), "update", key, portray(before), portray(after))
 }
 

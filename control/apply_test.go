@@ -149,7 +149,7 @@ func TestWhatApplyRefuses(t *testing.T) {
 		"one name, one hub": {otOps, []resource.Object{hubService("ot/ot-cloud/x", "s.azure-devices.net", servedBy("hub-1"))},
 			fault.Conflict, "serves s.azure-devices.net already, as Service ot/ot-cloud/served"},
 		"a name another tenant serves": {itOps, []resource.Object{hubService("it/it-cloud/x", "s.azure-devices.net", servedBy("hub-1"))},
-			fault.Conflict, "the host name s.azure-devices.net is served in this deployment already"},
+			fault.Conflict, "the host name s.azure-devices.net is taken in this deployment"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := r.Apply(ctx, tc.who, tc.set, ApplyOptions{})

@@ -2,7 +2,6 @@ package control
 
 import (
 	"context"
-	"net"
 	"slices"
 
 	"github.com/isthmus-io/isthmus/fault"
@@ -11,9 +10,10 @@ import (
 	"github.com/isthmus-io/isthmus/store"
 )
 
-// issue signs a request as an id, for Config.CertificateTTL.
-func (w *work) issue(id identity.ID, csr string, hosts []string) (EnrolReply, error) {
-	cert, err := w.c.authority.IssueIdentity([]byte(csr), id, w.now, w.c.cfg.CertificateTTL, hosts...)
+// issue signs a request as an id, for Config.CertificateTTL. No host name is in the certificate, a relay's neither: people's TLS to the
+// control plane passes through relays, and nobody who knows the server by name only may take the relay for it.
+func (w *work) issue(id identity.ID, csr string) (EnrolReply, error) {
+	cert, err := w.c.authority.IssueIdentity([]byte(csr), id, w.now, w.c.cfg.CertificateTTL)
 	if err != nil {
 		return EnrolReply{}, err
 	}
@@ -28,17 +28,11 @@ func (w *work) certify(id identity.ID, csr string) (EnrolReply, error) {
 	if err != nil {
 		return EnrolReply{}, err
 	}
-	var hosts []string
-	if r, ok := o.(*resource.Relay); ok {
-		if host, _, err := net.SplitHostPort(r.Spec.Address); err == nil {
-			hosts = []string{host}
-		}
-	}
 	if o == nil {
 		w.c.metrics.refused.Inc()
 		return EnrolReply{}, unknownIdentity("control.certify", id)
 	}
-	out, err := w.issue(id, csr, hosts)
+	out, err := w.issue(id, csr)
 	if err != nil {
 		return EnrolReply{}, err
 	}

@@ -70,6 +70,7 @@ func (w *work) delete(o resource.Object) error {
 	case *resource.PrivateEndpoint:
 		err = w.withdraw(o)
 	case *resource.Agent:
+		err = w.changeKeys(o)
 		ch.revoked = &store.Revoked{ID: o.Status.SPIFFEID, Tenant: o.Metadata.Tenant, Network: o.Metadata.Network, NotAfter: o.Status.CertificateEnd}
 	case *resource.Relay:
 		ch.revoked = &store.Revoked{ID: o.Status.SPIFFEID, NotAfter: w.now.Add(w.c.cfg.CertificateTTL)}
@@ -191,6 +192,35 @@ func (w *work) serviceOf(e *resource.PrivateEndpoint) (*resource.Service, error)
 		return nil, nil
 	}
 	return asOr[*resource.Service](o), err
+}
+
+// changeKeys gives new link keys to the services whose keys an agent or hub has in its plan: with the old ones it could still make
+// PROXY headers that a hub believes.
+func (w *work) changeKeys(a *resource.Agent) error {
+	list, err := w.List(resource.KindService, storeFilter(a.Metadata.Tenant, a.Metadata.Network))
+	if err != nil {
+		return err
+	}
+	for _, o := range list {
+		s := o.(*resource.Service)
+		if by := s.Spec.ServedBy; by == "" || a.Spec.Role == resource.RoleHub && by != a.Metadata.Name {
+			continue
+		}
+		if err := w.changeKey(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// changeKey reaches agents and hub with their next plans; what comes with a header in between is refused, and dials again.
+func (w *work) changeKey(s *resource.Service) error {
+	key := newKey()
+	if err := w.SetLinkKey(s.Metadata.UID, key); err != nil {
+		return err
+	}
+	w.changes = append(w.changes, change{before: s, after: s, key: key})
+	return nil
 }
 
 // maxJoinTTL bounds the life of a join token.

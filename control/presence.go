@@ -28,11 +28,18 @@ type sighting struct {
 	unkept   bool
 }
 
-// arrive counts a WatchPlan call; the function it returns counts its end, unless the process was deleted in between.
+// maxWatches bounds the WatchPlan calls of one process. It needs one; a few more are streams whose end the server has not noticed yet.
+const maxWatches = 16
+
+// arrive counts a WatchPlan call; the function it returns counts its end, unless the process was deleted in between. It is nil when
+// there are too many.
 func (p *presence) arrive(id identity.ID, now func() time.Time) (leave func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.at(id)
+	if s.watching >= maxWatches {
+		return nil
+	}
 	s.watching++
 	s.last, s.unkept = now(), true
 	return func() {

@@ -2,6 +2,7 @@ package control
 
 import (
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 
@@ -62,6 +63,9 @@ func (w *work) checkService(before, after *resource.Service) (warnings []string,
 	if err != nil {
 		return nil, err
 	}
+	if err := checkNames(before, after, users); err != nil {
+		return nil, err
+	}
 	for _, o := range users {
 		e := o.(*resource.PrivateEndpoint)
 		if state := e.Status.Connection.State; live(state) && before.VisibleTo(e.Metadata.Tenant) && !after.VisibleTo(e.Metadata.Tenant) {
@@ -73,12 +77,32 @@ func (w *work) checkService(before, after *resource.Service) (warnings []string,
 	return warnings, nil
 }
 
+// checkNames refuses new names while an endpoint of another tenant leads to the service: the resolvers of that tenant's network answer
+// for them, and it asked for the names as they were. Without this a provider could take over any name there.
+func checkNames(before, after *resource.Service, users []resource.Object) error {
+	had := before.PrivateNames()
+	for _, n := range after.PrivateNames() {
+		if slices.Contains(had, n) {
+			continue
+		}
+		for _, o := range users {
+			e := o.(*resource.PrivateEndpoint)
+			if e.Metadata.Tenant == after.Metadata.Tenant || e.Status.Connection.State == resource.Disconnected {
+				continue
+			}
+			return fault.Newf("control.checkNames", fault.Conflict, "the name %s cannot be added while the endpoint %s of another tenant leads to it, which asked for its names as they are",
+				n.Public, e.Key().Path()).
+				Advise("make another service for the new name, or end the connection first: isthmus endpoint remove %s --reason ...", e.Key().Path())
+		}
+	}
+	return nil
+}
+
 // live tells whether a connection may still pass bytes without a new decision, or waits for one.
 func live(s resource.ConnectionState) bool { return s == resource.Pending || s == resource.Approved }
 
-// checkServedBy refuses two services of one name in one hub, which could not be told apart, and a name that another tenant serves:
-// the deployment's authority would give both a certificate for it. That a name is taken is all one learns. It warns of a hub that is
-// not there yet: manifests are often applied before it joins.
+// checkServedBy refuses two services of one name in one hub, which could not be told apart, and a name that belongs to somebody else:
+// the deployment's authority would certify it. It warns of a hub that is not there yet: manifests are often applied before it joins.
 func (w *work) checkServedBy(s *resource.Service) (warnings []string, err error) {
 	op := "control.checkServedBy"
 	m := s.Metadata
@@ -96,24 +120,63 @@ func (w *work) checkServedBy(s *resource.Service) (warnings []string, err error)
 	if err != nil {
 		return nil, err
 	}
+	names := certifiable(s)
 	for _, o := range all {
 		other := o.(*resource.Service)
 		om := other.Metadata
-		ours, same := om.Tenant == m.Tenant, om.Network == m.Network && other.Spec.ServedBy == s.Spec.ServedBy
-		if other.Spec.ServedBy == "" || other.Key() == s.Key() || ours && !same {
+		if om.Tenant != m.Tenant || om.Network != m.Network || other.Spec.ServedBy != s.Spec.ServedBy || other.Key() == s.Key() {
 			continue
 		}
-		for _, h := range s.HostNames() {
-			switch {
-			case !slices.Contains(other.HostNames(), h):
-			case ours:
+		for _, h := range certifiable(other) {
+			if slices.Contains(names, h) {
 				return nil, fault.Newf(op, fault.Conflict, "%s serves %s already, as %s", s.Spec.ServedBy, h, other.Key()).
 					Advise("a hub tells its services apart by host name: give this one another, or another hub")
-			default:
-				return nil, fault.Newf(op, fault.Conflict, "the host name %s is served in this deployment already", h).
-					Advise("choose another host name")
 			}
 		}
 	}
-	return warnings, nil
+	return warnings, w.checkNotTaken(names, m.Tenant, all)
+}
+
+// checkNotTaken refuses names of other tenants' services, served by Isthmus or not, and of the deployment's own machines. That a name
+// is taken is all one learns.
+func (w *work) checkNotTaken(names []string, tenant string, all []resource.Object) error {
+	taken := map[string]bool{}
+	for _, o := range all {
+		if s := o.(*resource.Service); s.Metadata.Tenant != tenant {
+			for _, h := range certifiable(s) {
+				taken[h] = true
+			}
+		}
+	}
+	relays, err := w.List(resource.KindRelay, noFilter)
+	if err != nil {
+		return err
+	}
+	own := slices.Clone(w.c.cfg.Addresses)
+	for _, o := range relays {
+		own = append(own, o.(*resource.Relay).Spec.Address)
+	}
+	for _, a := range own {
+		if host, _, err := net.SplitHostPort(a); err == nil {
+			taken[strings.ToLower(host)] = true
+		}
+	}
+	for _, h := range names {
+		if taken[h] {
+			return fault.Newf("control.checkServedBy", fault.Conflict, "the host name %s is taken in this deployment", h).
+				Advise("a hub here gets a certificate for its names, so each belongs to one tenant: choose another host name, or ask an administrator who has it")
+		}
+	}
+	return nil
+}
+
+// certifiable is every name a service may ever get a certificate for.
+func certifiable(s *resource.Service) []string {
+	names := s.HostNames()
+	for _, n := range s.PrivateNames() {
+		if !slices.Contains(names, n.Private) {
+			names = append(names, n.Private)
+		}
+	}
+	return names
 }

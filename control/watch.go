@@ -37,11 +37,18 @@ func (c *Control) wake(d dirty) {
 
 // WatchPlan calls changed with the plan as it is, and again, on the same goroutine, each time it has become another. Changes that
 // come while changed works are passed on together. It returns when changed fails (with that error), when the context ends (with
-// its error), and Unauthenticated when the agent or relay was deleted. The plan's slices are shared: changed must not write to them.
+// its error), Unauthenticated when the agent or relay was deleted, and Unavailable
+// when it follows its plan too often already. The plan's slices are shared: changed must not write to them.
 func (c *Control) WatchPlan(ctx context.Context, id identity.ID, changed func(plan.Plan) error) error {
 	if _, err := c.plan("control.WatchPlan", id); err != nil { // before anything is held for it
 		return err
 	}
+	leave := c.presence.arrive(id, c.clock.Now)
+	if leave == nil {
+		return fault.Newf("control.WatchPlan", fault.Unavailable, "%s follows its plan %d times already", id, maxWatches).
+			Advise("end the other processes with this identity; one that lost its connection is forgotten within a minute")
+	}
+	defer leave()
 	w := &watcher{wake: make(chan struct{}, 1)}
 	if a, ok := id.Agent(); ok {
 		w.place = placeKey{a.Tenant, a.Network}
@@ -62,7 +69,6 @@ func (c *Control) WatchPlan(ctx context.Context, id identity.ID, changed func(pl
 			delete(c.watchers, w.place)
 		}
 	}()
-	defer c.presence.arrive(id, c.clock.Now)()
 	last := ""
 	for {
 		p, err := c.plan("control.WatchPlan", id)

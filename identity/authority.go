@@ -75,7 +75,7 @@ func (a *Authority) CertificatePEM() []byte { return a.certPEM }
 func (a *Authority) Certificate() *x509.Certificate { return a.cert }
 
 // IssueIdentity signs a PEM request as the given id, for TLS client and server use, valid from ClockAllowance before now for ttl.
-// Only the public key is taken from the request; hosts (DNS names or IP addresses) are for peers which check names.
+// Only the public key is taken from the request; hosts (DNS names or IP addresses) are for peers which check names: the control plane's.
 func (a *Authority) IssueIdentity(csrPEM []byte, id ID, now time.Time, ttl time.Duration, hosts ...string) ([]byte, error) {
 	u, err := id.URL()
 	if err != nil {
