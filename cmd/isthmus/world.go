@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mattn/go-isatty"
+	"golang.org/x/term"
 
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/fault"
@@ -27,7 +27,7 @@ type world struct {
 func systemWorld() *world {
 	w := &world{
 		in: os.Stdin, out: &lockedWriter{w: os.Stdout}, err: &lockedWriter{w: os.Stderr}, getenv: os.Getenv, clock: clock.System{},
-		terminal: isatty.IsTerminal(os.Stdout.Fd()), typing: isatty.IsTerminal(os.Stdin.Fd()),
+		terminal: term.IsTerminal(int(os.Stdout.Fd())), typing: term.IsTerminal(int(os.Stdin.Fd())),
 	}
 	return w
 }
