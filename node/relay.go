@@ -10,6 +10,7 @@ import (
 
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/identity"
 	"github.com/isthmus-io/isthmus/link/relay"
 	"github.com/isthmus-io/isthmus/membership"
 )
@@ -66,7 +67,12 @@ func Relay(ctx context.Context, cfg RelayConfig, log *slog.Logger, clk clock.Clo
 			select {
 			case <-ctx.Done():
 				return nil
-			case <-m.Updates(): // a relay's plan holds its roots, which membership has applied
+			case p := <-m.Updates(): // its roots membership has applied
+				revoked := make([]identity.ID, len(p.Revoked))
+				for i, id := range p.Revoked {
+					revoked[i] = identity.ID(id)
+				}
+				r.SetRevoked(revoked)
 			}
 		}
 	})

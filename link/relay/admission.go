@@ -13,11 +13,12 @@ type admission struct {
 	mu       sync.Mutex // guards the fields below
 	visitors map[net.Conn]netip.Addr
 	sources  map[netip.Addr]int
+	strange  map[netip.Addr]int // of them, those not yet identified
 	closed   bool
 }
 
 func newAdmission(maximum, perSource int) *admission {
-	return &admission{max: maximum, perSource: perSource, visitors: map[net.Conn]netip.Addr{}, sources: map[netip.Addr]int{}}
+	return &admission{max: maximum, perSource: perSource, visitors: map[net.Conn]netip.Addr{}, sources: map[netip.Addr]int{}, strange: map[netip.Addr]int{}}
 }
 
 // sourceOf is the unit that limits are counted by. Whoever has one IPv6 address has its whole /64.
@@ -51,6 +52,29 @@ func (a *admission) enter(c net.Conn) (limit string) {
 	a.visitors[c] = src
 	a.sources[src]++
 	return ""
+}
+
+// meet counts a visitor that has not said who it is; false when its source has as many of them as it may. One machine that says
+// nothing, again and again, must not keep everybody else outside.
+func (a *admission) meet(c net.Conn, limit int) bool {
+	src := sourceOf(c.RemoteAddr())
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.strange[src] >= max(limit, 1) {
+		return false
+	}
+	a.strange[src]++
+	return true
+}
+
+// met ends what meet began.
+func (a *admission) met(c net.Conn) {
+	src := sourceOf(c.RemoteAddr())
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.strange[src]--; a.strange[src] <= 0 {
+		delete(a.strange, src)
+	}
 }
 
 func (a *admission) leave(c net.Conn) {

@@ -10,20 +10,39 @@ import (
 
 // agents are the sessions of connected agents, one for each SPIFFE id.
 type agents struct {
-	mu   sync.RWMutex // guards byID
-	byID map[identity.ID]*session
+	mu      sync.RWMutex // guards the fields below
+	byID    map[identity.ID]*session
+	revoked map[identity.ID]struct{}
 }
 
 func newAgents() *agents { return &agents{byID: map[identity.ID]*session{}} }
 
 // put makes s the session of its agent and returns the one it replaces, or nil. The newest connection wins: an agent that lost its
-// link comes back before the relay has noticed.
-func (a *agents) put(s *session) (old *session) {
+// link comes back before the relay has noticed. It is not ok when the agent was revoked.
+func (a *agents) put(s *session) (old *session, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if _, revoked := a.revoked[s.id]; revoked {
+		return nil, false
+	}
 	old = a.byID[s.id]
 	a.byID[s.id] = s
-	return old
+	return old, true
+}
+
+// revoke replaces the list of those who may not connect, and returns the sessions of those who are on it.
+func (a *agents) revoke(ids []identity.ID) (gone []*session) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.revoked = make(map[identity.ID]struct{}, len(ids))
+	for _, id := range ids {
+		a.revoked[id] = struct{}{}
+		if s := a.byID[id]; s != nil {
+			gone = append(gone, s)
+			delete(a.byID, id)
+		}
+	}
+	return gone
 }
 
 // remove forgets s unless it has been replaced.

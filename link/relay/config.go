@@ -21,7 +21,7 @@ type Config struct {
 
 	MaxVisitors   int // connections held at one time, 65536
 	MaxPerSource  int // connections held at one time from one source address (IPv6: one /64), 8192
-	MaxStrangers  int // connections whose first bytes or handshake are not complete, 2048
+	MaxStrangers  int // connections whose first bytes or handshake are not complete, 2048; a quarter of them from one source
 	MaxWaiting    int // halves of pairs waiting for the other half, 4096
 	MaxTickets    int // tickets issued and not yet used or expired, 65536
 	MaxAgentQueue int // frames queued for one agent before it is found too slow, 256

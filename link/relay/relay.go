@@ -104,6 +104,15 @@ func (r *Relay) Serve(ctx context.Context, l net.Listener) error {
 	}
 }
 
+// SetRevoked makes the agents given, and no others, ones that may not connect whatever their certificate says. Those that are connected
+// are cut off when it returns; pairs that stand are the business of the agents at their ends.
+func (r *Relay) SetRevoked(ids []identity.ID) {
+	for _, s := range r.agents.revoke(ids) {
+		r.log.Info("relay cut off an agent that was deleted", "agent", s.id, "from", s.from)
+		_ = s.conn.Close()
+	}
+}
+
 // visit finds out who a visitor is and serves it to the end.
 func (r *Relay) visit(ctx context.Context, c *net.TCPConn) {
 	left := false
@@ -119,7 +128,12 @@ func (r *Relay) visit(ctx context.Context, c *net.TCPConn) {
 		r.metrics.turnedAway.WithLabelValues("strangers").Inc()
 		return
 	}
-	known := sync.OnceFunc(func() { <-r.strange })
+	if !r.door.meet(c, cap(r.strange)/4) {
+		<-r.strange
+		r.metrics.turnedAway.WithLabelValues("strangers-of-source").Inc()
+		return
+	}
+	known := sync.OnceFunc(func() { r.door.met(c); <-r.strange })
 	defer known()
 
 	_ = c.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 4})

@@ -55,7 +55,13 @@ func (r *Relay) serveAgent(ctx context.Context, c *replay, known func()) {
 	_ = conn.SetDeadline(time.Time{})
 
 	s := &session{id: id, from: c.RemoteAddr().String(), since: r.clk.Now(), conn: c.Conn, out: make(chan tunnel.Signal, r.cfg.MaxAgentQueue)}
-	if old := r.agents.put(s); old != nil {
+	old, ok := r.agents.put(s)
+	if !ok {
+		r.metrics.handshakes.WithLabelValues("revoked").Inc()
+		r.log.Info("relay refused an agent that was deleted", "agent", id, "from", s.from)
+		return
+	}
+	if old != nil {
 		r.replaced.Add(1)
 		r.log.Info("relay replaced an agent's connection by a newer one", "agent", id, "from", s.from, "was", old.from)
 		_ = old.conn.Close()
