@@ -184,9 +184,14 @@ func (a *Agent) Status() agent.Status {
 	return a.agent.Status()
 }
 
-// Agent joins a network (ot/plant-7) and runs.
+// Agent joins a network (ot/plant-7) and runs. Where it listens for direct tunnels is where others are told to dial it.
 func (w *World) Agent(ctx context.Context, network, name string, cfg agent.Config) (*Agent, error) {
-	ac := agentnode.Config{DataDir: filepath.Join(w.Dir, name), Version: "testworld", Agent: cfg, Direct: cfg.DirectListen}
+	return w.AgentProcess(ctx, network, name, agentnode.Config{Agent: cfg, Direct: cfg.DirectListen})
+}
+
+// AgentProcess is Agent with everything a process can be told. DataDir and Version are the world's.
+func (w *World) AgentProcess(ctx context.Context, network, name string, ac agentnode.Config) (*Agent, error) {
+	ac.DataDir, ac.Version = filepath.Join(w.Dir, name), "testworld"
 	token, err := w.joinToken(ctx, "agent", network, name)
 	if err != nil {
 		return nil, err
