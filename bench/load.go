@@ -63,7 +63,7 @@ func echo(c net.Conn) {
 }
 
 func sink(c net.Conn, sunk *atomic.Uint64) {
-	buf := make([]byte, 256<<10)
+	buf := make([]byte, 64<<10) // 64 flows' buffers should not empty the processors' caches
 	for {
 		n, err := c.Read(buf)
 		sunk.Add(uint64(n))
