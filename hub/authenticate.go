@@ -34,6 +34,11 @@ func (h *Hub) Authenticate(ctx context.Context, device, token string) (Identity,
 	if err != nil {
 		return Identity{}, err
 	}
+	if t.Policy != "" { // before anything is said about the device
+		if err := h.policyMay(t, DeviceConnect); err != nil {
+			return Identity{}, err
+		}
+	}
 	d, err := h.server.store.Device(ctx, h.id, device)
 	if err != nil {
 		if fault.KindOf(err) == fault.NotFound {
@@ -44,12 +49,8 @@ func (h *Hub) Authenticate(ctx context.Context, device, token string) (Identity,
 	id := Identity{Device: d.ID, Generation: d.Generation, Method: methodDevice, Expires: t.Expires}
 	if t.Policy != "" {
 		id.Method = methodHub
-		if err := h.policyMay(t, DeviceConnect); err != nil {
-			return Identity{}, err
-		}
 	} else if d.AuthType != AuthSAS || !t.SignedBy(d.PrimaryKey, d.SecondaryKey) {
-		return Identity{}, fault.Newf(op, fault.Unauthenticated, "the token of device %q is not signed with one of its keys", d.ID).
-			Advise("give the device its connection string again: isthmus hub device connection-string %s", d.ID)
+		return Identity{}, WrongKey(d.ID)
 	}
 	if !t.Covers(h.HostNames(), "devices/"+d.ID) {
 		return Identity{}, fault.Newf(op, fault.Denied, "the token is for another resource than device %q of %s", d.ID, h.HostName()).
@@ -59,6 +60,12 @@ func (h *Hub) Authenticate(ctx context.Context, device, token string) (Identity,
 		return Identity{}, err
 	}
 	return id, mayConnect(d)
+}
+
+// WrongKey is what one is told whose token no key of the device has made.
+func WrongKey(device string) error {
+	return fault.Newf("hub.Authenticate", fault.Unauthenticated, "the token of device %q is not signed with one of its keys", device).
+		Advise("give the device its connection string again: isthmus hub device connection-string %s", device)
 }
 
 func mayConnect(d hubstore.Device) error {

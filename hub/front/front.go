@@ -21,6 +21,7 @@ import (
 // Config bounds what peers can make us hold. The zero value works.
 type Config struct {
 	MaxConnections int           // of one Serve; 20,000
+	MaxPerSource   int           // from one address (IPv6: one /64) for whom nobody vouches by a PROXY header; half of MaxConnections
 	HeaderTimeout  time.Duration // for the first byte, and the whole PROXY header; 10 s
 	SetupTimeout   time.Duration // for header, TLS and what the door wants to hear first; 60 s, as IoT Hub gives a CONNECT
 	ProofSkew      time.Duration // how far clocks of agents and hub may be apart; proxyproto.DefaultSkew
@@ -37,6 +38,7 @@ type Front struct {
 	log         *slog.Logger
 	clock       clock.Clock
 	window      *proxyproto.ReplayWindow
+	crowd       *crowd
 	tls         *tls.Config
 }
 
@@ -45,6 +47,9 @@ type Front struct {
 func New(cfg Config, server *hub.Server, certificate Certificate, log *slog.Logger, clk clock.Clock) *Front {
 	if cfg.MaxConnections <= 0 {
 		cfg.MaxConnections = 20_000
+	}
+	if cfg.MaxPerSource <= 0 {
+		cfg.MaxPerSource = max(cfg.MaxConnections/2, 1)
 	}
 	if cfg.HeaderTimeout <= 0 {
 		cfg.HeaderTimeout = 10 * time.Second
@@ -57,7 +62,7 @@ func New(cfg Config, server *hub.Server, certificate Certificate, log *slog.Logg
 	}
 	f := &Front{
 		cfg: cfg, server: server, certificate: certificate, log: log, clock: clk,
-		window: proxyproto.NewReplayWindow(cfg.ProofSkew, 0),
+		window: proxyproto.NewReplayWindow(cfg.ProofSkew, 0), crowd: newCrowd(cfg.MaxPerSource),
 	}
 	f.window.RefuseBefore(clk.Now())
 	f.tls = &tls.Config{
@@ -154,6 +159,14 @@ func (f *Front) serve(ctx context.Context, raw net.Conn, door string, handle fun
 	defer stop()
 	deadline := time.Now().Add(f.cfg.SetupTimeout)
 	via := addrPort(raw.RemoteAddr())
+	vouched, ok := f.crowd.enter(via.Addr())
+	if !ok {
+		f.server.Refuse(door, hub.Side{Via: via}, "", fault.Newf("front.Serve", fault.Exhausted,
+			"%s has %d connections for which no agent vouches, which is the limit for one address", via.Addr(), f.cfg.MaxPerSource).
+			Advise("find out what this machine does; devices behind an agent are not counted"))
+		return
+	}
+	defer vouched()
 	side, plain, err := f.side(raw, via)
 	if err != nil {
 		if ctx.Err() == nil && !errors.Is(err, io.EOF) { // a probe connects and goes
@@ -165,6 +178,9 @@ func (f *Front) serve(ctx context.Context, raw net.Conn, door string, handle fun
 			f.server.Refuse(door, hub.Side{Via: via, Link: side.Link}, who, err)
 		}
 		return
+	}
+	if !side.IsPublic() {
+		vouched()
 	}
 	c := &Conn{Side: side, Door: door, server: f.server, raw: raw, Conn: tls.Server(&bound{plain, side.Hub}, f.tls)}
 	release, err := f.server.Hold(side, c.Cut)

@@ -43,6 +43,11 @@ type named struct {
 
 func (n *named) Unwrap() error { return n.error }
 
+// refused is a fault that people have been told of already.
+type refused struct{ error }
+
+func (r *refused) Unwrap() error { return r.error }
+
 // nextHeader repeats, percent-encoded, what to do next, so that a client of ours can tell it from what happened.
 const nextHeader = "isthmus-next"
 

@@ -151,6 +151,9 @@ func (x *exchange) stored(ctx context.Context, cursors []*cursor, out *lines) bo
 				if out.flush() != nil {
 					return false
 				}
+				if !x.mayStay() {
+					return false
+				}
 				batch, err := x.hub.Events(ctx, c.partition, c.next, int(min(readAtOnce, c.stop-c.next)))
 				if err != nil {
 					return x.broken(err)
@@ -207,6 +210,9 @@ func (x *exchange) follow(ctx context.Context, cursors []*cursor, out *lines) {
 	for {
 		select {
 		case batch := <-batches:
+			if !x.mayStay() {
+				return
+			}
 			for _, e := range batch {
 				if !out.write(e) {
 					return
@@ -219,6 +225,15 @@ func (x *exchange) follow(ctx context.Context, cursors []*cursor, out *lines) {
 			return
 		}
 	}
+}
+
+// mayStay tells whether the reader could come in now: the hub may have closed its public side since.
+func (x *exchange) mayStay() bool {
+	if x.conn == nil {
+		return true
+	}
+	_, err := x.door.server.Enter(x.conn.Side, x.Host)
+	return err == nil
 }
 
 // broken logs why a stream ended early: the status is long sent, so the reader only sees the end.

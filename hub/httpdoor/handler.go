@@ -67,7 +67,7 @@ func (d *Door) handler(local bool) http.Handler {
 		}
 		switch fault.KindOf(err) {
 		case fault.Unauthenticated, fault.Denied, fault.Expired:
-			if x.conn != nil {
+			if _, told := errors.AsType[*refused](err); x.conn != nil && !told {
 				x.conn.Refuse(r.Method+" "+r.URL.Path, err)
 			}
 		case fault.Internal, fault.Exhausted, fault.Unavailable, fault.Timeout:

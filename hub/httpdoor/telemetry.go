@@ -6,6 +6,7 @@ import (
 
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub"
+	"github.com/isthmus-io/isthmus/hub/sas"
 )
 
 // systemHeaders are the names which system properties have as headers (IoT Hub: device REST API, Send Device Event).
@@ -28,7 +29,7 @@ func takeTelemetry(x *exchange) error {
 		return fault.New("httpdoor.takeTelemetry", fault.Invalid, "the local socket is for administration").Advise("devices send over HTTPS or MQTT")
 	}
 	if id, err = x.hub.Authenticate(x.Context(), x.id, x.Header.Get("Authorization")); err != nil {
-		return err
+		return x.unknownOrWrong(err)
 	}
 	var messages []hub.Message
 	if strings.HasPrefix(x.Header.Get("Content-Type"), batchType) {
@@ -43,6 +44,16 @@ func takeTelemetry(x *exchange) error {
 		return err
 	}
 	return x.nothing()
+}
+
+// unknownOrWrong gives whoever has no key the same answer whether the device exists or not. Which of the two it was is for the log.
+func (x *exchange) unknownOrWrong(err error) error {
+	t, perr := sas.Parse(x.Header.Get("Authorization"))
+	if perr != nil || t.Policy != "" || fault.KindOf(err) != fault.NotFound {
+		return err
+	}
+	x.conn.Refuse(x.id, err)
+	return &refused{hub.WrongKey(x.id)}
 }
 
 func (x *exchange) single() ([]hub.Message, error) {

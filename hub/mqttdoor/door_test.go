@@ -400,7 +400,7 @@ func TestPeerThatDoesNotReadIsBounded(t *testing.T) {
 }
 
 func TestConnectionsAreBounded(t *testing.T) {
-	w := hubtest.Start(t, hubtest.Options{Front: front.Config{MaxConnections: 2}})
+	w := hubtest.Start(t, hubtest.Options{Front: front.Config{MaxConnections: 2, MaxPerSource: 2}})
 	device(t, w, "a")
 	device(t, w, "b")
 	if c, err := w.Dial(w.MQTT, nil, hubtest.Contoso); err == nil {

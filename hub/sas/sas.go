@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"net/url"
 	"strconv"
 	"strings"
@@ -134,7 +135,7 @@ func Sign(resource, key, policy string, expires time.Time) (string, error) {
 	sr, se := escape(resource), strconv.FormatInt(expires.Unix(), 10)
 	sum, err := sign(sr, se, key)
 	if err != nil {
-		return "", fault.Wrap("sas.Sign", fault.Invalid, err, "the shared access key is not base64")
+		return "", fault.Wrap("sas.Sign", fault.Invalid, err, "the shared access key is empty or not base64")
 	}
 	s := scheme + "sr=" + sr + "&sig=" + escape(base64.StdEncoding.EncodeToString(sum)) + "&se=" + se
 	if policy != "" {
@@ -150,6 +151,9 @@ func sign(sr, se, key string) ([]byte, error) {
 	k, err := base64.StdEncoding.DecodeString(key)
 	if err != nil {
 		return nil, err
+	}
+	if len(k) == 0 { // which everybody has
+		return nil, errors.New("the key is empty")
 	}
 	m := hmac.New(sha256.New, k)
 	m.Write([]byte(sr))

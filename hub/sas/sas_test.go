@@ -1,7 +1,10 @@
 package sas_test
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/base64"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -140,4 +143,20 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("forged: %s", text)
 		}
 	})
+}
+
+// The MAC of an empty key can be made by everybody.
+func TestAnEmptyKeySignsNothing(t *testing.T) {
+	m := hmac.New(sha256.New, nil)
+	m.Write([]byte("contoso.azure-devices.net\n1900000000"))
+	tok, err := sas.Parse("SharedAccessSignature sr=contoso.azure-devices.net&se=1900000000&sig=" + url.QueryEscape(base64.StdEncoding.EncodeToString(m.Sum(nil))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tok.SignedBy("") || tok.SignedBy("", "") {
+		t.Error("a token made with an empty key is good")
+	}
+	if _, err := sas.Sign("contoso.azure-devices.net", "", "", time.Now()); fault.KindOf(err) != fault.Invalid {
+		t.Errorf("signing with an empty key: %v", err)
+	}
 }
