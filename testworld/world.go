@@ -10,19 +10,15 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/isthmus-io/isthmus/agent"
 	"github.com/isthmus-io/isthmus/client"
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/fault"
-	"github.com/isthmus-io/isthmus/hub"
 	"github.com/isthmus-io/isthmus/manifest"
 	"github.com/isthmus-io/isthmus/node"
-	"github.com/isthmus-io/isthmus/node/agentnode"
 )
 
 // Config is how a world is made. The zero value works.
@@ -51,17 +47,6 @@ type World struct {
 
 	mu        sync.Mutex // guards the field below
 	processes []*Process
-}
-
-// Process is one member of the world that can be stopped and started again.
-type Process struct {
-	Name string
-
-	run    func(ctx context.Context, ready func()) error
-	mu     sync.Mutex // guards the fields below
-	cancel context.CancelFunc
-	done   chan struct{}
-	err    error
 }
 
 // Start makes a world with a control plane and a relay and nothing else.
@@ -170,96 +155,6 @@ func (w *World) Apply(ctx context.Context, text string) error {
 	return err
 }
 
-// Agent is a running agent of the world.
-type Agent struct {
-	*Process
-	mu    sync.Mutex // guards the field below
-	agent *agent.Agent
-}
-
-// Status tells what the agent does now.
-func (a *Agent) Status() agent.Status {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.agent.Status()
-}
-
-// Agent joins a network (ot/plant-7) and runs. Where it listens for direct tunnels is where others are told to dial it.
-func (w *World) Agent(ctx context.Context, network, name string, cfg agent.Config) (*Agent, error) {
-	return w.AgentProcess(ctx, network, name, agentnode.Config{Agent: cfg, Direct: cfg.DirectListen})
-}
-
-// AgentProcess is Agent with everything a process can be told. DataDir and Version are the world's.
-func (w *World) AgentProcess(ctx context.Context, network, name string, ac agentnode.Config) (*Agent, error) {
-	ac.DataDir, ac.Version = filepath.Join(w.Dir, name), "testworld"
-	token, err := w.joinToken(ctx, "agent", network, name)
-	if err != nil {
-		return nil, err
-	}
-	if err := agentnode.Join(ctx, ac, token, name, w.cfg.Clock); err != nil {
-		return nil, err
-	}
-	a := &Agent{}
-	a.Process = w.process(name, func(ctx context.Context, up func()) error {
-		ac := ac
-		ac.Ready = func(running *agent.Agent) {
-			a.mu.Lock()
-			a.agent = running
-			a.mu.Unlock()
-			up()
-		}
-		return agentnode.Run(ctx, ac, w.log(name), w.cfg.Clock, prometheus.NewRegistry())
-	})
-	return a, a.Start(ctx)
-}
-
-// Hub is a running hub process of the world.
-type Hub struct {
-	*Process
-	mu     sync.Mutex // guards the field below
-	server *hub.Server
-}
-
-// Server gives the hubs it serves.
-func (h *Hub) Server() *hub.Server {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.server
-}
-
-// Hub joins a network as a hub and serves.
-func (w *World) Hub(ctx context.Context, network, name string, cfg node.HubConfig) (*Hub, error) {
-	cfg.DataDir, cfg.Version = filepath.Join(w.Dir, name), "testworld"
-	token, err := w.joinToken(ctx, "hub", network, name)
-	if err != nil {
-		return nil, err
-	}
-	if err := agentnode.Join(ctx, agentnode.Config{DataDir: cfg.DataDir, Version: cfg.Version}, token, name, w.cfg.Clock); err != nil {
-		return nil, err
-	}
-	h := &Hub{}
-	h.Process = w.process(name, func(ctx context.Context, up func()) error {
-		cfg := cfg
-		cfg.Ready = func(s *hub.Server) {
-			h.mu.Lock()
-			h.server = s
-			h.mu.Unlock()
-			up()
-		}
-		return node.Hub(ctx, cfg, w.log(name), w.cfg.Clock, prometheus.NewRegistry())
-	})
-	return h, h.Start(ctx)
-}
-
-func (w *World) joinToken(ctx context.Context, role, network, name string) (string, error) {
-	tenant, site, ok := strings.Cut(network, "/")
-	if !ok {
-		return "", fault.Newf("testworld.join", fault.Invalid, "%q is not TENANT/NETWORK", network)
-	}
-	t, err := w.Client.CreateJoinToken(ctx, client.JoinTokenRequest{For: role, Tenant: tenant, Network: site, Name: name})
-	return t.Secret, err
-}
-
 func (w *World) log(name string) *slog.Logger { return w.cfg.Log.With("process", name) }
 
 func (w *World) process(name string, run func(ctx context.Context, ready func()) error) *Process {
@@ -268,70 +163,6 @@ func (w *World) process(name string, run func(ctx context.Context, ready func())
 	w.processes = append(w.processes, p)
 	w.mu.Unlock()
 	return p
-}
-
-// Start runs the process and returns once it is ready, or with the reason why it ended before.
-func (p *Process) Start(ctx context.Context) error {
-	p.mu.Lock()
-	if p.cancel != nil {
-		p.mu.Unlock()
-		return fault.New("testworld.Start", fault.Conflict, p.Name+" runs already")
-	}
-	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	ready, done := make(chan struct{}), make(chan struct{})
-	p.cancel, p.done = cancel, done
-	p.mu.Unlock()
-	var once sync.Once
-	go func() {
-		err := p.run(run, func() { once.Do(func() { close(ready) }) })
-		p.mu.Lock()
-		p.err = err
-		p.mu.Unlock()
-		close(done)
-	}()
-	select {
-	case <-ready:
-		return nil
-	case <-done:
-		err := p.Stop()
-		if err == nil {
-			err = errors.New("it ended before it was ready")
-		}
-		return fmt.Errorf("%s: %w", p.Name, err)
-	case <-ctx.Done():
-		return errors.Join(ctx.Err(), p.Stop())
-	}
-}
-
-// Stop ends the process, waits for everything it started, and returns its error.
-func (p *Process) Stop() error {
-	p.mu.Lock()
-	cancel, done := p.cancel, p.done
-	p.mu.Unlock()
-	if cancel == nil {
-		return nil
-	}
-	cancel()
-	<-done
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.cancel, p.done = nil, nil
-	return p.err
-}
-
-// Running tells whether the process runs.
-func (p *Process) Running() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.cancel == nil {
-		return false
-	}
-	select {
-	case <-p.done:
-		return false
-	default:
-		return true
-	}
 }
 
 // Close ends everything, waits for it, and removes the world's files.
