@@ -17,6 +17,7 @@ type rule struct {
 var rules = []rule{
 	{in: "fault", only: []string{}, because: "everybody imports it, so it can import nobody"},
 	{in: "clock", only: []string{}, because: "everybody imports it, so it can import nobody"},
+	{in: "throttle", only: []string{"clock"}, because: "it counts; what is counted, and what to say about it, is the door's"},
 	{in: "resource", only: []string{"fault"}, because: "rules of the nouns must be testable without anything else, and usable everywhere"},
 	{in: "plan", only: []string{"fault", "resource"}, because: "a plan is data between control and members; neither may leak into it"},
 	{in: "identity", only: []string{"fault"}, because: "who a process is does not depend on what it does"},

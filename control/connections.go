@@ -76,7 +76,7 @@ func connectionView(p Principal, e *resource.PrivateEndpoint, s *resource.Servic
 
 // Decide moves a connection. Only the provider's tenant may (and an administrator of the deployment): the consumer's gets Denied,
 // anybody else the NotFound of an endpoint that does not exist. Conflict for what cannot be decided any more. Both sides get the
-// audit record; one of a decision that was denied goes to the tenant that tried.
+// audit record; one of a decision that was denied goes to the tenant that tried, unless the principal had too many of them lately.
 func (c *Control) Decide(ctx context.Context, p Principal, endpoint resource.Key, d resource.Decision, reason string) (ConnectionView, error) {
 	op := "control.Decide"
 	if err := checkReason(op, reason); err != nil {
@@ -93,19 +93,33 @@ func (c *Control) Decide(ctx context.Context, p Principal, endpoint resource.Key
 			return err
 		})
 	}
-	if k := fault.KindOf(err); k == fault.Denied || k == fault.NotFound {
-		if e := c.update(ctx, p.Who(), reason, func(w *work) error {
-			return w.record(p.Tenant, "denied", endpoint, nil, map[string]string{"decision": string(d), "kind": k.String()})
-		}); e != nil {
-			c.log.Warn("control: a denied decision could not be recorded", "who", p.Who(), "endpoint", endpoint.Path(), "error", e)
-		}
-	}
 	if err != nil {
+		c.recordDenied(ctx, p, endpoint, d, reason, err)
 		return ConnectionView{}, err
 	}
 	c.metrics.changes.WithLabelValues(string(d)).Inc()
 	c.log.Info("control: connection decided", "endpoint", endpoint.Path(), "decision", string(d), "who", p.Who(), "state", string(view.Connection.State))
 	return view, nil
+}
+
+// recordDenied keeps what somebody tried and may not. A record is written once and for ever, so that nobody may fill the disk with what
+// costs him nothing.
+func (c *Control) recordDenied(ctx context.Context, p Principal, endpoint resource.Key, d resource.Decision, reason string, why error) {
+	k := fault.KindOf(why)
+	if k != fault.Denied && k != fault.NotFound {
+		return
+	}
+	if c.denied.Take(p.Who()) > 0 {
+		c.metrics.unrecorded.Inc()
+		c.log.Debug("control: a denied decision, one of very many, was not recorded", "who", p.Who(), "endpoint", endpoint.Path(), "decision", string(d))
+		return
+	}
+	err := c.update(ctx, p.Who(), reason, func(w *work) error {
+		return w.record(p.Tenant, "denied", endpoint, nil, map[string]string{"decision": string(d), "kind": k.String()})
+	})
+	if err != nil {
+		c.log.Warn("control: a denied decision could not be recorded", "who", p.Who(), "endpoint", endpoint.Path(), "error", err)
+	}
 }
 
 func (w *work) decide(p Principal, endpoint resource.Key, d resource.Decision, reason string) (ConnectionView, error) {

@@ -3,6 +3,7 @@ package control
 import (
 	"flag"
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -198,5 +199,46 @@ func TestConnectionsAgainstATwin(t *testing.T) {
 	})
 	if err := r.VerifyAudit(ctx, admin); err != nil {
 		t.Error(err)
+	}
+}
+
+// A record of the audit is for ever, so what costs a principal nothing may not make many of them.
+func TestDeniedDecisionsAreRecordedWithinBounds(t *testing.T) {
+	r := plant(t)
+	stranger := Principal{Name: "mallory", Tenant: "it", Role: RoleOperator}
+	count := func() (denied int) {
+		t.Helper()
+		list, err := r.Audit(ctx, itOps, AuditFilter{Tenant: "it", Limit: 1000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range list {
+			if a.Operation == "denied" {
+				denied++
+			}
+		}
+		return denied
+	}
+	try := func(p Principal, times int) {
+		t.Helper()
+		for i := range times {
+			k := resource.Key{Kind: resource.KindPrivateEndpoint, Tenant: "ot", Scope: "plant-7", Name: "e" + strconv.Itoa(i)}
+			if _, err := r.Decide(ctx, p, k, resource.Approve, "please"); fault.KindOf(err) != fault.NotFound {
+				t.Fatalf("attempt %d: %v", i, err)
+			}
+		}
+	}
+	try(stranger, 50)
+	if n := count(); n != deniedBurst {
+		t.Errorf("%d records of 50 attempts", n)
+	}
+	try(itOps, 1)
+	if n := count(); n != deniedBurst+1 {
+		t.Errorf("somebody else's attempt is not recorded: %d", n)
+	}
+	r.clk.Advance(2 * deniedEvery)
+	try(stranger, 5)
+	if n := count(); n != deniedBurst+3 {
+		t.Errorf("%d records after two more were allowed", n)
 	}
 }

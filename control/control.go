@@ -13,6 +13,13 @@ import (
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/identity"
 	"github.com/isthmus-io/isthmus/store"
+	"github.com/isthmus-io/isthmus/throttle"
+)
+
+// Denied decisions of one principal that are recorded: at once, and one more each.
+const (
+	deniedBurst = 20
+	deniedEvery = time.Minute
 )
 
 // Config is how a control plane behaves. The zero value works for a deployment nobody joins.
@@ -41,6 +48,7 @@ type Control struct {
 	metrics   *metrics
 	presence  presence
 	uses      tokenUses
+	denied    *throttle.Throttle[string] // decisions that were denied, by who tried
 
 	writing sync.Mutex // held by a change from its transaction until the world shows it
 
@@ -73,6 +81,7 @@ func New(cfg Config, st *store.Store, authority *identity.Authority, log *slog.L
 		presence: presence{seen: map[identity.ID]*sighting{}},
 		uses:     tokenUses{at: map[string]time.Time{}},
 		watchers: map[placeKey]map[*watcher]struct{}{},
+		denied:   throttle.New[string](throttle.Config{Burst: deniedBurst, Every: deniedEvery}, clk),
 	}
 	if err := c.reload(context.Background()); err != nil {
 		return nil, err

@@ -6,10 +6,11 @@ import (
 
 // metrics are counted also when nobody asks for them.
 type metrics struct {
-	watchers prometheus.Gauge
-	plans    *prometheus.CounterVec
-	changes  *prometheus.CounterVec
-	refused  prometheus.Counter
+	watchers   prometheus.Gauge
+	plans      *prometheus.CounterVec
+	changes    *prometheus.CounterVec
+	refused    prometheus.Counter
+	unrecorded prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -26,11 +27,14 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: "isthmus", Subsystem: "control", Name: "credentials_refused_total", Help: "API tokens, join tokens and identities that were refused.",
 		}),
+		unrecorded: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: "isthmus", Subsystem: "control", Name: "denied_unrecorded_total", Help: "Denied decisions without an audit record, because one principal had too many.",
+		}),
 	}
 	if reg == nil {
 		return m, nil
 	}
-	for _, col := range []prometheus.Collector{m.watchers, m.plans, m.changes, m.refused} {
+	for _, col := range []prometheus.Collector{m.watchers, m.plans, m.changes, m.refused, m.unrecorded} {
 		if err := reg.Register(col); err != nil {
 			return nil, err
 		}

@@ -93,7 +93,11 @@ func (d *door) person(r *http.Request) (control.Principal, error) {
 		return control.Principal{}, fault.New(op, fault.Unauthenticated, "the request carries no API token").
 			Advise("send it as: Authorization: Bearer TOKEN")
 	}
-	return d.ctl.Authenticate(r.Context(), token)
+	p, err := d.ctl.Authenticate(r.Context(), token)
+	if err != nil {
+		return control.Principal{}, d.wrongSecret(r, "API token", err)
+	}
+	return p, nil
 }
 
 // member verifies the client certificate against the deployment's authorities as of now. It is done here and not in the handshake,

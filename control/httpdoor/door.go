@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -16,6 +17,7 @@ import (
 	"github.com/isthmus-io/isthmus/identity"
 	"github.com/isthmus-io/isthmus/plan"
 	"github.com/isthmus-io/isthmus/resource"
+	"github.com/isthmus-io/isthmus/throttle"
 )
 
 // People is what people and programs may ask of the control plane.
@@ -82,7 +84,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// door holds what handlers share. It is immutable once made.
+// door holds what handlers share. Its fields are immutable once made.
 type door struct {
 	ctl     API
 	cfg     Config
@@ -90,6 +92,7 @@ type door struct {
 	clock   clock.Clock
 	api     huma.API
 	metrics *metrics
+	guesses *throttle.Throttle[netip.Prefix]
 }
 
 // New returns the door's handler. The registerer may be nil. The handler needs TLS only where members are concerned: without it they
@@ -97,6 +100,7 @@ type door struct {
 func New(ctl API, cfg Config, log *slog.Logger, clk clock.Clock, reg prometheus.Registerer) http.Handler {
 	mux := http.NewServeMux()
 	d := &door{ctl: ctl, cfg: cfg.withDefaults(), log: log, clock: clk, metrics: newMetrics(reg)}
+	d.guesses = throttle.New[netip.Prefix](throttle.Config{Burst: guessBurst, Every: guessEvery}, clk)
 	d.api = humago.New(mux, d.humaConfig())
 	d.registerSelf(mux)
 	d.registerResources()

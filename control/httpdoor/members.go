@@ -41,7 +41,7 @@ func (d *door) registerMembers() {
 		func(ctx context.Context, _ *body, b control.EnrolRequest) (*struct{ Body enrolReply }, error) {
 			r, err := d.ctl.Enrol(ctx, b)
 			if err != nil {
-				return nil, err
+				return nil, d.wrongSecret(requestOf(ctx), "join token", err)
 			}
 			return &struct{ Body enrolReply }{enrolReply{string(r.ID), r.Name, r.Certificate, r.Roots, r.Expires, r.Plan}}, nil
 		})

@@ -74,6 +74,10 @@ func (d *door) problemOf(err error, r *http.Request) *Problem {
 		Type: ProblemType + k.String(), Title: title(k), Status: status(k), Kind: k.String(),
 		Detail: fault.Message(err), Next: fault.Next(err), header: http.Header{},
 	}
+	if t, ok := errors.AsType[*tooMany](err); ok {
+		p.Status, p.Title = http.StatusTooManyRequests, "Too many requests"
+		p.header.Set("Retry-After", t.retryAfter())
+	}
 	level := slog.LevelDebug
 	switch k {
 	case fault.Internal:
@@ -138,6 +142,9 @@ func (d *door) translate(ctx huma.Context, _ string, v any) (any, error) {
 	words := e.Detail
 	var more []string
 	for _, x := range e.Errors {
+		if strings.HasPrefix(x.Message, "invalid date/time") {
+			x.Message = "not a time as RFC 3339 has it, such as 2026-11-22T03:00:00Z"
+		}
 		more = append(more, strings.TrimPrefix(x.Location+": "+x.Message, ": "))
 	}
 	if len(more) > 0 {
