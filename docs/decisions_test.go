@@ -212,3 +212,19 @@ func TestLinksLeadSomewhere(t *testing.T) {
 		}
 	}
 }
+
+func TestEveryPageIsInTheIndex(t *testing.T) {
+	index, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := filepath.Glob("*.md")
+	if err != nil || len(pages) < 2 {
+		t.Fatalf("%d pages, %v", len(pages), err)
+	}
+	for _, p := range pages {
+		if p != "README.md" && !strings.Contains(string(index), "]("+p+")") {
+			t.Errorf("docs/README.md does not name %s", p)
+		}
+	}
+}
