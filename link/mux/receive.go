@@ -46,9 +46,9 @@ func (st *Stream) deliverLocked(seg *segment) bool {
 		return true
 	}
 	size := int64(len(seg.buf))
-	if held := st.s.held.Add(size); held > st.s.cfg.MaxMemory {
+	if held := st.s.held.Add(size); held > st.s.limit.Load() {
 		// The stream that has more than its share pays; the others stay below twice the bound in sum.
-		if st.heldHere+size > st.s.cfg.MaxMemory/max(st.s.open.Load(), 1) {
+		if st.heldHere+size > st.s.limit.Load()/max(st.s.open.Load(), 1) {
 			st.s.held.Add(-size)
 			seg.free()
 			return false
@@ -256,7 +256,7 @@ func (s *Session) grow(st *Stream) int64 {
 	if more <= 0 {
 		return 0
 	}
-	if s.grown.Add(more) > s.cfg.MaxMemory/2 {
+	if s.grown.Add(more) > s.limit.Load()/2 {
 		s.grown.Add(-more)
 		return 0
 	}

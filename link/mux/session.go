@@ -33,6 +33,7 @@ type Session struct {
 	held  atomic.Int64 // bytes of memory in the receive queues
 	grown atomic.Int64 // bytes of window above InitialWindow
 	open  atomic.Int64 // len(streams), for readers without the lock
+	limit atomic.Int64 // of held: Config.MaxMemory, or what SetMaxMemory said
 
 	received, sent, opened, accepted atomic.Uint64
 
@@ -97,6 +98,7 @@ func newSession(conn net.Conn, cfg Config, client bool) *Session {
 	if client {
 		s.nextID = 1
 	}
+	s.limit.Store(cfg.MaxMemory)
 	s.below = carrierOf(conn)
 	s.in.r = conn
 	s.src = bufio.NewReaderSize(&s.in, 2<<10)
@@ -117,6 +119,10 @@ func (i *inlet) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// SetMaxMemory replaces Config.MaxMemory, for an owner of many sessions who shares memory out among them. What is held above it stays
+// until it is read.
+func (s *Session) SetMaxMemory(bytes int64) { s.limit.Store(max(bytes, 1)) }
 
 // Run carries frames until the session is over, and returns when everything it started has ended and the connection is closed. It
 // returns nil after Close and after the end of ctx, else a fault: kind Timeout when the peer fell silent, Invalid when it broke the

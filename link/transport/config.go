@@ -12,6 +12,8 @@ type Config struct {
 	MaxInbound        int    // tunnels accepted, in all, 4096
 	MaxInboundPerPeer int    // tunnels accepted from one peer, 16
 	MaxStreams        int    // streams in one tunnel, 65536
+	MaxMemory         int64  // received and unread bytes of one tunnel, 128 MiB
+	MaxInboundMemory  int64  // the same of all tunnels accepted, in equal parts of at least 1 MiB, 1 GiB
 
 	DirectTimeout    time.Duration // to reach a peer directly before the relays are tried, 2 s
 	DirectRetry      time.Duration // a direct address that failed is not tried again for, 30 s
@@ -40,6 +42,12 @@ func (c Config) withDefaults() Config {
 	number(&c.MaxInbound, 4096)
 	number(&c.MaxInboundPerPeer, 16)
 	number(&c.MaxStreams, 65536)
+	if c.MaxMemory <= 0 {
+		c.MaxMemory = 128 << 20
+	}
+	if c.MaxInboundMemory <= 0 {
+		c.MaxInboundMemory = 1 << 30
+	}
 	span(&c.DirectTimeout, 2*time.Second)
 	span(&c.DirectRetry, 30*time.Second)
 	span(&c.OpenTimeout, 12*time.Second)

@@ -68,7 +68,7 @@ func (tr *Transport) secure(ctx context.Context, c net.Conn, accept identity.Acc
 	if e := cs.PeerCertificates[0].NotAfter; e.Before(p.expires) {
 		p.expires = e
 	}
-	conf := mux.Config{MaxStreams: tr.cfg.MaxStreams, KeepAlive: tr.cfg.PingInterval, Clock: tr.clk}
+	conf := mux.Config{MaxStreams: tr.cfg.MaxStreams, MaxMemory: tr.cfg.MaxMemory, KeepAlive: tr.cfg.PingInterval, Clock: tr.clk}
 	if dialled {
 		p.session = mux.Client(t, conf)
 	} else {
@@ -88,6 +88,7 @@ func sessionless(c *tls.Config) *tls.Config {
 func (tr *Transport) carry(ctx context.Context, p *passage) {
 	tr.mu.Lock()
 	tr.passages[p] = struct{}{}
+	tr.shareMemory(p)
 	tr.mu.Unlock()
 	tr.metrics.tunnels.WithLabelValues(p.direction(), p.way()).Inc()
 	tr.log.Info("tunnel up", "peer", p.peer, "via", p.via, "dialled", p.dialled)
@@ -105,9 +106,34 @@ func (tr *Transport) carry(ctx context.Context, p *passage) {
 	all.Wait()
 	tr.mu.Lock()
 	delete(tr.passages, p)
+	tr.shareMemory(p)
 	tr.past.add(p.session.Stats())
 	tr.mu.Unlock()
 	tr.log.Info("tunnel down", "peer", p.peer, "via", p.via, "dialled", p.dialled, "lasted", tr.clk.Now().Sub(p.since), "why", err)
+}
+
+// leastMemory is what a tunnel gets however many there are: less would stop flows which do nothing wrong.
+const leastMemory = 1 << 20
+
+// shareMemory gives the tunnels that were accepted equal parts of the memory for them, after p came or went: peers who open many and
+// read nothing pin that much and not as many times a tunnel's own bound. The caller holds tr.mu.
+func (tr *Transport) shareMemory(p *passage) {
+	if p.dialled {
+		return // we decide how many of those there are
+	}
+	var all []*passage
+	for t := range tr.passages {
+		if !t.dialled {
+			all = append(all, t)
+		}
+	}
+	if len(all) == 0 {
+		return
+	}
+	part := min(tr.cfg.MaxMemory, max(tr.cfg.MaxInboundMemory/int64(len(all)), leastMemory))
+	for _, t := range all {
+		t.session.SetMaxMemory(part)
+	}
 }
 
 func (p *passage) direction() string {
