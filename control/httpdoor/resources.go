@@ -284,7 +284,7 @@ func decodeObject(raw json.RawMessage, where string) (resource.Object, error) {
 	}
 	o, ok := resource.New(head.Kind)
 	if !ok {
-		f := fault.Newf(op, fault.Invalid, "%s.kind %q is not a kind", where, head.Kind)
+		f := fault.Newf(op, fault.Invalid, "%s.kind %q is not a kind", where, brief(string(head.Kind)))
 		var names []string
 		for _, k := range resource.Kinds() {
 			names = append(names, string(k))
@@ -295,7 +295,7 @@ func decodeObject(raw json.RawMessage, where string) (resource.Object, error) {
 		return nil, f.Advise("kinds are %s", strings.Join(names, ", "))
 	}
 	if head.APIVersion != resource.APIVersion {
-		return nil, fault.Newf(op, fault.Invalid, "%s.apiVersion is %q", where, head.APIVersion).Advise("write apiVersion: %s", resource.APIVersion)
+		return nil, fault.Newf(op, fault.Invalid, "%s.apiVersion is %q", where, brief(head.APIVersion)).Advise("write apiVersion: %s", resource.APIVersion)
 	}
 	if err := decodeStrict(raw, o, where); err != nil {
 		return nil, err

@@ -159,15 +159,29 @@ func fields(t reflect.Type) map[string]reflect.Type {
 
 func unknownField(path, name string, known map[string]reflect.Type) error {
 	names := sorted(known)
-	f := fault.Newf("httpdoor.decode", fault.Invalid, "there is no field %s", path)
+	f := fault.Newf("httpdoor.decode", fault.Invalid, "there is no field %s", brief(path))
 	if near := nearest(name, names); near != "" {
 		return f.Advise("did you mean %s?", near)
 	}
 	return f.Advise("fields here are %s", strings.Join(names, ", "))
 }
 
+// maxName is longer than every name there is. Nobody mistypes a longer one, and comparing it would cost a stranger nothing and us much.
+const maxName = 64
+
+// brief keeps what somebody sent from filling a reply and the log.
+func brief(s string) string {
+	if len(s) <= 4*maxName {
+		return s
+	}
+	return strings.ToValidUTF8(s[:4*maxName], "") + "…"
+}
+
 // nearest returns the name that differs least, or nothing when all differ too much.
 func nearest(name string, names []string) string {
+	if len(name) > maxName {
+		return ""
+	}
 	best, least := "", max(2, len(name)/3)+1
 	for _, n := range names {
 		if d := levenshtein.ComputeDistance(strings.ToLower(name), strings.ToLower(n)); d < least {
