@@ -3,7 +3,6 @@ package httpdoor
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -97,19 +96,23 @@ func (d *Door) ServeAdmin(ctx context.Context, path string) error {
 	return errors.Join(ignoreClosed(srv.Close()), ignoreClosed(<-served))
 }
 
-// listenPrivately makes the socket under another name first, so that it is never there with a mode that lets others in.
+// listenPrivately makes the socket in a directory that is closed to others and moves it to its place when its mode is right: nobody
+// else can connect to it at any moment, wherever that place is.
 func listenPrivately(path string) (net.Listener, error) {
 	op := "httpdoor.ServeAdmin"
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fault.Wrap(op, fault.Invalid, err, "the directory of the socket "+path+" cannot be made")
 	}
-	temporary := path + ".new"
-	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.Wrap(op, fault.Invalid, err, "the old socket "+temporary+" cannot be removed")
+	private, err := os.MkdirTemp(dir, ".s") // mode 0700
+	if err != nil {
+		return nil, fault.Wrap(op, fault.Invalid, err, "the socket "+path+" cannot be made")
 	}
+	defer func() { _ = os.RemoveAll(private) }() // it is empty by then
+	temporary := filepath.Join(private, "s")
 	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: temporary, Net: "unix"})
 	if err != nil {
-		return nil, fault.Wrap(op, fault.Invalid, err, "the socket "+path+" cannot be made; a path may have some 100 bytes")
+		return nil, fault.Wrap(op, fault.Invalid, err, "the socket "+path+" cannot be made; a path may have some 90 bytes")
 	}
 	ln.SetUnlinkOnClose(false)
 	if err := errors.Join(os.Chmod(temporary, 0o600), os.Rename(temporary, path)); err != nil {
