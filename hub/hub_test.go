@@ -1,6 +1,7 @@
 package hub_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -355,6 +356,40 @@ func TestRefusalsAreBoundedAndCounted(t *testing.T) {
 	}
 	if r := w.server.Refusals()[0]; r.Count != 3 || r.Door != "https" {
 		t.Errorf("%+v", r)
+	}
+}
+
+// A stranger chooses what he calls himself: it must neither fill the log nor steer the terminal it is read on.
+func TestStrangersDoNotWriteOurLog(t *testing.T) {
+	var out bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&out, nil))
+	clk := clock.NewFake(time.Unix(1_800_000_000, 0))
+	server, err := hub.New(t.Context(), hub.Config{Dir: t.TempDir()}, newWorld(t).log, log, clk, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	no := fault.New("test", fault.Denied, "no")
+	out.Reset()
+	for i := range 1000 {
+		server.Refuse("mqtt", public, fmt.Sprint("d", i), no)
+	}
+	if n := strings.Count(out.String(), "\n"); n != 50 {
+		t.Errorf("%d lines", n)
+	}
+	server.Refuse("mqtt", public, "\x1b[2Jd\r\n\u202e\xff", no)
+	if who := server.Refusals()[0].Who; who != "?[2Jd????" {
+		t.Errorf("%q", who)
+	}
+	clk.Advance(time.Minute)
+	out.Reset()
+	server.Refuse("mqtt", public, "later", no)
+	if !strings.Contains(out.String(), "later") {
+		t.Error("the log says nothing any more")
 	}
 }
 

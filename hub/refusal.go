@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/throttle"
 )
 
 // Refusal is somebody who was turned away, and why, in words for people.
@@ -25,15 +26,19 @@ type Refusal struct {
 const (
 	maxRefusals = 128              // remembered; the one unseen for longest makes room
 	logAgain    = 10 * time.Minute // a refusal that goes on is logged again after this
+	lineBurst   = 50               // lines of one source at once: whoever calls itself something else each time writes no more
+	lineEvery   = 10 * time.Second // and one more each
 )
 
 type refusals struct {
+	lines *throttle.Throttle[string] // in the log, by source
+
 	mu   sync.Mutex // guards the field below
 	list []*Refusal // newest last
 }
 
-// Refuse notes that a peer was turned away. The log gets one line for each source and reason every ten minutes; everything is
-// counted.
+// Refuse notes that a peer was turned away. The log gets one line for each source and reason every ten minutes, and
+// not too many of one source; everything is counted.
 func (s *Server) Refuse(door string, side Side, who string, err error) {
 	now := s.clock.Now()
 	peer := side.Peer
@@ -45,7 +50,7 @@ func (s *Server) Refuse(door string, side Side, who string, err error) {
 		Kind: fault.KindOf(err), Why: fault.Message(err), Next: fault.Next(err),
 	}
 	s.metrics.refused.WithLabelValues(door, r.Kind.String()).Inc()
-	if !s.refusals.add(&r) {
+	if !s.refusals.add(&r) || s.refusals.lines.Take(r.Source) > 0 {
 		return
 	}
 	s.log.Warn("hub: refused", "door", door, "source", r.Source, "via", side.Via, "link", side.Link, "who", r.Who, "why", r.Why, "next", r.Next, "err", err)

@@ -17,6 +17,7 @@ import (
 	"github.com/isthmus-io/isthmus/hub/sas"
 	"github.com/isthmus-io/isthmus/plan"
 	"github.com/isthmus-io/isthmus/store/hubstore"
+	"github.com/isthmus-io/isthmus/throttle"
 )
 
 // Server is all hubs of one process.
@@ -47,6 +48,7 @@ func New(ctx context.Context, cfg Config, events EventLog, log *slog.Logger, clk
 		return nil, err
 	}
 	s := &Server{cfg: cfg, events: events, store: st, log: log, clock: clk, hubs: map[string]*Hub{}, held: map[*hold]struct{}{}}
+	s.refusals.lines = throttle.New[string](throttle.Config{Burst: lineBurst, Every: lineEvery}, clk)
 	s.metrics = newMetrics(reg, s)
 	return s, nil
 }

@@ -3,6 +3,8 @@ package hub
 import (
 	"net/netip"
 	"slices"
+	"strings"
+	"unicode"
 
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub/sas"
@@ -102,10 +104,16 @@ func (s *Server) Enter(side Side, host string) (*Hub, error) {
 	return h, nil
 }
 
-// shorten bounds what a stranger can write into our log.
+// shorten bounds what a stranger can write into our log and onto a screen: neither long texts nor characters that steer a terminal.
 func shorten(s string) string {
+	more := ""
 	if len(s) > 128 {
-		return s[:128] + "…"
+		s, more = s[:128], "…"
 	}
-	return s
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, strings.ToValidUTF8(s, "?")) + more
 }
