@@ -29,7 +29,7 @@ type Config struct {
 	// Addresses are the host:port at which joiners reach the control plane (a relay's, if it passes them on); they stand in join
 	// tokens.
 	Addresses []string
-	// CertificateTTL is the life of an agent's certificate, 72 h when 0; ServingTTL that of a hub's, 90 days when 0.
+	// CertificateTTL is the life of an agent's certificate, 7 days when 0; ServingTTL that of a hub's, 90 days when 0.
 	CertificateTTL, ServingTTL time.Duration
 	// ClockTolerance is how far a joiner's clock may be off, 2 minutes when 0.
 	ClockTolerance time.Duration
@@ -67,7 +67,7 @@ func New(cfg Config, st *store.Store, authority *identity.Authority, log *slog.L
 		return nil, fault.Newf(op, fault.Invalid, "the trust domain is %q in the configuration and %q in the authority's certificate", cfg.TrustDomain, authority.TrustDomain).
 			Advise("a deployment keeps its trust domain: take it out of the configuration, or start with an empty data directory")
 	}
-	cfg.CertificateTTL = orDuration(cfg.CertificateTTL, 72*time.Hour)
+	cfg.CertificateTTL = orDuration(cfg.CertificateTTL, 7*24*time.Hour)
 	cfg.ServingTTL = orDuration(cfg.ServingTTL, 90*24*time.Hour)
 	cfg.ClockTolerance = orDuration(cfg.ClockTolerance, 2*time.Minute)
 	cfg.Keep = orDuration(cfg.Keep, 15*time.Second)

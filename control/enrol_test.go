@@ -55,7 +55,7 @@ func TestEnrolment(t *testing.T) {
 		t.Errorf("%+v", reply)
 	}
 	c := certificate(t, reply.Certificate)
-	if id, err := identity.FromCertificate(c); err != nil || id != reply.ID || !c.NotAfter.Equal(r.clk.Now().Add(72*time.Hour)) || !reply.Expires.Equal(c.NotAfter) {
+	if id, err := identity.FromCertificate(c); err != nil || id != reply.ID || !c.NotAfter.Equal(r.clk.Now().Add(7*24*time.Hour)) || !reply.Expires.Equal(c.NotAfter) {
 		t.Errorf("certificate of %s until %s, %v", id, c.NotAfter, err)
 	}
 	if err := c.CheckSignatureFrom(certificate(t, reply.Roots)); err != nil {

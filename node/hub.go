@@ -37,6 +37,9 @@ type HubConfig struct {
 	Ready func(*hub.Server)
 }
 
+// DefaultRetention is how long a hub keeps events unless told otherwise (IoT Hub: retention time, 1 to 7 days).
+const DefaultRetention = 7 * 24 * time.Hour
+
 // adminSocket is where the hub's API answers without a token, to whoever may open the file.
 const adminSocket = "admin.sock"
 
@@ -47,6 +50,9 @@ func Hub(ctx context.Context, cfg HubConfig, log *slog.Logger, clk clock.Clock, 
 	}
 	if len(cfg.HTTPS) == 0 {
 		cfg.HTTPS = []string{":443"}
+	}
+	if cfg.Log.Retention == (eventlog.Retention{}) {
+		cfg.Log.Retention.Age = DefaultRetention
 	}
 	if cfg.Log.Dir == "" {
 		cfg.Log.Dir = filepath.Join(cfg.DataDir, "events")
