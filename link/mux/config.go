@@ -16,6 +16,8 @@ type Config struct {
 	MaxMemory        int64         // received and unread bytes of all streams; half of it may go to grown windows: 128 MiB
 	KeepAlive        time.Duration // between pings: 15 s; negative sends none
 	KeepAliveTimeout time.Duration // without a byte from the peer, after which the session ends: 30 s
+	Doubt            time.Duration // a stream's wait for its Accept, after which the peer is asked for a sign of life: 1 s; negative: never
+	DoubtTimeout     time.Duration // without that sign, after which the session ends; more while much is on its way: 3 s
 	Linger           time.Duration // how long a closed stream waits for the peer's end of it: 60 s
 	Clock            clock.Clock   // for pings and window growth: the system's
 }
@@ -42,6 +44,8 @@ func (c Config) withDefaults() Config {
 	c.MaxWindow = min(max(c.MaxWindow, c.InitialWindow), tunnel.MaxWindow/2)
 	set(&c.KeepAlive, 15*time.Second)
 	set(&c.KeepAliveTimeout, 30*time.Second)
+	set(&c.Doubt, time.Second)
+	set(&c.DoubtTimeout, 3*time.Second)
 	set(&c.Linger, 60*time.Second)
 	if c.Clock == nil {
 		c.Clock = clock.System{}

@@ -9,7 +9,7 @@ import (
 
 // keepAlive pings at once, for the round trip, and then every KeepAlive, until the session is over or ctx ends. A peer is alive
 // while bytes come from it and while it answers a ping within four times KeepAliveTimeout: the first finds a dead line, the second
-// a peer that talks but does not read.
+// a peer that talks but does not read. While streams wait for their Accept, it looks more closely.
 func (s *Session) keepAlive(ctx context.Context) {
 	s.sendPing()
 	every := s.cfg.KeepAlive
@@ -22,18 +22,35 @@ func (s *Session) keepAlive(ctx context.Context) {
 		return
 	}
 	seen, last := s.in.reads.Load(), s.cfg.Clock.Now()
+	tick, stop := s.cfg.Clock.After(min(every, s.cfg.KeepAliveTimeout))
+	defer func() { stop() }()
+	var look <-chan time.Time // at streams that wait
+	unlook := func() {}
+	defer func() { unlook() }()
 	for {
-		tick, stop := s.cfg.Clock.After(min(every, s.cfg.KeepAliveTimeout))
 		select {
 		case <-s.done:
-			stop()
 			return
 		case <-ctx.Done():
-			stop()
 			s.end(nil, endDrained)
 			return
+		case <-s.watch:
+			look, unlook = s.cfg.Clock.After(s.cfg.Doubt)
+			continue
+		case <-look:
+			look, unlook = nil, func() {}
+			again, err := s.lookAtPending()
+			if err != nil {
+				s.end(err, endTelling)
+				return
+			}
+			if again {
+				look, unlook = s.cfg.Clock.After(s.cfg.Doubt)
+			}
+			continue
 		case <-tick:
 		}
+		tick, stop = s.cfg.Clock.After(min(every, s.cfg.KeepAliveTimeout))
 		now := s.cfg.Clock.Now()
 		if reads := s.in.reads.Load(); reads != seen {
 			seen, last = reads, now
@@ -73,6 +90,11 @@ func (s *Session) measured(now time.Duration) {
 func (s *Session) sendPing() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.ask()
+}
+
+// ask is sendPing under s.mu.
+func (s *Session) ask() {
 	if s.ping.await || s.ping.queued {
 		return
 	}

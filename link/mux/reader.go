@@ -24,12 +24,20 @@ func (s *Session) readLoop() {
 			words += ": " + s.goAway.remoteOf
 		}
 		s.mu.Unlock()
-		s.end(fault.Wrap("mux.Run", fault.Unavailable, err, words), endNow)
+		s.end(fault.Wrap("mux.Run", fault.Unavailable, notEOF(err), words), endNow)
 	default:
 		s.end(fault.Wrap("mux.Run", fault.Unavailable, err, "the tunnel's connection broke"), endNow)
 	}
 	// The writer closes the connection; until then a peer that talks on must not find its socket full.
 	_, _ = io.Copy(io.Discard, &s.in)
+}
+
+// notEOF keeps the end of a connection from being taken for the end of a stream, which io.EOF means to whoever reads one.
+func notEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 func (s *Session) read() error {
@@ -190,6 +198,7 @@ func (s *Session) onAccept(st *Stream) error {
 		return protocolError("the peer accepted stream %d, which it may not or already has", st.id)
 	}
 	st.accepted = true
+	s.awaitNoMore(st)
 	st.wcond.Broadcast()
 	return nil
 }

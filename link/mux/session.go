@@ -23,6 +23,7 @@ type Session struct {
 
 	backlog chan *Stream
 	done    chan struct{} // closed when the session is over
+	watch   chan struct{} // a stream waits for its Accept, and nobody looks after that
 
 	in    inlet         // read by the reading goroutine alone
 	small []byte        // its buffer for small payloads
@@ -33,27 +34,29 @@ type Session struct {
 	held  atomic.Int64 // bytes of memory in the receive queues
 	grown atomic.Int64 // bytes of window above InitialWindow
 	open  atomic.Int64 // len(streams), for readers without the lock
+	doubt atomic.Bool  // the peer was asked for a sign of life and has given none yet
 	limit atomic.Int64 // of held: Config.MaxMemory, or what SetMaxMemory said
 
 	received, sent, opened, accepted atomic.Uint64
 
-	mu      sync.Mutex // guards the rest, and the fields of Stream that say so
-	wake    sync.Cond  // the writing goroutine waits here
-	streams map[uint32]*Stream
-	nextID  uint32
-	lastID  uint32 // greatest id the peer has opened
-	inbound int    // slots of MaxStreams the peer has taken
-	ours    int    // and we
-	fresh   ring   // streams with something to send that had nothing before: served first
-	busy    ring   // the others, in turn
-	pongs   []uint64
-	refused []refusal
-	ping    pingState
-	goAway  goAwayState
-	running bool
-	over    bool
-	drain   bool // over, but what is queued may still go
-	err     error
+	mu         sync.Mutex // guards the rest, and the fields of Stream that say so
+	wake       sync.Cond  // the writing goroutine waits here
+	streams    map[uint32]*Stream
+	nextID     uint32
+	lastID     uint32 // greatest id the peer has opened
+	inbound    int    // slots of MaxStreams the peer has taken
+	ours       int    // and we
+	fresh      ring   // streams with something to send that had nothing before: served first
+	busy       ring   // the others, in turn
+	pongs      []uint64
+	refused    []refusal
+	ping       pingState
+	unanswered pendingStreams
+	goAway     goAwayState
+	running    bool
+	over       bool
+	drain      bool // over, but what is queued may still go
+	err        error
 }
 
 type refusal struct {
@@ -91,6 +94,7 @@ func newSession(conn net.Conn, cfg Config, client bool) *Session {
 		cfg: cfg, conn: conn, client: client,
 		backlog: make(chan *Stream, cfg.AcceptBacklog),
 		done:    make(chan struct{}),
+		watch:   make(chan struct{}, 1),
 		small:   make([]byte, smallFrame),
 		streams: map[uint32]*Stream{},
 		nextID:  2,
@@ -100,22 +104,25 @@ func newSession(conn net.Conn, cfg Config, client bool) *Session {
 	}
 	s.limit.Store(cfg.MaxMemory)
 	s.below = carrierOf(conn)
-	s.in.r = conn
+	s.in.r, s.in.sent = conn, &s.sent
 	s.src = bufio.NewReaderSize(&s.in, 2<<10)
 	s.wake.L = &s.mu
 	return s
 }
 
-// inlet counts reads, so that the keep-alive sees progress within a long frame too.
+// inlet counts reads, so that the keep-alive sees progress within a long frame too, and notes how much had been sent by then.
 type inlet struct {
 	r     io.Reader
+	sent  *atomic.Uint64
 	reads atomic.Uint64
+	seen  atomic.Uint64
 }
 
 func (i *inlet) Read(p []byte) (int, error) {
 	n, err := i.r.Read(p)
 	if n > 0 {
 		i.reads.Add(1)
+		i.seen.Store(i.sent.Load())
 	}
 	return n, err
 }
@@ -143,7 +150,7 @@ func (s *Session) Run(ctx context.Context) error {
 
 	if h, ok := s.conn.(interface{ HandshakeContext(context.Context) error }); ok {
 		if err := h.HandshakeContext(ctx); err != nil {
-			s.end(fault.Wrap("mux.Run", fault.Unavailable, err, "the tunnel's TLS handshake failed"), endNow)
+			s.end(fault.Wrap("mux.Run", fault.Unavailable, notEOF(err), "the tunnel's TLS handshake failed"), endNow)
 			s.hangUp()
 			return s.Err()
 		}
@@ -186,6 +193,7 @@ func (s *Session) Open(ctx context.Context, f tunnel.Flow) (*Stream, error) {
 	s.nextID += 2
 	s.ours++
 	st.needOpen = true
+	s.await(st)
 	s.schedule(st)
 	s.opened.Add(1)
 	return st, nil

@@ -391,3 +391,37 @@ func TestAFailedHandshakeEndsRun(t *testing.T) {
 		t.Errorf("server: %v", err)
 	}
 }
+
+// Whoever reads a stream takes io.EOF for the peer's end of data; a peer that is gone is something else, for writers too.
+func TestTheEndOfTheSessionIsNoEndOfFile(t *testing.T) {
+	for name, end := range map[string]func(s running, peer net.Conn){
+		"the peer is gone": func(_ running, peer net.Conn) { _ = peer.Close() },
+		"in a frame": func(_ running, peer net.Conn) {
+			_, _ = peer.Write([]byte{byte(tunnel.TypeData), 0, 0})
+			_ = peer.Close()
+		},
+		"closed here": func(s running, _ net.Conn) { _ = s.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, b := net.Pipe()
+			defer b.Close()
+			go func() { _, _ = io.Copy(io.Discard, b) }()
+			s := run(t, mux.Client(a, mux.Config{}))
+			st, err := s.Open(bounded(t), flow)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer st.Close()
+			end(s, b)
+			_, rerr := st.Read(make([]byte, 1))
+			<-s.Done()
+			_, werr := st.Write([]byte("x"))
+			_, cerr := st.WriteTo(io.Discard)
+			for what, err := range map[string]error{"Read": rerr, "Write": werr, "WriteTo": cerr, "WaitAccepted": st.WaitAccepted(bounded(t))} {
+				if err == nil || errors.Is(err, io.EOF) || fault.KindOf(err) != fault.Unavailable {
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+		})
+	}
+}

@@ -40,6 +40,8 @@ type Stream struct {
 	needAccept  bool
 	resetQueued bool
 	accepted    bool
+	awaited     bool   // counted among those that wait for their Accept
+	turn        uint32 // in which it began to wait
 	finQueued   bool
 	finSent     bool
 	finReceived bool
@@ -82,6 +84,7 @@ func (s *Session) forget(st *Stream) {
 	}
 	delete(s.streams, st.id)
 	s.open.Store(int64(len(s.streams)))
+	s.awaitNoMore(st)
 	st.overLocked()
 }
 
