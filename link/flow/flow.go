@@ -38,6 +38,7 @@ type flow struct {
 	written atomic.Uint64 // bytes given to the socket
 	pulled  atomic.Uint64 // bytes read from the socket, where that is counted as it happens
 	ended   atomic.Uint32 // bits of the directions that ended in order
+	said    atomic.Bool   // the socket said end of data, and the stream is about to be told
 	other   sync.WaitGroup
 
 	mu      sync.Mutex // guards the fields below, and socket and stream until both are there
@@ -45,7 +46,6 @@ type flow struct {
 	read    uint64 // bytes read from the socket as far as known
 	counted uint64 // of them, in the totals
 	readAll bool   // read is final
-	watch   *time.Timer
 }
 
 // attachSocket gives the flow its socket, or closes it when the flow was cut meanwhile.

@@ -87,6 +87,18 @@ func TestALostTunnelIsAReset(t *testing.T) {
 	expectReset(t, target)
 }
 
+func TestALostTunnelEndsAFlowThatHadSaidItsHalf(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	client, target := w.dial("127.0.0.1")
+	must(t, target.CloseWrite())
+	expectEnd(t, client)
+	w.cut()
+	w.await("writing to fail", func() bool { _, err := client.Write([]byte("x")); return err != nil })
+	expectReset(t, target)
+	w.await("the flow to end", func() bool { return len(w.endpoints.Flows())+len(w.services.Flows()) == 0 })
+}
+
 func TestProxyHeaderGoesFirstAndProvesItself(t *testing.T) {
 	w := newWorld(t)
 	key := bytes.Repeat([]byte{9}, 32)

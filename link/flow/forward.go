@@ -2,8 +2,6 @@ package flow
 
 import (
 	"errors"
-	"net"
-	"time"
 
 	"github.com/isthmus-io/isthmus/link/mux"
 	"github.com/isthmus-io/isthmus/wire/tunnel"
@@ -14,10 +12,6 @@ const (
 	streamEnded                    // the stream said end of data, and the socket was told
 )
 
-// watchEvery is how often a flow whose stream has said all it had to say looks whether the stream is still there. Nothing reads it
-// any more then, and a stream has no other way to tell that it was reset.
-const watchEvery = 250 * time.Millisecond
-
 // forward carries bytes until both directions have ended or one of them broke. It returns the reset which the other end of the
 // stream sent, if that is what ended it.
 func (f *flow) forward() *mux.ResetError {
@@ -25,7 +19,6 @@ func (f *flow) forward() *mux.ResetError {
 	go f.forwardSocket()
 	reset := f.forwardStream()
 	f.other.Wait()
-	f.settle()
 	return reset
 }
 
@@ -35,6 +28,7 @@ func (f *flow) forwardSocket() {
 	n, err := f.stream.ReadFrom(f.source())
 	f.finalRead(n)
 	if err == nil {
+		f.said.Store(true)
 		err = f.stream.CloseWrite()
 	}
 	if err != nil {
@@ -62,8 +56,14 @@ func (f *flow) forwardStream() *mux.ResetError {
 		reset, _ := errors.AsType[*mux.ResetError](err)
 		return reset
 	}
-	if !f.end(streamEnded) {
-		f.watchStream()
+	if f.end(streamEnded) {
+		return nil
+	}
+	// A stream that has said all it had to say may still be reset or lost, which nobody learns who does not read it. Once the socket
+	// has said all, forwardSocket brings the flow to its end.
+	<-f.stream.Done()
+	if !f.said.Load() {
+		f.sever(tunnel.ResetPeer, "")
 	}
 	return nil
 }
@@ -76,33 +76,6 @@ func (f *flow) end(direction uint32) bool {
 	_ = f.socket.Close()
 	_ = f.stream.Close()
 	return true
-}
-
-func (f *flow) watchStream() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.watch = time.AfterFunc(watchEvery, func() {
-		// Accepting once more does nothing but say what is wrong with the stream. Our own end of data is not.
-		if err := f.stream.Accept(); err != nil && !errors.Is(err, net.ErrClosed) {
-			f.sever(tunnel.ResetPeer, "")
-			return
-		}
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		if f.watch != nil {
-			f.watch.Reset(watchEvery)
-		}
-	})
-}
-
-// settle ends the watch and the flow's part in the totals.
-func (f *flow) settle() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.watch != nil {
-		f.watch.Stop()
-		f.watch = nil
-	}
 }
 
 // socketWriter is a flow as WriteTo sees it: it counts what goes to the socket.

@@ -33,6 +33,8 @@ func TestProviderCutsExactlyWhatIsRevoked(t *testing.T) {
 			w.start()
 			a, targetA := w.dial("127.0.0.1")
 			b, targetB := w.dial("127.0.0.2")
+			send(t, a, "hello") // the target has a connection before the provider has heard that it was dialled
+			expect(t, targetA, "hello")
 			start := time.Now()
 			w.services.Set(revoke(w))
 			expectReset(t, a)
