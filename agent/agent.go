@@ -135,10 +135,25 @@ func (a *Agent) SetPlan(p plan.Plan) {
 	want := addressesOf(p)
 	troubles := a.addresses.add(want)
 	a.endpoints.Set(p.Endpoints)
+	a.transport.SetProviders(providersOf(p))
 	if a.resolver != nil {
 		a.resolver.Set(resolver.View{Names: p.Names, Zones: p.Zones, Upstreams: p.Upstreams})
 	}
 	a.noteTroubles(append(troubles, a.addresses.prune(want)...))
+}
+
+// providersOf returns the agents that open endpoints lead to.
+func providersOf(p plan.Plan) []identity.ID {
+	var list []identity.ID
+	for _, e := range p.Endpoints {
+		if !e.Open {
+			continue
+		}
+		for _, peer := range e.Providers {
+			list = append(list, identity.ID(peer.ID))
+		}
+	}
+	return list
 }
 
 // addressesOf returns the addresses of all endpoints, also of those that are not open: a client of theirs is then refused at once

@@ -38,6 +38,7 @@ type Transport struct {
 	links      []*relayLink   // in the order of the plan
 	relays     []plan.Relay
 	allowed    func(identity.ID) bool
+	providers  map[identity.ID]struct{} // whom tunnels may be dialled to; nil: everybody
 	peers      map[identity.ID]*peer
 	passages   map[*passage]struct{}
 	inbound    map[identity.ID]int // tunnels accepted or being accepted, by peer
@@ -154,6 +155,34 @@ func (tr *Transport) SetAllowed(allowed func(peer identity.ID) bool) {
 			p.retire()
 		}
 	}
+}
+
+// SetProviders makes the peers given, and no others, those to whom tunnels may be dialled; before the first call all may. Tunnels to
+// others are closed with the flows in them when it returns: an agent that was deleted serves nobody any more.
+func (tr *Transport) SetProviders(ids []identity.ID) {
+	providers := make(map[identity.ID]struct{}, len(ids))
+	for _, id := range ids {
+		providers[id] = struct{}{}
+	}
+	tr.mu.Lock()
+	tr.providers = providers
+	var gone []*passage
+	for p := range tr.passages {
+		if tr.astray(p) {
+			gone = append(gone, p)
+		}
+	}
+	tr.mu.Unlock()
+	for _, p := range gone {
+		tr.log.Info("tunnel closed, the plan does not name its agent any more", "peer", p.peer)
+		_ = p.session.Close()
+	}
+}
+
+// astray says whether a tunnel leads to somebody it should not. The caller holds mu.
+func (tr *Transport) astray(p *passage) bool {
+	_, provides := tr.providers[p.peer]
+	return p.dialled && tr.providers != nil && !provides
 }
 
 func (tr *Transport) mayCome(id identity.ID) bool {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -309,6 +310,34 @@ func TestNoLongerAllowed(t *testing.T) {
 	if _, err := io.ReadFull(s, make([]byte, 5)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A provider's agent that is in the plan no more, because it was deleted, gets and gives no byte: not in the flows there are either.
+func TestNoLongerAProvider(t *testing.T) {
+	_, a, _, _ := two(t, Config{}, nil)
+	a.SetProviders([]identity.ID{provider})
+	s, err := a.Open(t.Context(), peers(provider, ""), flow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.WaitAccepted(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	a.SetProviders(nil)
+	_ = s.SetDeadline(time.Now().Add(5 * time.Second))
+	if _, err := s.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("the flow goes on: %v", err)
+	}
+	eventually(t, "the tunnel is closed", func() bool { return len(a.Status().Tunnels) == 0 })
+	if s, err := a.Open(t.Context(), peers(provider, ""), flow); err == nil { // asked for just before the plan changed
+		if err := s.WaitAccepted(t.Context()); err == nil {
+			t.Fatal("a new flow goes there")
+		}
+		_ = s.Close()
+	}
+	a.SetProviders([]identity.ID{provider})
+	eventually(t, "it may provide again", func() bool { return roundTrip(t.Context(), a, peers(provider, ""), "again") == nil })
 }
 
 func TestPeerDies(t *testing.T) {

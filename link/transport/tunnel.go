@@ -89,6 +89,9 @@ func (tr *Transport) carry(ctx context.Context, p *passage) {
 	tr.mu.Lock()
 	tr.passages[p] = struct{}{}
 	tr.shareMemory(p)
+	if tr.astray(p) { // the plan has changed while it was made
+		_ = p.session.Close()
+	}
 	tr.mu.Unlock()
 	tr.metrics.tunnels.WithLabelValues(p.direction(), p.way()).Inc()
 	tr.log.Info("tunnel up", "peer", p.peer, "via", p.via, "dialled", p.dialled)
