@@ -5,7 +5,7 @@ GO ?= go
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 BUILD := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)"
-APT := iproute2 nftables tcpdump bind9-dnsutils openssl
+APT := iproute2 nftables tcpdump bind9-dnsutils openssl postgresql
 GOLANGCI := v2.15.0
 STATICCHECK := v0.8.2
 GOVULNCHECK := v1.9.0
@@ -26,7 +26,7 @@ build: ## bin/isthmus and the slim bin/isthmus-agent
 test: deps vet unit e2e cross ## everything that CI runs; installs what it needs
 
 unit: ## every package, with the race detector
-	$(GO) test -race -timeout 10m $$($(GO) list ./... | grep -v /test/e2e)
+	ISTHMUS_NEED_POSTGRES=1 $(GO) test -race -timeout 10m $$($(GO) list ./... | grep -v /test/e2e)
 
 e2e: ## the private path over network namespaces, real SDKs, faults (the namespaces need root)
 	$(GO) test -count=1 -timeout 15m ./test/e2e

@@ -31,8 +31,9 @@ var rules = []rule{
 	{in: "membership", never: []string{"control", "control/httpdoor", "store/...", "link/...", "agent/...", "hub/..."},
 		because: "agents, hubs and relays belong to a deployment in the same way, and meet the control plane over the wire only"},
 
-	{in: "store", only: []string{"fault", "resource"}, because: "it keeps nouns; who may change them is control's business"},
-	{in: "store/hubstore", only: []string{"fault"}, because: "it keeps devices; who may change them is the hub's business"},
+	{in: "store", only: []string{"fault", "resource", "store/database"}, because: "it keeps nouns; who may change them is control's business"},
+	{in: "store/hubstore", only: []string{"fault", "store/database"}, because: "it keeps devices; who may change them is the hub's business"},
+	{in: "store/database/...", only: []string{"fault"}, because: "it opens databases; what is in them is the business of those who bring a schema"},
 	{in: "control", never: []string{"control/httpdoor", "link/...", "hub/...", "wire/...", "eventlog/...", "membership/...", "node/..."},
 		because: "decisions know no door, no wire and none of those who carry them out"},
 	{in: "control/httpdoor", never: []string{"store/..."}, because: "a door translates; it decides nothing and keeps nothing"},
@@ -54,9 +55,9 @@ var composers = []string{"node/...", "cmd/...", "testworld", "demo"}
 
 // Libraries that one room is there to hide.
 var hidden = map[string][]string{
-	"database/sql":                    {"store/..."},
-	"modernc.org/sqlite":              {"store/..."},
-	"github.com/jackc/pgx/v5":         {"store/..."},
+	"database/sql":                    {"store/database/..."},
+	"modernc.org/sqlite":              {"store/database/..."},
+	"github.com/jackc/pgx/v5":         {"store/database/..."},
 	"github.com/cockroachdb/pebble":   {"eventlog", "hub/hubtest"},
 	"github.com/miekg/dns":            {"resolver"},
 	"github.com/vishvananda/netlink":  {"agent"},
@@ -67,7 +68,7 @@ var hidden = map[string][]string{
 	"github.com/eclipse/paho.mqtt":    {},
 	"github.com/rogpeppe/go-internal": {},
 	"pgregory.net/rapid":              {},
-	"go.uber.org/goleak":              {},
+	"go.uber.org/goleak":              {"store/database/databasetest"},
 }
 
 // within tells whether dir is meant by one of the patterns.

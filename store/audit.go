@@ -51,11 +51,11 @@ func (tx *Tx) AppendAudit(r AuditRecord) error {
 	}
 	r.Sequence, r.Previous = head.Sequence+1, head.Hash
 	r.Hash = r.digest()
-	if _, err := tx.exec("INSERT INTO audit ("+auditColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	if _, err := tx.sql.Exec("INSERT INTO audit ("+auditColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 		r.Tenant, r.Sequence, nanos(r.Time), r.Who, r.Operation, r.Kind, r.Path, string(r.Before), string(r.After), r.Why, r.Previous, r.Hash); err != nil {
 		return err
 	}
-	_, err = tx.exec("INSERT INTO audit_heads (tenant, sequence, hash) VALUES (?, ?, ?) ON CONFLICT (tenant) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash",
+	_, err = tx.sql.Exec("INSERT INTO audit_heads (tenant, sequence, hash) VALUES (?, ?, ?) ON CONFLICT (tenant) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash",
 		r.Tenant, r.Sequence, r.Hash)
 	return err
 }
@@ -63,7 +63,7 @@ func (tx *Tx) AppendAudit(r AuditRecord) error {
 const auditColumns = "tenant, sequence, at, who, operation, kind, path, before, after, why, previous, hash"
 
 func (tx *Tx) auditHead(tenant string) (head AuditRecord, ok bool, err error) {
-	ok, err = tx.row([]any{&head.Sequence, &head.Hash}, "SELECT sequence, hash FROM audit_heads WHERE tenant = ?", tenant)
+	ok, err = tx.sql.Row([]any{&head.Sequence, &head.Hash}, "SELECT sequence, hash FROM audit_heads WHERE tenant = ?", tenant)
 	return head, ok, err
 }
 
@@ -91,12 +91,12 @@ func (tx *Tx) Audit(f AuditFilter) ([]AuditRecord, error) {
 		order = "DESC"
 	}
 	var out []AuditRecord
-	err := tx.rows(func(scan func(...any) error) error {
+	err := tx.sql.Rows(func(scan func(...any) error) error {
 		var r AuditRecord
 		var at int64
 		var before, after string
 		if err := scan(&r.Tenant, &r.Sequence, &at, &r.Who, &r.Operation, &r.Kind, &r.Path, &before, &after, &r.Why, &r.Previous, &r.Hash); err != nil {
-			return fault.Wrap("store.Audit", fault.Internal, err, "")
+			return err
 		}
 		r.Time, r.Before, r.After = moment(at), raw(before), raw(after)
 		out = append(out, r)
@@ -120,10 +120,10 @@ func raw(s string) json.RawMessage {
 // AuditTenants names every tenant that has a chain, "" for the deployment's own.
 func (tx *Tx) AuditTenants() ([]string, error) {
 	var out []string
-	err := tx.rows(func(scan func(...any) error) error {
+	err := tx.sql.Rows(func(scan func(...any) error) error {
 		var t string
 		if err := scan(&t); err != nil {
-			return fault.Wrap("store.AuditTenants", fault.Internal, err, "")
+			return err
 		}
 		out = append(out, t)
 		return nil

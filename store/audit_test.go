@@ -8,6 +8,7 @@ import (
 
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/store"
+	"github.com/isthmus-io/isthmus/store/database/databasetest"
 )
 
 func fillAudit(t *testing.T, st *store.Store, n int) {
@@ -29,7 +30,7 @@ func fillAudit(t *testing.T, st *store.Store, n int) {
 }
 
 func TestAuditIsAChain(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
+	server.Each(t, func(t *testing.T, dsn string) {
 		st := open(t, dsn)
 		fillAudit(t, st, 600) // more than a page of verification
 		view(t, st, func(tx *store.Tx) error {
@@ -62,7 +63,7 @@ func TestAuditIsAChain(t *testing.T) {
 }
 
 func TestAuditTellsTampering(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
+	server.Each(t, func(t *testing.T, dsn string) {
 		for name, tc := range map[string]struct {
 			sql  []string
 			want string
@@ -80,14 +81,14 @@ func TestAuditTellsTampering(t *testing.T) {
 				if !strings.HasPrefix(dsn, "postgres") {
 					each = t.TempDir() + "/a.db"
 				} else {
-					db := rawDB(t, dsn)
+					db := databasetest.Raw(t, dsn)
 					if _, err := db.Exec("DROP SCHEMA public CASCADE; CREATE SCHEMA public"); err != nil {
 						t.Fatal(err)
 					}
 				}
 				st := open(t, each)
 				fillAudit(t, st, 40)
-				db := rawDB(t, each)
+				db := databasetest.Raw(t, each)
 				if _, err := db.Exec(tc.sql[0]); err == nil {
 					t.Fatal("the database lets audit records change")
 				}

@@ -1,8 +1,8 @@
 // Package store keeps the control plane's state and holds all of its SQL: nouns as documents, addresses, link ids, tokens, link
 // keys, revoked identities, settings and the audit chain.
 //
-// SQLite in one file is the default; PostgreSQL stands beside it with the same schema and the same statements, told apart by a
-// small dialect (placeholders, a lock, the words of errors). All work is done inside a function given to [Store.Update] or
+// SQLite in one file is the default; PostgreSQL stands beside it with the same schema and the same statements, and
+// [github.com/isthmus-io/isthmus/store/database] opens either. All work is done inside a function given to [Store.Update] or
 // [Store.View]; a function that fails, or panics, leaves nothing behind.
 //
 // Invariants:

@@ -28,7 +28,7 @@ func (tx *Tx) Insert(o resource.Object, refersTo string) error {
 	}
 	k, m := o.Head().Key(), o.Head().Metadata
 	tx.nouns = true
-	_, err = tx.exec("INSERT INTO resources ("+columns+", refers_to) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	_, err = tx.sql.Exec("INSERT INTO resources ("+columns+", refers_to) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 		string(k.Kind), k.Tenant, k.Scope, k.Name, m.UID, m.Generation, meta, spec, status, nanos(m.CreatedAt), nanos(m.UpdatedAt), refersTo)
 	if fault.KindOf(err) == fault.Conflict {
 		return fault.Newf("store.Insert", fault.Conflict, "%s exists already", k).Because(err)
@@ -44,7 +44,7 @@ func (tx *Tx) Put(o resource.Object) error {
 	}
 	m := o.Head().Metadata
 	tx.nouns = true
-	n, err := tx.exec("UPDATE resources SET generation = ?, meta = ?, spec = ?, status = ?, updated = ? WHERE uid = ?",
+	n, err := tx.sql.Exec("UPDATE resources SET generation = ?, meta = ?, spec = ?, status = ?, updated = ? WHERE uid = ?",
 		m.Generation, meta, spec, status, nanos(m.UpdatedAt), m.UID)
 	if err == nil && n == 0 {
 		return noSuch("store.Put", o.Head().Key())
@@ -58,14 +58,14 @@ func (tx *Tx) PutStatus(o resource.Object) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.exec("UPDATE resources SET status = ? WHERE uid = ?", status, o.Head().Metadata.UID)
+	_, err = tx.sql.Exec("UPDATE resources SET status = ? WHERE uid = ?", status, o.Head().Metadata.UID)
 	return err
 }
 
 // Remove deletes a noun with its address, link id and key. NotFound when it is gone, Conflict when addresses stand on it.
 func (tx *Tx) Remove(key resource.Key) error {
 	tx.nouns = true
-	n, err := tx.exec("DELETE FROM resources WHERE kind = ? AND tenant = ? AND scope = ? AND name = ?", string(key.Kind), key.Tenant, key.Scope, key.Name)
+	n, err := tx.sql.Exec("DELETE FROM resources WHERE kind = ? AND tenant = ? AND scope = ? AND name = ?", string(key.Kind), key.Tenant, key.Scope, key.Name)
 	if err == nil && n == 0 {
 		return noSuch("store.Remove", key)
 	}
@@ -120,10 +120,10 @@ func (tx *Tx) Referring(uid string) ([]resource.Object, error) {
 // References returns what nouns stand on: uid to uid of what it was inserted with.
 func (tx *Tx) References() (map[string]string, error) {
 	out := map[string]string{}
-	err := tx.rows(func(scan func(...any) error) error {
+	err := tx.sql.Rows(func(scan func(...any) error) error {
 		var uid, to string
 		if err := scan(&uid, &to); err != nil {
-			return fault.Wrap("store.References", fault.Internal, err, "")
+			return err
 		}
 		out[uid] = to
 		return nil
@@ -134,20 +134,20 @@ func (tx *Tx) References() (map[string]string, error) {
 // Reference returns the uid of what a noun stands on, empty when there is none.
 func (tx *Tx) Reference(uid string) (string, error) {
 	var to string
-	_, err := tx.row([]any{&to}, "SELECT refers_to FROM resources WHERE uid = ?", uid)
+	_, err := tx.sql.Row([]any{&to}, "SELECT refers_to FROM resources WHERE uid = ?", uid)
 	return to, err
 }
 
 // Revision rises with each Update that wrote a noun.
 func (tx *Tx) Revision() (int64, error) {
 	var n int64
-	_, err := tx.row([]any{&n}, "SELECT number FROM revision")
+	_, err := tx.sql.Row([]any{&n}, "SELECT number FROM revision")
 	return n, err
 }
 
 func (tx *Tx) query(where string, args ...any) ([]resource.Object, error) {
 	var out []resource.Object
-	err := tx.rows(func(scan func(...any) error) error {
+	err := tx.sql.Rows(func(scan func(...any) error) error {
 		var (
 			key                resource.Key
 			kind               string
@@ -156,7 +156,7 @@ func (tx *Tx) query(where string, args ...any) ([]resource.Object, error) {
 			created, updated   int64
 		)
 		if err := scan(&kind, &key.Tenant, &key.Scope, &key.Name, &m.UID, &m.Generation, &meta, &spec, &status, &created, &updated); err != nil {
-			return fault.Wrap("store.query", fault.Internal, err, "")
+			return err
 		}
 		key.Kind, m.CreatedAt, m.UpdatedAt = resource.Kind(kind), moment(created), moment(updated)
 		o, err := decode(key, m, meta, spec, status)

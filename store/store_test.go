@@ -2,15 +2,9 @@ package store_test
 
 import (
 	"context"
-	"database/sql"
 	"errors"
-	"fmt"
-	"log/slog"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"reflect"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -58,7 +52,7 @@ func view(t *testing.T, st *store.Store, fn func(tx *store.Tx) error) {
 }
 
 func TestNounsComeBackAsTheyWere(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
+	server.Each(t, func(t *testing.T, dsn string) {
 		st := open(t, dsn)
 		want := network("ot", "plant-7", "n1")
 		e := endpoint("hub", "e1")
@@ -105,7 +99,7 @@ func TestNounsComeBackAsTheyWere(t *testing.T) {
 }
 
 func TestAFunctionThatFailsLeavesNothing(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
+	server.Each(t, func(t *testing.T, dsn string) {
 		st := open(t, dsn)
 		mine := errors.New("mine")
 		err := st.Update(ctx, func(tx *store.Tx) error {
@@ -143,7 +137,7 @@ func TestAFunctionThatFailsLeavesNothing(t *testing.T) {
 }
 
 func TestEachThingIsGivenOnce(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
+	server.Each(t, func(t *testing.T, dsn string) {
 		st := open(t, dsn)
 		a := netip.MustParseAddr("10.7.0.4")
 		update(t, st, func(tx *store.Tx) error {
@@ -189,7 +183,7 @@ func TestEachThingIsGivenOnce(t *testing.T) {
 }
 
 func TestUpdatesAreOneAfterTheOther(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
+	server.Each(t, func(t *testing.T, dsn string) {
 		// Two stores on one database are two servers.
 		stores := []*store.Store{open(t, dsn), open(t, dsn)}
 		var wg sync.WaitGroup
@@ -218,7 +212,7 @@ func TestUpdatesAreOneAfterTheOther(t *testing.T) {
 }
 
 func TestTokensAndKeys(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
+	server.Each(t, func(t *testing.T, dsn string) {
 		st := open(t, dsn)
 		j := store.JoinToken{ID: "j", Hash: []byte{1, 2}, For: "agent", Tenant: "ot", Network: "plant-7", Name: "gw", Created: t0, MadeBy: "alice", Expires: t0.Add(time.Hour)}
 		a := store.APIToken{ID: "a", Hash: []byte{3}, Name: "ci", Tenant: "ot", Role: "operator", Created: t0, MadeBy: "alice"}
@@ -275,99 +269,4 @@ func TestTokensAndKeys(t *testing.T) {
 			return err
 		})
 	})
-}
-
-func TestANewerSchemaIsRefused(t *testing.T) {
-	each(t, func(t *testing.T, dsn string) {
-		st := open(t, dsn)
-		update(t, st, func(tx *store.Tx) error { return tx.SetSetting("a", "b") })
-		if err := st.Close(); err != nil {
-			t.Fatal(err)
-		}
-		raw := rawDB(t, dsn)
-		if _, err := raw.Exec("INSERT INTO schema_steps (number, name) VALUES (99, 'from the future')"); err != nil {
-			t.Fatal(err)
-		}
-		_, err := store.Open(ctx, store.Config{DSN: dsn}, slog.New(slog.DiscardHandler))
-		if fault.KindOf(err) != fault.Conflict || !strings.Contains(fault.Message(err), "newer") || fault.Next(err) == "" {
-			t.Errorf("a schema from the future: %v", err)
-		}
-		var v string
-		if err := raw.QueryRow("SELECT value FROM settings WHERE name = 'a'").Scan(&v); err != nil || v != "b" {
-			t.Errorf("the refusal changed something: %q, %v", v, err)
-		}
-	})
-}
-
-func rawDB(t *testing.T, dsn string) *sql.DB {
-	t.Helper()
-	driver := "sqlite"
-	if strings.HasPrefix(dsn, "postgres") {
-		driver = "pgx"
-	}
-	db, err := sql.Open(driver, dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	return db
-}
-
-func TestAFullDiskLosesNothing(t *testing.T) {
-	dsn := filepath.Join(t.TempDir(), "isthmus.db")
-	st, err := store.Open(ctx, store.Config{DSN: dsn, MaxPages: 60}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	stored := 0
-	for err == nil {
-		err = st.Update(ctx, func(tx *store.Tx) error {
-			n := network("ot", fmt.Sprintf("n%d", stored), fmt.Sprintf("u%d", stored))
-			n.Metadata.Annotations = map[string]string{"big": strings.Repeat("x", 8000)}
-			return tx.Insert(n, "")
-		})
-		if err == nil {
-			stored++
-		}
-	}
-	if fault.KindOf(err) != fault.Exhausted || !strings.Contains(fault.Next(err), dsn) {
-		t.Fatalf("full: %v, next %q", err, fault.Next(err))
-	}
-	if err := st.Close(); err != nil {
-		t.Fatal(err)
-	}
-	st = open(t, dsn) // the disk has room again
-	view(t, st, func(tx *store.Tx) error {
-		all, err := tx.List(resource.KindNetwork, store.Filter{})
-		if len(all) != stored || stored == 0 {
-			t.Errorf("%d of %d are there", len(all), stored)
-		}
-		return err
-	})
-	update(t, st, func(tx *store.Tx) error { return tx.Insert(network("ot", "after", "after"), "") })
-}
-
-func TestTheFileIsItsOwnersOnly(t *testing.T) {
-	dsn := filepath.Join(t.TempDir(), "isthmus.db")
-	st := open(t, dsn)
-	update(t, st, func(tx *store.Tx) error { return tx.SetSetting("a", "b") })
-	for _, f := range []string{dsn, dsn + "-wal"} {
-		if fi, err := os.Stat(f); err != nil || fi.Mode().Perm() != 0o600 {
-			t.Errorf("%s: %v, %v", f, fi.Mode(), err)
-		}
-	}
-}
-
-func TestWhatIsNoDatabaseIsRefused(t *testing.T) {
-	dsn := filepath.Join(t.TempDir(), "isthmus.db")
-	if err := os.WriteFile(dsn, []byte(strings.Repeat("this is a letter to my aunt\n", 200)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	_, err := store.Open(ctx, store.Config{DSN: dsn}, slog.New(slog.DiscardHandler))
-	if fault.KindOf(err) != fault.Conflict || fault.Next(err) == "" {
-		t.Errorf("%v", err)
-	}
-	if _, err := store.Open(ctx, store.Config{DSN: "postgres:///nobody?host=/nonexistent"}, slog.New(slog.DiscardHandler)); fault.KindOf(err) != fault.Unavailable {
-		t.Errorf("a server that is away: %v", err)
-	}
 }

@@ -24,7 +24,7 @@ type JoinToken struct {
 
 // AddJoinToken keeps a fresh token.
 func (tx *Tx) AddJoinToken(t JoinToken) error {
-	_, err := tx.exec("INSERT INTO join_tokens (id, hash, joiner, tenant, network, name, created, made_by, expires) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	_, err := tx.sql.Exec("INSERT INTO join_tokens (id, hash, joiner, tenant, network, name, created, made_by, expires) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
 		t.ID, t.Hash, t.For, t.Tenant, t.Network, t.Name, nanos(t.Created), t.MadeBy, nanos(t.Expires))
 	return err
 }
@@ -33,7 +33,7 @@ func (tx *Tx) AddJoinToken(t JoinToken) error {
 func (tx *Tx) JoinToken(id string) (t JoinToken, ok bool, err error) {
 	var created, expires, used int64
 	t.ID = id
-	ok, err = tx.row([]any{&t.Hash, &t.For, &t.Tenant, &t.Network, &t.Name, &created, &t.MadeBy, &expires, &used, &t.UsedBy, &t.UsedKey},
+	ok, err = tx.sql.Row([]any{&t.Hash, &t.For, &t.Tenant, &t.Network, &t.Name, &created, &t.MadeBy, &expires, &used, &t.UsedBy, &t.UsedKey},
 		"SELECT hash, joiner, tenant, network, name, created, made_by, expires, used_at, used_by, used_key FROM join_tokens WHERE id = ?", id)
 	t.Created, t.Expires, t.UsedAt = moment(created), moment(expires), moment(used)
 	return t, ok, err
@@ -41,7 +41,7 @@ func (tx *Tx) JoinToken(id string) (t JoinToken, ok bool, err error) {
 
 // UseJoinToken marks a token used; Conflict when it was before.
 func (tx *Tx) UseJoinToken(id string, at time.Time, by, key string) error {
-	n, err := tx.exec("UPDATE join_tokens SET used_at = ?, used_by = ?, used_key = ? WHERE id = ? AND used_at = 0", nanos(at), by, key, id)
+	n, err := tx.sql.Exec("UPDATE join_tokens SET used_at = ?, used_by = ?, used_key = ? WHERE id = ? AND used_at = 0", nanos(at), by, key, id)
 	if err == nil && n == 0 {
 		return fault.New("store.UseJoinToken", fault.Conflict, "the join token was used before")
 	}
@@ -50,12 +50,12 @@ func (tx *Tx) UseJoinToken(id string, at time.Time, by, key string) error {
 
 // ForgetJoinTokens drops the tokens which expired before a moment and tells how many.
 func (tx *Tx) ForgetJoinTokens(before time.Time) (int64, error) {
-	return tx.exec("DELETE FROM join_tokens WHERE expires < ?", nanos(before))
+	return tx.sql.Exec("DELETE FROM join_tokens WHERE expires < ?", nanos(before))
 }
 
 // DropJoinTokens drops the tokens of a network that goes, so that another of the same name is not joined with them.
 func (tx *Tx) DropJoinTokens(tenant, network string) error {
-	_, err := tx.exec("DELETE FROM join_tokens WHERE tenant = ? AND network = ?", tenant, network)
+	_, err := tx.sql.Exec("DELETE FROM join_tokens WHERE tenant = ? AND network = ?", tenant, network)
 	return err
 }
 
@@ -76,7 +76,7 @@ const apiColumns = "id, hash, name, tenant, role, created, made_by, revoked, las
 
 // AddAPIToken keeps a fresh token.
 func (tx *Tx) AddAPIToken(t APIToken) error {
-	_, err := tx.exec("INSERT INTO api_tokens ("+apiColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	_, err := tx.sql.Exec("INSERT INTO api_tokens ("+apiColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
 		t.ID, t.Hash, t.Name, t.Tenant, t.Role, nanos(t.Created), t.MadeBy, nanos(t.Revoked), nanos(t.LastUsed))
 	return err
 }
@@ -100,11 +100,11 @@ func (tx *Tx) APITokens(tenant string, all bool) ([]APIToken, error) {
 
 func (tx *Tx) apiTokens(where string, arg any) ([]APIToken, error) {
 	var out []APIToken
-	err := tx.rows(func(scan func(...any) error) error {
+	err := tx.sql.Rows(func(scan func(...any) error) error {
 		var t APIToken
 		var created, revoked, used int64
 		if err := scan(&t.ID, &t.Hash, &t.Name, &t.Tenant, &t.Role, &created, &t.MadeBy, &revoked, &used); err != nil {
-			return fault.Wrap("store.apiTokens", fault.Internal, err, "")
+			return err
 		}
 		t.Created, t.Revoked, t.LastUsed = moment(created), moment(revoked), moment(used)
 		out = append(out, t)
@@ -115,12 +115,12 @@ func (tx *Tx) apiTokens(where string, arg any) ([]APIToken, error) {
 
 // RevokeAPIToken ends a token; ok is false when it had ended, or there is none.
 func (tx *Tx) RevokeAPIToken(id string, at time.Time) (ok bool, err error) {
-	n, err := tx.exec("UPDATE api_tokens SET revoked = ? WHERE id = ? AND revoked = 0", nanos(at), id)
+	n, err := tx.sql.Exec("UPDATE api_tokens SET revoked = ? WHERE id = ? AND revoked = 0", nanos(at), id)
 	return n > 0, err
 }
 
 // TouchAPIToken notes when a token was last used.
 func (tx *Tx) TouchAPIToken(id string, at time.Time) error {
-	_, err := tx.exec("UPDATE api_tokens SET last_used = ? WHERE id = ? AND last_used < ?", nanos(at), id, nanos(at))
+	_, err := tx.sql.Exec("UPDATE api_tokens SET last_used = ? WHERE id = ? AND last_used < ?", nanos(at), id, nanos(at))
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/store/database"
 )
 
 // Status says whether a device may connect.
@@ -63,10 +64,7 @@ func ms(t time.Time) int64 {
 }
 
 // Tx is what a function given to Write works with.
-type Tx struct {
-	session
-	ctx context.Context //nolint:containedctx // a Tx lives only inside one call
-}
+type Tx struct{ sql *database.Session }
 
 // Insert adds a device. Conflict when the hub has one of this id.
 func (tx *Tx) Insert(d Device) error {
@@ -74,7 +72,7 @@ func (tx *Tx) Insert(d Device) error {
 	if d.Edge {
 		edge = 1
 	}
-	n, err := tx.exec(tx.ctx, "INSERT INTO devices ("+deviceColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (hub, id) DO NOTHING",
+	n, err := tx.sql.Exec("INSERT INTO devices ("+deviceColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (hub, id) DO NOTHING",
 		d.Hub, d.ID, d.Generation, d.ETag, string(d.Status), d.StatusReason, ms(d.StatusChanged), d.AuthType, d.PrimaryKey, d.SecondaryKey,
 		d.PrimaryThumbprint, d.SecondaryThumbprint, edge, ms(d.Created), ms(d.ConnectionChanged), ms(d.LastActivity))
 	if err == nil && n == 0 {
@@ -89,7 +87,7 @@ func (tx *Tx) Replace(d Device) error {
 	if d.Edge {
 		edge = 1
 	}
-	n, err := tx.exec(tx.ctx, "UPDATE devices SET etag = ?, status = ?, status_reason = ?, status_changed = ?, auth_type = ?, primary_key = ?, secondary_key = ?, "+
+	n, err := tx.sql.Exec("UPDATE devices SET etag = ?, status = ?, status_reason = ?, status_changed = ?, auth_type = ?, primary_key = ?, secondary_key = ?, "+
 		"primary_thumbprint = ?, secondary_thumbprint = ?, edge = ? WHERE hub = ? AND id = ?",
 		d.ETag, string(d.Status), d.StatusReason, ms(d.StatusChanged), d.AuthType, d.PrimaryKey, d.SecondaryKey, d.PrimaryThumbprint, d.SecondaryThumbprint, edge, d.Hub, d.ID)
 	if err == nil && n == 0 {
@@ -99,11 +97,11 @@ func (tx *Tx) Replace(d Device) error {
 }
 
 // Device reads a device as the transaction sees it.
-func (tx *Tx) Device(hub, id string) (Device, error) { return tx.device(tx.ctx, hub, id) }
+func (tx *Tx) Device(hub, id string) (Device, error) { return device(tx.sql, hub, id) }
 
 // Delete removes a device. NotFound when there is none.
 func (tx *Tx) Delete(hub, id string) error {
-	n, err := tx.exec(tx.ctx, "DELETE FROM devices WHERE hub = ? AND id = ?", hub, id)
+	n, err := tx.sql.Exec("DELETE FROM devices WHERE hub = ? AND id = ?", hub, id)
 	if err == nil && n == 0 {
 		return missing(id)
 	}
@@ -112,7 +110,7 @@ func (tx *Tx) Delete(hub, id string) error {
 
 // Seen records when a device last connected, went or was heard of; a time never goes back. A device that is gone is passed over.
 func (tx *Tx) Seen(hub, id string, connectionChanged, lastActivity time.Time) error {
-	_, err := tx.exec(tx.ctx, "UPDATE devices SET connection_changed = CASE WHEN connection_changed < ? THEN ? ELSE connection_changed END, "+
+	_, err := tx.sql.Exec("UPDATE devices SET connection_changed = CASE WHEN connection_changed < ? THEN ? ELSE connection_changed END, "+
 		"last_activity = CASE WHEN last_activity < ? THEN ? ELSE last_activity END WHERE hub = ? AND id = ?",
 		ms(connectionChanged), ms(connectionChanged), ms(lastActivity), ms(lastActivity), hub, id)
 	return err
@@ -122,9 +120,9 @@ func missing(id string) error {
 	return fault.Newf("hubstore.Device", fault.NotFound, "the hub has no device %q", id)
 }
 
-func (q session) device(ctx context.Context, hub, id string) (d Device, err error) {
+func device(sql *database.Session, hub, id string) (d Device, err error) {
 	found := false
-	err = q.rows(ctx, func(scan func(...any) error) (err error) {
+	err = sql.Rows(func(scan func(...any) error) (err error) {
 		found = true
 		d, err = scanDevice(scan)
 		return err
@@ -137,13 +135,13 @@ func (q session) device(ctx context.Context, hub, id string) (d Device, err erro
 
 // Device reads a device. NotFound when the hub has none of this id.
 func (s *Store) Device(ctx context.Context, hub, id string) (Device, error) {
-	return s.reading().device(ctx, hub, id)
+	return device(s.db.Reading(ctx), hub, id)
 }
 
 // Devices lists a hub's devices by id, at most limit of them, those after an id.
 func (s *Store) Devices(ctx context.Context, hub, after string, limit int) ([]Device, error) {
 	out := []Device{}
-	err := s.reading().rows(ctx, func(scan func(...any) error) error {
+	err := s.db.Reading(ctx).Rows(func(scan func(...any) error) error {
 		d, err := scanDevice(scan)
 		out = append(out, d)
 		return err
@@ -153,7 +151,7 @@ func (s *Store) Devices(ctx context.Context, hub, after string, limit int) ([]De
 
 // Count returns how many devices a hub has, and how many of them may not connect.
 func (s *Store) Count(ctx context.Context, hub string) (total, disabled int, err error) {
-	_, err = s.reading().row(ctx, []any{&total, &disabled},
+	_, err = s.db.Reading(ctx).Row([]any{&total, &disabled},
 		"SELECT COUNT(*), COALESCE(SUM(CASE WHEN status = 'disabled' THEN 1 ELSE 0 END), 0) FROM devices WHERE hub = ?", hub)
 	return total, disabled, err
 }

@@ -1,29 +1,26 @@
 package hubstore_test
 
 import (
-	"context"
-	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/store/database/databasetest"
 	"github.com/isthmus-io/isthmus/store/hubstore"
 )
 
-func open(t *testing.T, cfg hubstore.Config) *hubstore.Store {
+var server databasetest.Server
+
+func TestMain(m *testing.M) { databasetest.Main(m, &server) }
+
+func open(t *testing.T, dsn string) *hubstore.Store {
 	t.Helper()
-	if cfg.DSN == "" {
-		cfg.DSN = filepath.Join(t.TempDir(), "a dir", "hub.db")
-	}
-	s, err := hubstore.Open(t.Context(), cfg, slog.New(slog.DiscardHandler))
+	s, err := hubstore.Open(t.Context(), hubstore.Config{DSN: dsn}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,169 +41,118 @@ func device(id string) hubstore.Device {
 }
 
 func TestDeviceThroughItsLife(t *testing.T) {
-	ctx := t.Context()
-	path := filepath.Join(t.TempDir(), "hub.db")
-	s := open(t, hubstore.Config{DSN: path})
-	d := device("Sensor 'é' %_1")
-	if err := s.Write(ctx, func(tx *hubstore.Tx) error { return tx.Insert(d) }); err != nil {
-		t.Fatal(err)
-	}
-	again := open(t, hubstore.Config{DSN: path})
-	if got, err := again.Device(ctx, "h1", d.ID); err != nil || !reflect.DeepEqual(got, d) {
-		t.Errorf("read back %+v, %v", got, err)
-	}
-	err := s.Write(ctx, func(tx *hubstore.Tx) error { return tx.Insert(d) })
-	if fault.KindOf(err) != fault.Conflict {
-		t.Errorf("twice: %v", err)
-	}
-	for _, other := range [][2]string{{"h2", d.ID}, {"h1", strings.ToLower(d.ID)}} {
-		if _, err := s.Device(ctx, other[0], other[1]); fault.KindOf(err) != fault.NotFound {
-			t.Errorf("%v: %v", other, err)
-		}
-	}
-	seen := d.Created.Add(time.Hour)
-	changed := d
-	changed.Status, changed.ETag, changed.Edge, changed.LastActivity = hubstore.Disabled, "e2", false, seen.Add(time.Minute)
-	if err := s.Write(ctx, func(tx *hubstore.Tx) error {
-		if err := tx.Seen("h1", d.ID, seen, seen); err != nil {
-			return err
-		}
-		return tx.Replace(changed)
-	}); err != nil {
-		t.Fatal(err)
-	}
-	changed.ConnectionChanged, changed.LastActivity = seen, seen
-	if got, err := s.Device(ctx, "h1", d.ID); err != nil || !reflect.DeepEqual(got, changed) {
-		t.Errorf("after a change %+v, %v", got, err)
-	}
-	if total, disabled, err := s.Count(ctx, "h1"); total != 1 || disabled != 1 || err != nil {
-		t.Errorf("count %d, %d, %v", total, disabled, err)
-	}
-	for range 2 {
-		err = s.Write(ctx, func(tx *hubstore.Tx) error { return tx.Delete("h1", d.ID) })
-	}
-	if fault.KindOf(err) != fault.NotFound {
-		t.Errorf("deleted twice: %v", err)
-	}
-}
-
-func TestWriteIsAllOrNothing(t *testing.T) {
-	s, ctx := open(t, hubstore.Config{}), t.Context()
-	boom := errors.New("boom")
-	err := s.Write(ctx, func(tx *hubstore.Tx) error {
-		if err := tx.Insert(device("a")); err != nil {
-			return err
-		}
-		return boom
-	})
-	if !errors.Is(err, boom) {
-		t.Error(err)
-	}
-	if _, err := s.Device(ctx, "h1", "a"); fault.KindOf(err) != fault.NotFound {
-		t.Errorf("something is left: %v", err)
-	}
-}
-
-func TestListGoesByIDAndByPage(t *testing.T) {
-	s, ctx := open(t, hubstore.Config{}), t.Context()
-	if err := s.Write(ctx, func(tx *hubstore.Tx) error {
-		for i := range 25 {
-			if err := tx.Insert(device(fmt.Sprintf("d%02d", 24-i))); err != nil {
-				return err
-			}
-		}
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
-	var ids []string
-	for {
-		after := ""
-		if len(ids) > 0 {
-			after = ids[len(ids)-1]
-		}
-		page, err := s.Devices(ctx, "h1", after, 10)
-		if err != nil {
+	server.Each(t, func(t *testing.T, dsn string) {
+		ctx := t.Context()
+		s := open(t, dsn)
+		d := device("Sensor 'é' %_1")
+		if err := s.Write(ctx, func(tx *hubstore.Tx) error { return tx.Insert(d) }); err != nil {
 			t.Fatal(err)
 		}
-		for _, d := range page {
-			ids = append(ids, d.ID)
+		again := open(t, dsn)
+		if got, err := again.Device(ctx, "h1", d.ID); err != nil || !reflect.DeepEqual(got, d) {
+			t.Errorf("read back %+v, %v", got, err)
 		}
-		if len(page) < 10 {
-			break
+		err := s.Write(ctx, func(tx *hubstore.Tx) error { return tx.Insert(d) })
+		if fault.KindOf(err) != fault.Conflict {
+			t.Errorf("twice: %v", err)
 		}
-	}
-	if len(ids) != 25 || ids[0] != "d00" || ids[24] != "d24" {
-		t.Errorf("ids %v", ids)
-	}
-}
-
-func TestPoliciesAreMadeOnce(t *testing.T) {
-	s, ctx := open(t, hubstore.Config{}), t.Context()
-	first, err := s.EnsurePolicies(ctx, "h1", []hubstore.Policy{{Name: "a", Rights: 0x8000_0001, PrimaryKey: "one", SecondaryKey: "two"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	second, err := s.EnsurePolicies(ctx, "h1", []hubstore.Policy{{Name: "a", PrimaryKey: "other"}, {Name: "b", PrimaryKey: "b"}})
-	if err != nil || len(second) != 2 || !reflect.DeepEqual(second[0], first[0]) || first[0].Rights != 0x8000_0001 {
-		t.Errorf("%+v then %+v, %v", first, second, err)
-	}
-}
-
-func TestFullDiskLosesNothing(t *testing.T) {
-	s, ctx := open(t, hubstore.Config{MaxPages: 30}), t.Context()
-	var err error
-	stored := 0
-	for ; err == nil && stored < 10_000; stored++ {
-		err = s.Write(ctx, func(tx *hubstore.Tx) error { return tx.Insert(device(fmt.Sprintf("d%05d", stored))) })
-	}
-	if fault.KindOf(err) != fault.Exhausted || fault.Next(err) == "" {
-		t.Fatalf("after %d devices: %v", stored, err)
-	}
-	if total, _, err := s.Count(ctx, "h1"); err != nil || total != stored-1 {
-		t.Errorf("%d devices of %d, %v", total, stored-1, err)
-	}
-}
-
-func TestFileIsItsOwnersOnly(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "hub.db")
-	open(t, hubstore.Config{DSN: path})
-	info, err := os.Stat(path)
-	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("%v, %v", info.Mode(), err)
-	}
-}
-
-func TestNewerSchemaIsRefused(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "hub.db")
-	open(t, hubstore.Config{DSN: path})
-	db, err := sql.Open("sqlite", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := db.Exec("INSERT INTO hub_schema_steps (number, name) VALUES (99, 'future')"); err != nil {
-		t.Fatal(err)
-	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
-	_, err = hubstore.Open(context.Background(), hubstore.Config{DSN: path}, slog.New(slog.DiscardHandler))
-	if fault.KindOf(err) != fault.Conflict {
-		t.Errorf("opened: %v", err)
-	}
-}
-
-func TestBothDialectsHaveTheSameSteps(t *testing.T) {
-	var lists [2][]string
-	for i, d := range []string{"sqlite", "postgres"} {
-		if err := fs.WalkDir(os.DirFS("migrations/"+d), ".", func(path string, _ fs.DirEntry, err error) error {
-			lists[i] = append(lists[i], path)
-			return err
+		for _, other := range [][2]string{{"h2", d.ID}, {"h1", strings.ToLower(d.ID)}} {
+			if _, err := s.Device(ctx, other[0], other[1]); fault.KindOf(err) != fault.NotFound {
+				t.Errorf("%v: %v", other, err)
+			}
+		}
+		seen := d.Created.Add(time.Hour)
+		changed := d
+		changed.Status, changed.ETag, changed.Edge, changed.LastActivity = hubstore.Disabled, "e2", false, seen.Add(time.Minute)
+		if err := s.Write(ctx, func(tx *hubstore.Tx) error {
+			if err := tx.Seen("h1", d.ID, seen, seen); err != nil {
+				return err
+			}
+			return tx.Replace(changed)
 		}); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if !reflect.DeepEqual(lists[0], lists[1]) || len(lists[0]) < 2 {
-		t.Errorf("sqlite has %v, postgres has %v", lists[0], lists[1])
-	}
+		changed.ConnectionChanged, changed.LastActivity = seen, seen
+		if got, err := s.Device(ctx, "h1", d.ID); err != nil || !reflect.DeepEqual(got, changed) {
+			t.Errorf("after a change %+v, %v", got, err)
+		}
+		if total, disabled, err := s.Count(ctx, "h1"); total != 1 || disabled != 1 || err != nil {
+			t.Errorf("count %d, %d, %v", total, disabled, err)
+		}
+		for range 2 {
+			err = s.Write(ctx, func(tx *hubstore.Tx) error { return tx.Delete("h1", d.ID) })
+		}
+		if fault.KindOf(err) != fault.NotFound {
+			t.Errorf("deleted twice: %v", err)
+		}
+	})
+}
+
+func TestWriteIsAllOrNothing(t *testing.T) {
+	server.Each(t, func(t *testing.T, dsn string) {
+		s, ctx := open(t, dsn), t.Context()
+		boom := errors.New("boom")
+		err := s.Write(ctx, func(tx *hubstore.Tx) error {
+			if err := tx.Insert(device("a")); err != nil {
+				return err
+			}
+			return boom
+		})
+		if !errors.Is(err, boom) {
+			t.Error(err)
+		}
+		if _, err := s.Device(ctx, "h1", "a"); fault.KindOf(err) != fault.NotFound {
+			t.Errorf("something is left: %v", err)
+		}
+	})
+}
+
+func TestListGoesByIDAndByPage(t *testing.T) {
+	server.Each(t, func(t *testing.T, dsn string) {
+		s, ctx := open(t, dsn), t.Context()
+		if err := s.Write(ctx, func(tx *hubstore.Tx) error {
+			for i := range 25 {
+				if err := tx.Insert(device(fmt.Sprintf("d%02d", 24-i))); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		var ids []string
+		for {
+			after := ""
+			if len(ids) > 0 {
+				after = ids[len(ids)-1]
+			}
+			page, err := s.Devices(ctx, "h1", after, 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range page {
+				ids = append(ids, d.ID)
+			}
+			if len(page) < 10 {
+				break
+			}
+		}
+		if len(ids) != 25 || ids[0] != "d00" || ids[24] != "d24" {
+			t.Errorf("ids %v", ids)
+		}
+	})
+}
+
+func TestPoliciesAreMadeOnce(t *testing.T) {
+	server.Each(t, func(t *testing.T, dsn string) {
+		s, ctx := open(t, dsn), t.Context()
+		first, err := s.EnsurePolicies(ctx, "h1", []hubstore.Policy{{Name: "a", Rights: 0x8000_0001, PrimaryKey: "one", SecondaryKey: "two"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := s.EnsurePolicies(ctx, "h1", []hubstore.Policy{{Name: "a", PrimaryKey: "other"}, {Name: "b", PrimaryKey: "b"}})
+		if err != nil || len(second) != 2 || !reflect.DeepEqual(second[0], first[0]) || first[0].Rights != 0x8000_0001 {
+			t.Errorf("%+v then %+v, %v", first, second, err)
+		}
+	})
 }

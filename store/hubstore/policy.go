@@ -19,7 +19,7 @@ func (s *Store) EnsurePolicies(ctx context.Context, hub string, wanted []Policy)
 	}
 	err = s.Write(ctx, func(tx *Tx) error {
 		for _, p := range wanted {
-			if _, err := tx.exec(ctx, "INSERT INTO policies (hub, name, rights, primary_key, secondary_key) VALUES (?, ?, ?, ?, ?) ON CONFLICT (hub, name) DO NOTHING",
+			if _, err := tx.sql.Exec("INSERT INTO policies (hub, name, rights, primary_key, secondary_key) VALUES (?, ?, ?, ?, ?) ON CONFLICT (hub, name) DO NOTHING",
 				hub, p.Name, int64(p.Rights), p.PrimaryKey, p.SecondaryKey); err != nil {
 				return err
 			}
@@ -47,7 +47,7 @@ func has(have, wanted []Policy) bool {
 
 func (s *Store) policies(ctx context.Context, hub string) ([]Policy, error) {
 	var out []Policy
-	err := s.reading().rows(ctx, func(scan func(...any) error) error {
+	err := s.db.Reading(ctx).Rows(func(scan func(...any) error) error {
 		p := Policy{Hub: hub}
 		var rights int64
 		err := scan(&p.Name, &rights, &p.PrimaryKey, &p.SecondaryKey)

@@ -22,7 +22,7 @@ CREATE TABLE devices (
 CREATE TABLE policies (
     hub           TEXT NOT NULL,
     name          TEXT NOT NULL,
-    rights        INTEGER NOT NULL,
+    rights        BIGINT NOT NULL,
     primary_key   TEXT NOT NULL,
     secondary_key TEXT NOT NULL,
     PRIMARY KEY (hub, name)

@@ -1,6 +1,8 @@
 //go:build !linux
 
-package store_test
+package databasetest
+
+const programs = "/usr/lib/postgresql"
 
 // startPostgres looks for the programs where Debian puts them, so elsewhere there are none.
 func startPostgres() (dir string, stop func(), err error) { return "", nil, nil }

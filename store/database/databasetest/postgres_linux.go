@@ -1,4 +1,4 @@
-package store_test
+package databasetest
 
 import (
 	"bufio"
@@ -13,19 +13,28 @@ import (
 	"syscall"
 )
 
+// programs is where Debian has PostgreSQL, a folder for each version.
+const programs = "/usr/lib/postgresql"
+
 // startPostgres makes a cluster in a directory of its own, where its socket is too, and waits until it says that it takes
 // connections. The directory is empty when the machine has no PostgreSQL.
 func startPostgres() (dir string, stop func(), err error) {
-	bins, err := filepath.Glob("/usr/lib/postgresql/*/bin")
+	bins, err := filepath.Glob(programs + "/*/bin/postgres")
 	if err != nil || len(bins) == 0 {
 		return "", nil, err
 	}
-	bin := bins[len(bins)-1]
+	bin := filepath.Dir(bins[len(bins)-1])
 	if dir, err = os.MkdirTemp("", "isthmus-pg"); err != nil {
 		return "", nil, err
 	}
-	attr := &syscall.SysProcAttr{}
-	if os.Getuid() == 0 { // it refuses to run as root
+	made := dir
+	defer func() {
+		if err != nil {
+			_ = os.RemoveAll(made)
+		}
+	}()
+	attr := &syscall.SysProcAttr{Pdeathsig: syscall.SIGINT} // also when the tests run out of time
+	if os.Getuid() == 0 {                                   // it refuses to run as root
 		u, err := user.Lookup("postgres")
 		if err != nil {
 			return "", nil, err
