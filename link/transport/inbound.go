@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/isthmus-io/isthmus/fault"
@@ -26,8 +27,9 @@ func (tr *Transport) offered(l *relayLink, o tunnel.Offer) {
 		l.decline(o.Ticket)
 		return
 	}
+	left := sync.OnceFunc(func() { tr.leave(from) })
 	ok := tr.start(func(ctx context.Context) {
-		defer tr.leave(from)
+		defer left()
 		t, err := tr.meet(ctx, l.relay.Address, o)
 		if err != nil {
 			tr.metrics.inbound.WithLabelValues("failed").Inc()
@@ -35,10 +37,11 @@ func (tr *Transport) offered(l *relayLink, o tunnel.Offer) {
 			return
 		}
 		tr.metrics.inbound.WithLabelValues("ok").Inc()
+		t.left = left
 		tr.carry(ctx, t)
 	})
 	if !ok {
-		tr.leave(from)
+		left()
 	}
 }
 
@@ -148,7 +151,8 @@ func (tr *Transport) admit(ctx context.Context, c net.Conn, known func()) {
 		_ = c.Close()
 		return
 	}
-	defer tr.leave(t.peer)
+	t.left = sync.OnceFunc(func() { tr.leave(t.peer) })
+	defer t.left()
 	tr.metrics.inbound.WithLabelValues("ok").Inc()
 	tr.carry(ctx, t)
 }

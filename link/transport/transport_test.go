@@ -412,6 +412,44 @@ func TestCertificatesLapseUnderATunnel(t *testing.T) {
 	eventually(t, "the tunnel is closed", func() bool { return len(a.Status().Tunnels) == 0 })
 }
 
+// A flow may outlive many certificates. The tunnels it keeps open must not leave the peer without a place for the next one.
+func TestRetiredTunnelsGiveTheirPlaceBack(t *testing.T) {
+	w := newWorld(t)
+	b, _ := w.agent(provider, Config{Direct: "127.0.0.1:0", MaxInboundPerPeer: 1}, clock.System{}, nil, nil)
+	a, _ := w.agent(consumer, Config{FailureMemory: time.Millisecond}, clock.System{}, nil, nil)
+	to := peers(provider, b.Status().Direct)
+	var kept []*mux.Stream
+	for range 3 {
+		var s *mux.Stream
+		eventually(t, "there is a place", func() (ok bool) { // a refusal shows only after the handshake
+			var err error
+			if s, err = a.Open(t.Context(), to, flow); err != nil {
+				return false
+			}
+			return s.WaitAccepted(t.Context()) == nil
+		})
+		kept = append(kept, s)
+		for _, tr := range []*Transport{a, b} {
+			tr.tidy(time.Now().Add(2 * time.Hour)) // the certificates' hour is over
+		}
+	}
+	for i, s := range kept {
+		_ = s.SetDeadline(time.Now().Add(5 * time.Second))
+		if _, err := io.WriteString(s, "still"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(s, make([]byte, 5)); err != nil {
+			t.Fatalf("flow %d: %v", i, err)
+		}
+		_ = s.Close()
+	}
+	eventually(t, "all have left", func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.inboundAll == 0 && len(b.inbound) == 0
+	})
+}
+
 func TestIdleTunnelsAndPeersAreForgotten(t *testing.T) {
 	_, a, b, _ := two(t, Config{}, nil)
 	if err := roundTrip(t.Context(), a, peers(provider, ""), "hello"); err != nil {

@@ -23,6 +23,7 @@ type passage struct {
 	since   time.Time
 	expires time.Time // when the first of the two certificates lapses
 
+	left      func()      // gives back an accepted tunnel's place, once; nil for a dialled one
 	retired   atomic.Bool // takes no new streams; closed when the last one has ended
 	idleSince time.Time   // zero while it has streams; keepHouse's own
 }
@@ -32,10 +33,14 @@ func (p *passage) usable() bool {
 	return !p.retired.Load() && p.session.Usable()
 }
 
-// retire lets the streams there are go on to their end, and asks the peer to open no more.
+// retire lets the streams there are go on to their end, and asks the peer to open no more. They may go on for weeks, so the tunnel's
+// place is free for the one that follows it. A peer cannot bring this about more often than its certificates lapse.
 func (p *passage) retire() {
 	if p.retired.CompareAndSwap(false, true) {
 		p.session.GoAway()
+		if p.left != nil {
+			p.left()
+		}
 	}
 }
 
