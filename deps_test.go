@@ -17,6 +17,8 @@ type rule struct {
 var rules = []rule{
 	{in: "fault", only: []string{}, because: "everybody imports it, so it can import nobody"},
 	{in: "clock", only: []string{}, because: "everybody imports it, so it can import nobody"},
+	{in: "backoff", only: []string{"clock"}, because: "it counts failures; of what is the caller's business"},
+	{in: "keepfile", only: []string{}, because: "what the files are, and what to say when one cannot be written, is the caller's business"},
 	{in: "throttle", only: []string{"clock"}, because: "it counts; what is counted, and what to say about it, is the door's"},
 	{in: "resource", only: []string{"fault"}, because: "rules of the nouns must be testable without anything else, and usable everywhere"},
 	{in: "plan", only: []string{"fault", "resource"}, because: "a plan is data between control and members; neither may leak into it"},

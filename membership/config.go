@@ -21,8 +21,7 @@ type Config struct {
 	// Force lets Join replace an identity that is there already.
 	Force bool
 
-	backoff backoff                                 // tests only
-	write   func(path string, content []byte) error // tests only
+	write func(path string, content []byte) error // tests only
 }
 
 func (c Config) timeout() time.Duration {

@@ -6,11 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
-	"syscall"
 
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/identity"
+	"github.com/isthmus-io/isthmus/keepfile"
 )
 
 const (
@@ -47,7 +46,7 @@ func newFiles(cfg Config) (files, error) {
 	}
 	f := files{dir: cfg.Dir, write: cfg.write}
 	if f.write == nil {
-		f.write = writeWhole
+		f.write = keepfile.Write
 	}
 	return f, nil
 }
@@ -99,54 +98,7 @@ func (f files) load(name string, v any) error {
 	return nil
 }
 
-// writeWhole replaces a file atomically: readers, and a machine that loses power, see the old content or the new.
-func writeWhole(path string, content []byte) (err error) {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	tmp, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			tmp.Close()
-			_ = os.Remove(tmp.Name())
-		}
-	}()
-	if _, err := tmp.Write(content); err != nil {
-		return err
-	}
-	if err := tmp.Sync(); err != nil {
-		return err
-	}
-	if err := tmp.Close(); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(dir)
-}
-
-// syncDir makes a rename durable. Windows has no such call and needs none; some network file systems refuse it.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.Sync(); !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
-		return err
-	}
-	return nil
-}
-
-// plainCause is the part of a file error worth showing: without the path of a temporary file.
+// plainCause is the part of a file error worth showing after words that name the file.
 func plainCause(err error) string {
 	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		return pe.Err.Error()

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 
+	"github.com/isthmus-io/isthmus/backoff"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/identity"
 	"github.com/isthmus-io/isthmus/plan"
@@ -18,7 +19,7 @@ var errRenewed = errors.New("the certificate was renewed")
 
 // follow keeps a plan stream open until the context ends or the member is removed.
 func (m *Member) follow(ctx context.Context) error {
-	wait := m.cfg.backoff
+	var wait backoff.Backoff
 	for {
 		began := m.clock.Now()
 		err := m.stream(ctx)
@@ -27,7 +28,7 @@ func (m *Member) follow(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, errRenewed):
-			wait.reset()
+			wait.Reset()
 			continue
 		case fault.KindOf(err) == fault.Denied:
 			return m.removed(err)
@@ -35,9 +36,9 @@ func (m *Member) follow(ctx context.Context) error {
 		m.trouble("control", "the control plane cannot be followed; going on with the plan that is here", err)
 		m.caller.redial() // a connection that went quiet must not be used again
 		if m.clock.Now().Sub(began) >= steadyAfter {
-			wait.reset()
+			wait.Reset()
 		}
-		if !pause(ctx, m.clock, wait.next()) {
+		if !wait.Wait(ctx, m.clock) {
 			return ctx.Err()
 		}
 	}

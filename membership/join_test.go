@@ -1,7 +1,6 @@
 package membership
 
 import (
-	"context"
 	"crypto/tls"
 	"encoding/json"
 	"io"
@@ -21,6 +20,7 @@ import (
 	"github.com/isthmus-io/isthmus/control/jointoken"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/identity"
+	"github.com/isthmus-io/isthmus/keepfile"
 )
 
 // retarget returns the token with other addresses.
@@ -199,7 +199,7 @@ func TestJoiningAgainAfterALostReply(t *testing.T) {
 				return &os.PathError{Op: "write", Path: path, Err: errNoSpace}
 			}
 		}
-		return writeWhole(path, content)
+		return keepfile.Write(path, content)
 	}
 	err := Join(t.Context(), cfg, token, JoinInfo{Name: "gw-1", Clock: w.clock})
 	kindIs(t, "no room for the identity", err, fault.Exhausted)
@@ -305,27 +305,5 @@ func TestTheWireFitsTheControlPlane(t *testing.T) {
 		if err := d.Decode(c.theirs); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-	}
-}
-
-func TestBackoffSpreadsAndIsBounded(t *testing.T) {
-	b := newBackoff(500*time.Millisecond, time.Minute)
-	for i := range 200 {
-		top := time.Minute
-		if i < 7 {
-			top = 500 * time.Millisecond << i
-		}
-		if d := b.next(); d < 100*time.Millisecond || d > top {
-			t.Fatalf("pause %d is %s, want 100ms to %s", i, d, top)
-		}
-	}
-	b.reset()
-	if d := b.next(); d > 500*time.Millisecond {
-		t.Errorf("after a reset %s", d)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if pause(ctx, clock.NewFake(time.Now()), time.Hour) {
-		t.Error("a pause outlives its context")
 	}
 }

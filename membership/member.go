@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"log/slog"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -69,9 +68,6 @@ func Open(cfg Config, log *slog.Logger, clk clock.Clock) (*Member, error) {
 	}
 	if len(cfg.Servers) > 0 {
 		k.Servers = cfg.Servers
-	}
-	if cfg.backoff == (backoff{}) {
-		cfg.backoff = newBackoff(500*time.Millisecond, time.Minute)
 	}
 	m := &Member{
 		cfg: cfg, log: log.With("member", string(k.ID)), clock: clk, files: f, creds: creds, kept: k,

@@ -15,6 +15,7 @@ import (
 
 	"github.com/isthmus-io/isthmus/control"
 	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/keepfile"
 	"github.com/isthmus-io/isthmus/plan"
 	"github.com/isthmus-io/isthmus/resource"
 )
@@ -219,7 +220,7 @@ func TestAFullDiskKeepsTheOldPlan(t *testing.T) {
 		if f {
 			return &os.PathError{Op: "write", Path: path, Err: errNoSpace}
 		}
-		return writeWhole(path, content)
+		return keepfile.Write(path, content)
 	}
 	r := w.run(cfg)
 	w.until(time.Second, "connected", r.Connected)

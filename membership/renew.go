@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/isthmus-io/isthmus/backoff"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/identity"
 )
@@ -24,22 +25,25 @@ type certificateReply struct {
 type renewal struct {
 	what string
 	due  time.Time
-	wait backoff
+	wait backoff.Backoff
 	do   func(context.Context) (*x509.Certificate, error)
 }
 
 // lookAgain bounds a wait: timers stand still while a machine sleeps, and clocks are set.
 const lookAgain = 10 * time.Minute
 
+// renewPause is the longest pause between attempts to renew one certificate.
+const renewPause = 5 * time.Minute
+
 // renewals renews the identity and the serving certificates, each after a third of its life.
 func (m *Member) renewals(ctx context.Context) error {
-	all := []*renewal{{what: "certificate", due: renewAt(m.creds.Leaf()), wait: newBackoff(m.cfg.backoff.base, 5*time.Minute), do: m.renewIdentity}}
+	all := []*renewal{{what: "certificate", due: renewAt(m.creds.Leaf()), wait: backoff.Backoff{Max: renewPause}, do: m.renewIdentity}}
 	known := map[*serving]bool{}
 	for {
 		for _, s := range m.servings() {
 			if !known[s] {
 				known[s] = true
-				all = append(all, &renewal{what: s.what(), due: renewAt(s.leaf()), wait: newBackoff(m.cfg.backoff.base, 5*time.Minute),
+				all = append(all, &renewal{what: s.what(), due: renewAt(s.leaf()), wait: backoff.Backoff{Max: renewPause},
 					do: func(ctx context.Context) (*x509.Certificate, error) { return m.renewServing(ctx, s) }})
 			}
 		}
@@ -68,11 +72,11 @@ func (m *Member) renew(ctx context.Context, r *renewal) {
 		return
 	}
 	if err != nil {
-		r.due = m.clock.Now().Add(r.wait.next())
+		r.due = m.clock.Now().Add(r.wait.Next())
 		m.log.Warn("a "+r.what+" could not be renewed", "error", err, "again", r.due, "next", fault.Next(err))
 		return
 	}
-	r.wait.reset()
+	r.wait.Reset()
 	// Never at once again, however short a certificate's life is.
 	r.due = later(renewAt(leaf), m.clock.Now().Add(time.Second))
 	m.log.Info("renewed", "what", r.what, "until", leaf.NotAfter, "again", r.due)

@@ -21,6 +21,7 @@ import (
 	"github.com/isthmus-io/isthmus/control/jointoken"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/identity"
+	"github.com/isthmus-io/isthmus/keepfile"
 	"github.com/isthmus-io/isthmus/membership"
 	"github.com/isthmus-io/isthmus/store"
 )
@@ -160,26 +161,10 @@ func loadAuthority(dir, trustDomain string, now time.Time) (*identity.Authority,
 	return identity.LoadAuthority(certPEM, keyPEM)
 }
 
-// writeSecret puts a file in place whole or not at all, readable by its owner only.
+// writeSecret puts a file in place whole or not at all, readable by its owner only. Words: cannot write FILE: why.
 func writeSecret(path string, content []byte) error {
-	op := "node.writeSecret"
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
-	if err != nil {
-		return fault.Wrap(op, fault.Exhausted, err, "cannot write into "+filepath.Dir(path)+": "+err.Error())
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(content)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
-		return fault.Wrap(op, fault.Exhausted, err, "cannot write "+path+": "+err.Error())
+	if err := keepfile.Write(path, content); err != nil {
+		return fault.Wrap("node.writeSecret", fault.Exhausted, err, "cannot "+err.Error())
 	}
 	return nil
 }

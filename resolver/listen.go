@@ -3,7 +3,6 @@ package resolver
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"runtime"
@@ -11,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/isthmus-io/isthmus/backoff"
 )
 
 // listenerState is what Status tells about one address.
@@ -22,10 +23,11 @@ type listenerState struct {
 
 // serve listens on one address for as long as ctx lasts, trying again whenever it cannot.
 func (r *Resolver) serve(ctx context.Context, i int, addr netip.AddrPort) error {
-	for attempt := 0; ctx.Err() == nil; attempt++ {
+	pause := backoff.Backoff{Base: 200 * time.Millisecond, Max: 10 * time.Second} // served soon after the address appears
+	for ctx.Err() == nil {
 		udp, tcp, err := bind(ctx, addr)
 		if err == nil {
-			attempt = 0
+			pause.Reset()
 			at := udp.LocalAddr().(*net.UDPAddr).AddrPort() //nolint:forcetypeassert // what ListenUDP returns
 			at = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
 			r.log.Info("listening for DNS", "address", at)
@@ -36,23 +38,12 @@ func (r *Resolver) serve(ctx context.Context, i int, addr netip.AddrPort) error 
 		if ctx.Err() != nil {
 			return nil
 		}
-		if attempt == 0 {
+		if pause.Failures() == 0 {
 			r.log.Warn("cannot listen for DNS now, trying again", "address", addr, "err", err)
 		}
-		fired, stop := r.clk.After(pause(attempt))
-		select {
-		case <-fired:
-		case <-ctx.Done():
-		}
-		stop()
+		pause.Wait(ctx, r.clk)
 	}
 	return nil
-}
-
-// pause grows from 200 ms to 10 s, with jitter, so that an address is served soon after it appears.
-func pause(attempt int) time.Duration {
-	d := min(200*time.Millisecond<<min(attempt, 6), 10*time.Second)
-	return d/2 + rand.N(d/2) //nolint:gosec // jitter need not be secret
 }
 
 func problemOf(err error) string {

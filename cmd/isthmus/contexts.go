@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/keepfile"
 )
 
 // contexts is the file that login writes: where control planes are, how to know them, and the tokens to use there. It holds secrets,
@@ -67,31 +67,10 @@ func (w *world) saveContexts(c contexts) (path string, err error) {
 	if err != nil {
 		return "", fault.Wrap(op, fault.Internal, err, "")
 	}
-	if err := writeSecret(path, b); err != nil {
-		return "", fault.Wrap(op, fault.Unavailable, err, path+" cannot be written: "+err.Error())
+	if err := keepfile.Write(path, b); err != nil {
+		return "", fault.Wrap(op, fault.Unavailable, err, "cannot "+err.Error())
 	}
 	return path, nil
-}
-
-// writeSecret writes a file of mode 0600 whole or not at all, with its directory.
-func writeSecret(path string, b []byte) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(dir, ".isthmus-*") // made with 0600
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name()) // what matters is the error above
-	}
-	return err
 }
 
 // find returns the context of the name.
