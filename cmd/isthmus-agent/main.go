@@ -53,7 +53,7 @@ func newRoot() *cobra.Command {
 	f := root.PersistentFlags()
 	f.StringVar(&cfg.DataDir, "data-dir", filepath.Join("/var/lib/isthmus", "agent"), "`DIR` of this agent alone; holds its key, mode 0700")
 	f.StringSliceVar(&cfg.Servers, "server", nil, "`HOST:PORT` of the control plane instead of the addresses in the token")
-	f.StringVar(&cfg.Proxy, "proxy", "", "`URL` of an HTTP proxy; HTTPS_PROXY when absent, none for none")
+	f.StringVar(&cfg.Proxy, "proxy", "", "`URL` of an HTTP proxy; HTTPS_PROXY when absent (the place for one with a password), none for none")
 	f.StringVar(&cfg.Direct, "direct", "", "`HOST:PORT` at which other agents reach this one without a relay")
 	var name, tokenFile string
 	join := &cobra.Command{

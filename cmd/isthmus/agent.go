@@ -77,6 +77,6 @@ others. It only dials out. Its last plan is kept on disk, so that it goes on whi
 	f.StringVar(&cfg.Agent.DirectListen, "direct-listen", "", "`HOST:PORT` for tunnels that come without a relay; none when absent")
 	f.StringVar(&cfg.Direct, "direct", "", "`HOST:PORT` at which other agents reach --direct-listen")
 	f.StringSliceVar(&cfg.Servers, "server", nil, "`HOST:PORT` of the control plane instead of the addresses it joined with")
-	f.StringVar(&cfg.Proxy, "proxy", "", "`URL` of an HTTP proxy; HTTPS_PROXY when absent, none for none")
+	f.StringVar(&cfg.Proxy, "proxy", "", "`URL` of an HTTP proxy; HTTPS_PROXY when absent (the place for one with a password), none for none")
 	return c
 }

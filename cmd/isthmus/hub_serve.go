@@ -35,6 +35,6 @@ and programs over HTTPS; an unmodified Azure IoT SDK works with both.`,
 	f.DurationVar(&cfg.Log.Retention.Age, "keep", node.DefaultRetention, "how long events are kept, as a `DURATION`")
 	f.Int64Var(&cfg.Log.Retention.Bytes, "keep-bytes", 0, "how many `BYTES` each partition may hold at most; no limit but the disk when 0")
 	f.StringSliceVar(&cfg.Servers, "server", nil, "`HOST:PORT` of the control plane instead of the addresses it joined with")
-	f.StringVar(&cfg.Proxy, "proxy", "", "`URL` of an HTTP proxy; HTTPS_PROXY when absent, none for none")
+	f.StringVar(&cfg.Proxy, "proxy", "", "`URL` of an HTTP proxy; HTTPS_PROXY when absent (the place for one with a password), none for none")
 	return c
 }

@@ -111,7 +111,7 @@ func (j *joining) addTo(c *cobra.Command, role string) {
 	f.StringVar(&j.name, "name", "", "`NAME` to join under; the token's, or this machine's name when absent")
 	f.StringVar(&j.tokenFile, "token-file", "", "`FILE` with the join token, - for standard input (or the token itself in ISTHMUS_JOIN_TOKEN)")
 	f.StringSliceVar(&j.servers, "server", nil, "`HOST:PORT` to ask instead of the addresses in the token")
-	f.StringVar(&j.proxy, "proxy", "", "`URL` of an HTTP proxy; HTTPS_PROXY when absent, none for none")
+	f.StringVar(&j.proxy, "proxy", "", "`URL` of an HTTP proxy; HTTPS_PROXY when absent (the place for one with a password), none for none")
 }
 
 // token reads the join token from where others on this machine cannot see it.
