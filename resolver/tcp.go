@@ -10,11 +10,14 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/isthmus-io/isthmus/backoff"
 )
 
 // acceptTCP takes connections up to Config.MaxTCP; more are closed at once, which tells a client to try elsewhere.
 func (r *Resolver) acceptTCP(ctx context.Context, g *errgroup.Group, ln *net.TCPListener) error {
 	slots := make(chan struct{}, r.cfg.MaxTCP)
+	pause := backoff.Backoff{Base: 10 * time.Millisecond, Max: time.Second}
 	for {
 		conn, err := ln.AcceptTCP()
 		if err != nil {
@@ -24,14 +27,10 @@ func (r *Resolver) acceptTCP(ctx context.Context, g *errgroup.Group, ln *net.TCP
 			if errors.Is(err, net.ErrClosed) {
 				return err
 			}
-			fired, stop := r.clk.After(50 * time.Millisecond) // out of descriptors: give others time to close some
-			select {
-			case <-fired:
-			case <-ctx.Done():
-			}
-			stop()
+			pause.Wait(ctx, r.clk) // out of descriptors: give others time to close some
 			continue
 		}
+		pause.Reset()
 		select {
 		case slots <- struct{}{}:
 			g.Go(func() error {

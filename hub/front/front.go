@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/isthmus-io/isthmus/backoff"
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub"
@@ -116,7 +117,7 @@ func (f *Front) Serve(ctx context.Context, ln net.Listener, door string, handle 
 	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
 	defer stop()
 	room := make(chan struct{}, f.cfg.MaxConnections)
-	pause := 5 * time.Millisecond
+	pause := backoff.Backoff{Base: 10 * time.Millisecond, Max: time.Second}
 	for {
 		conn, err := ln.Accept()
 		if err != nil {
@@ -127,17 +128,11 @@ func (f *Front) Serve(ctx context.Context, ln net.Listener, door string, handle 
 				return fault.Wrap("front.Serve", fault.Unavailable, err, "the listener of the "+door+" door was closed")
 			}
 			// Out of file descriptors, most likely: waiting is all that helps.
-			f.log.Error("hub: cannot accept a connection", "door", door, "err", err, "pause", pause)
-			again, stop := f.clock.After(pause)
-			select {
-			case <-again:
-			case <-ctx.Done():
-				stop()
-			}
-			pause = min(2*pause, time.Second)
+			f.log.Error("hub: cannot accept a connection", "door", door, "err", err)
+			pause.Wait(ctx, f.clock)
 			continue
 		}
-		pause = 5 * time.Millisecond
+		pause.Reset()
 		select {
 		case room <- struct{}{}:
 		default:

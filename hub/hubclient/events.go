@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/isthmus-io/isthmus/backoff"
 	"github.com/isthmus-io/isthmus/fault"
 )
 
@@ -42,7 +43,7 @@ const maxLine = 2 << 20
 // back. With Follow it goes on after the hub was away, where it was; that ctx ended is then no error.
 func (c *Client) Events(ctx context.Context, q Query, each func(Event) error) error {
 	var at map[int]int64 // what comes next in each partition
-	pause := 250 * time.Millisecond
+	pause := backoff.Backoff{Base: time.Second, Max: 10 * time.Second}
 	seen := 0
 	for {
 		from := q.From
@@ -71,16 +72,11 @@ func (c *Client) Events(ctx context.Context, q Query, each func(Event) error) er
 			return err
 		}
 		if seen > before {
-			pause = 250 * time.Millisecond
+			pause.Reset()
 		}
-		wait, stop := c.clock.After(pause)
-		select {
-		case <-wait:
-		case <-ctx.Done():
-			stop()
+		if !pause.Wait(ctx, c.clock) {
 			return nil
 		}
-		pause = min(2*pause, 10*time.Second)
 	}
 }
 

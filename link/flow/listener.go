@@ -10,15 +10,16 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/isthmus-io/isthmus/backoff"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/plan"
 	"github.com/isthmus-io/isthmus/wire/tunnel"
 )
 
-const (
-	firstRetry = 100 * time.Millisecond // after an address could not be listened on or accepted from
-	lastRetry  = 3 * time.Second
-)
+// retries spaces attempts on an address that could not be listened on or accepted from.
+func retries() backoff.Backoff {
+	return backoff.Backoff{Base: 200 * time.Millisecond, Max: 3 * time.Second}
+}
 
 // listener is one address and port of one endpoint, with its flows.
 type listener struct {
@@ -84,7 +85,7 @@ func (l *listener) run(ctx context.Context) {
 func (l *listener) listen(ctx context.Context) *net.TCPListener {
 	cfg := net.ListenConfig{KeepAliveConfig: keepAlive()}
 	cfg.SetMultipathTCP(false)
-	wait := firstRetry
+	wait := retries()
 	for ctx.Err() == nil {
 		s, err := cfg.Listen(ctx, network(l.place.address.Addr()), l.place.address.String())
 		if err == nil {
@@ -101,7 +102,7 @@ func (l *listener) listen(ctx context.Context) *net.TCPListener {
 			return s.(*net.TCPListener) //nolint:forcetypeassert // what the network asked for is
 		}
 		l.trouble(fmt.Sprintf("cannot listen on %s: %s", l.place.address, plainWords(err)))
-		wait = l.pause(ctx, wait)
+		wait.Wait(ctx, l.owner.opt.clk)
 	}
 	return nil
 }
@@ -122,17 +123,6 @@ func plainWords(err error) string {
 		}
 		err = inner
 	}
-}
-
-// pause waits and returns how long to wait next time.
-func (l *listener) pause(ctx context.Context, d time.Duration) time.Duration {
-	fired, stop := l.owner.opt.clk.After(d)
-	defer stop()
-	select {
-	case <-fired:
-	case <-ctx.Done():
-	}
-	return min(2*d, lastRetry)
 }
 
 // troubleEvery keeps an address in trouble under load from filling the log, in seconds.
@@ -163,18 +153,18 @@ func (l *listener) solved() {
 type acceptor interface{ AcceptTCP() (*net.TCPConn, error) }
 
 func (l *listener) accept(ctx context.Context, socket acceptor) {
-	wait := firstRetry
+	wait := retries()
 	for {
 		c, err := socket.AcceptTCP()
 		switch {
 		case err == nil:
-			wait = firstRetry
+			wait.Reset()
 			l.admit(ctx, c)
 		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
 			return
 		default: // out of file descriptors or memory, or a peer gone before it was taken: none is a reason to stop
 			l.trouble("cannot accept: " + plainWords(err))
-			wait = l.pause(ctx, wait)
+			wait.Wait(ctx, l.owner.opt.clk)
 		}
 	}
 }
@@ -193,9 +183,9 @@ func (l *listener) admit(ctx context.Context, c *net.TCPConn) {
 	case tableClosed:
 		abort(c)
 	case tableFull:
-		abort(c)
 		l.owner.count.refused.WithLabelValues("full").Inc()
 		l.trouble(fmt.Sprintf("port %d has %d flows open and takes no more", l.place.address.Port(), l.owner.opt.maxFlows))
+		abort(c)
 	case admitted:
 		l.owner.wg.Go(func() { l.carry(ctx, f) })
 	}

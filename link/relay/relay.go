@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/isthmus-io/isthmus/backoff"
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/identity"
@@ -64,7 +65,7 @@ func (r *Relay) Serve(ctx context.Context, l net.Listener) error {
 		}
 		r.door.closeAll()
 	}()
-	pause := time.Duration(0)
+	pause := backoff.Backoff{Base: 10 * time.Millisecond, Max: time.Second}
 	for {
 		c, err := l.Accept()
 		if ctx.Err() != nil {
@@ -78,17 +79,11 @@ func (r *Relay) Serve(ctx context.Context, l net.Listener) error {
 				return fault.Wrap("relay.Serve", fault.Unavailable, err, "the relay's listener was closed")
 			}
 			// Out of descriptors, most likely: visitors that leave make room.
-			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			r.log.Warn("relay cannot accept", "err", err, "retry", pause)
-			fired, giveUp := r.clk.After(pause)
-			select {
-			case <-fired:
-			case <-ctx.Done():
-			}
-			giveUp()
+			r.log.Warn("relay cannot accept", "err", err)
+			pause.Wait(ctx, r.clk)
 			continue
 		}
-		pause = 0
+		pause.Reset()
 		tcp, ok := c.(*net.TCPConn)
 		if !ok {
 			_ = c.Close()
