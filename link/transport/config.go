@@ -22,6 +22,8 @@ type Config struct {
 	HandshakeTimeout time.Duration // for one TLS handshake, 10 s
 	FailureMemory    time.Duration // a peer that could not be reached is not tried again for, 1 s
 	PingInterval     time.Duration // between signs of life on signalling and tunnels, 15 s
+	Doubt            time.Duration // a flow's wait for its provider after which the tunnel is doubted, 1 s
+	DoubtTimeout     time.Duration // a tunnel that is doubted gives no sign of life for, before it is given up, 3 s
 	SilenceTimeout   time.Duration // a signalling connection without any frame is dead after, 45 s
 	IdleTimeout      time.Duration // a dialled tunnel without streams is closed after, 10 min
 }
@@ -55,6 +57,8 @@ func (c Config) withDefaults() Config {
 	span(&c.HandshakeTimeout, 10*time.Second)
 	span(&c.FailureMemory, time.Second)
 	span(&c.PingInterval, 15*time.Second)
+	span(&c.Doubt, time.Second)
+	span(&c.DoubtTimeout, 3*time.Second)
 	span(&c.SilenceTimeout, 45*time.Second)
 	span(&c.IdleTimeout, 10*time.Minute)
 	return c

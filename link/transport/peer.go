@@ -24,6 +24,7 @@ type peer struct {
 	attempt      *attempt // nil when none is under way
 	failed       error    // why the last attempt failed, nil after one that did not
 	failedAt     time.Time
+	silentAt     time.Time // when a tunnel to it was given up because it fell silent; zero since it was reached again
 }
 
 // attempt is one try to reach a peer, shared by all who wait for it.
@@ -33,7 +34,7 @@ type attempt struct {
 	err  error
 }
 
-// ready returns a usable tunnel, or nil. When the best one is busy it starts another in the background.
+// ready returns a usable tunnel, or nil. When the best one is busy or in doubt it starts another in the background.
 func (p *peer) ready() *passage {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -41,7 +42,7 @@ func (p *peer) ready() *passage {
 	if best == nil {
 		return nil
 	}
-	if p.attempt == nil && usable < p.tr.cfg.MaxTunnelsPerPeer && best.session.Streams() >= p.tr.cfg.SpreadStreams &&
+	if p.attempt == nil && usable < p.tr.cfg.MaxTunnelsPerPeer && (best.session.Streams() >= p.tr.cfg.SpreadStreams || best.session.InDoubt()) &&
 		!p.remembers(p.tr.clk.Now(), spreadMemory) {
 		p.begin()
 	}
@@ -51,16 +52,17 @@ func (p *peer) ready() *passage {
 // spreadMemory is how long a further tunnel that could not be made is not tried again: nobody waits for it.
 const spreadMemory = 10 * time.Second
 
-// pick returns the usable tunnel with the fewest streams, and how many there are. The caller holds mu.
+// pick returns the usable tunnel with the fewest streams, one in doubt only if all are, and how many there are. The caller holds mu.
 func (p *peer) pick() (best *passage, usable int) {
-	least := 0
+	least, doubted := 0, false
 	for _, t := range p.passages {
 		if !t.usable() {
 			continue
 		}
 		usable++
-		if n := t.session.Streams(); best == nil || n < least {
-			best, least = t, n
+		n, d := t.session.Streams(), t.session.InDoubt()
+		if best == nil || doubted && !d || doubted == d && n < least {
+			best, least, doubted = t, n, d
 		}
 	}
 	return best, usable
@@ -113,7 +115,7 @@ func (p *peer) begin() bool {
 		p.attempt = nil
 		if err == nil {
 			p.passages = append(p.passages, t)
-			p.failed = nil
+			p.failed, p.silentAt = nil, time.Time{}
 		} else {
 			p.failed, p.failedAt = err, p.tr.clk.Now()
 		}
@@ -146,6 +148,9 @@ func (p *peer) drop(t *passage) {
 		}
 	}
 	now := p.tr.clk.Now()
+	if fault.KindOf(t.session.Err()) == fault.Timeout {
+		p.silentAt = now
+	}
 	if err := t.session.Err(); err != nil && t.session.RTT() == 0 && now.Sub(t.since) < time.Second {
 		p.failed, p.failedAt = handshakeFault("transport.Open", err, short(p.id)), now
 	}

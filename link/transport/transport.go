@@ -2,7 +2,6 @@ package transport
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"slices"
@@ -247,54 +246,6 @@ func (tr *Transport) start(f func(ctx context.Context)) bool {
 
 // newBackoff is for connections to relays.
 func (tr *Transport) newBackoff() *backoff { return &backoff{draw: tr.draw} }
-
-// Open returns a new stream to one of the peers, who are equals: a peer with a tunnel comes first, then each is tried in order, its
-// direct address before the relays. It waits at most Config.OpenTimeout for a tunnel to be made with each, and not longer than ctx.
-// The peer has not accepted the stream yet; data may be written at once. The error is a fault that says what was tried.
-func (tr *Transport) Open(ctx context.Context, peers []plan.Peer, f tunnel.Flow) (*mux.Stream, error) {
-	const op = "transport.Open"
-	if len(peers) == 0 {
-		return nil, fault.New(op, fault.Unavailable, "no agent provides this service").
-			Advise("join an agent to the provider's network, or look whether it is still registered")
-	}
-	for _, pp := range peers {
-		t := tr.peer(identity.ID(pp.ID)).ready() //nolint:contextcheck // attempts and tunnels belong to Run, not to the caller who happens to start them
-		if t == nil {
-			continue
-		}
-		if s, err := t.session.Open(ctx, f); err == nil {
-			return s, nil
-		} else if k := fault.KindOf(err); k == fault.Invalid || ctx.Err() != nil {
-			return nil, err
-		}
-	}
-	var first error
-	for _, pp := range peers {
-		p := tr.peer(identity.ID(pp.ID))
-		for range 2 { // a tunnel may end between being found and being used, once
-			t, err := p.reach(ctx, pp.Direct)
-			var s *mux.Stream
-			if err == nil {
-				if s, err = t.session.Open(ctx, f); err == nil {
-					return s, nil
-				}
-			}
-			if first == nil {
-				first = err
-			}
-			if t == nil || ctx.Err() != nil || t.usable() {
-				break
-			}
-		}
-		if ctx.Err() != nil {
-			break
-		}
-	}
-	if _, ok := errors.AsType[*fault.Error](first); !ok {
-		first = fault.Wrap(op, fault.Unavailable, first, "the flow could not be opened")
-	}
-	return nil, first
-}
 
 func (tr *Transport) peer(id identity.ID) *peer {
 	tr.mu.Lock()

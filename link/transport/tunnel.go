@@ -73,7 +73,7 @@ func (tr *Transport) secure(ctx context.Context, c net.Conn, accept identity.Acc
 	if e := cs.PeerCertificates[0].NotAfter; e.Before(p.expires) {
 		p.expires = e
 	}
-	conf := mux.Config{MaxStreams: tr.cfg.MaxStreams, MaxMemory: tr.cfg.MaxMemory, KeepAlive: tr.cfg.PingInterval, Clock: tr.clk}
+	conf := mux.Config{MaxStreams: tr.cfg.MaxStreams, MaxMemory: tr.cfg.MaxMemory, KeepAlive: tr.cfg.PingInterval, Doubt: tr.cfg.Doubt, DoubtTimeout: tr.cfg.DoubtTimeout, Clock: tr.clk}
 	if dialled {
 		p.session = mux.Client(t, conf)
 	} else {
