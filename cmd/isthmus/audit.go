@@ -145,18 +145,12 @@ func newAuditVerify(w *world) *cobra.Command {
 		Use: "verify", Short: "Check that no audit record was changed or taken out", Args: cobra.NoArgs, Example: "  isthmus audit verify",
 	}
 	n := addConnection(w, c)
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		s, err := n.open()
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		defer s.wait()()
+	c.RunE = n.asking(func(c *cobra.Command, s *session, _ []string) error {
 		if err := s.VerifyAudit(c.Context()); err != nil {
 			return err
 		}
 		w.printf("the audit records are intact\n")
 		return nil
-	}
+	})
 	return c
 }

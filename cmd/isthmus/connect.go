@@ -1,16 +1,12 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"errors"
-	"io"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/isthmus-io/isthmus/client"
 	"github.com/isthmus-io/isthmus/fault"
@@ -77,6 +73,19 @@ func (n *connection) open() (*session, error) {
 // wait says on standard error what is waited for once it takes long.
 func (s *session) wait() func() { return s.w.waiting(s.server) }
 
+// asking makes a command's work out of what is done with a session, which ends with it.
+func (n *connection) asking(do func(c *cobra.Command, s *session, args []string) error) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, args []string) error {
+		s, err := n.open()
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		defer s.wait()()
+		return do(c, s, args)
+	}
+}
+
 // resolve merges flags, environment and context. A server given by flag or environment is never shown the token of a context, which
 // was meant for another.
 func (n *connection) resolve() (client.Config, string, error) {
@@ -142,43 +151,10 @@ func noContext(name string, all contexts) error {
 
 // token reads the token from the file the user named or from the environment; empty when neither says one.
 func (n *connection) token() (string, error) {
-	switch n.tokenFile {
-	case "":
+	if n.tokenFile == "" {
 		return strings.TrimSpace(n.w.getenv("ISTHMUS_TOKEN")), nil
-	case "-":
-		return n.w.readToken()
 	}
-	b, err := os.ReadFile(n.tokenFile)
-	if err != nil {
-		return "", fault.Wrap("isthmus.token", fault.NotFound, err, "the token file cannot be read: "+err.Error())
-	}
-	return oneToken(string(b))
-}
-
-// readToken reads a token from standard input, without echo at a terminal.
-func (w *world) readToken() (string, error) {
-	if f, ok := w.in.(*os.File); ok && w.typing {
-		_, _ = io.WriteString(w.err, "API token: ")
-		b, err := term.ReadPassword(int(f.Fd()))
-		_, _ = io.WriteString(w.err, "\n")
-		if err != nil {
-			return "", fault.Wrap("isthmus.token", fault.Unavailable, err, "the token could not be read")
-		}
-		return oneToken(string(b))
-	}
-	line, err := bufio.NewReader(io.LimitReader(w.in, 64<<10)).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return "", fault.Wrap("isthmus.token", fault.Unavailable, err, "the token could not be read from standard input")
-	}
-	return oneToken(line)
-}
-
-func oneToken(text string) (string, error) {
-	text = strings.TrimSpace(text)
-	if text == "" || strings.ContainsAny(text, " \t\r\n") {
-		return "", fault.New("isthmus.token", fault.Invalid, "there is no token, or more than one word").Advise("the token stands alone on one line")
-	}
-	return text, nil
+	return n.w.secret("API token", n.tokenFile)
 }
 
 func first(values ...string) string {

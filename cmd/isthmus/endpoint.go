@@ -184,13 +184,7 @@ func newDecision(w *world, d resource.Decision, short, done string) *cobra.Comma
 		}
 		return cobra.ExactArgs(1)(c, args)
 	}
-	c.RunE = func(c *cobra.Command, args []string) error {
-		s, err := n.open()
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		defer s.wait()()
+	c.RunE = n.asking(func(c *cobra.Command, s *session, args []string) error {
 		key, err := parseName(resource.KindPrivateEndpoint, args[0], first(tenant, s.tenant))
 		if err != nil {
 			return err
@@ -201,7 +195,7 @@ func newDecision(w *world, d resource.Decision, short, done string) *cobra.Comma
 		}
 		w.printf("connection of %s to %s %s: it is %s now\n", v.Endpoint, v.Service, done, w.painter()(stateCell(v.Connection.State).colour, string(v.Connection.State)))
 		return nil
-	}
+	})
 	return c
 }
 

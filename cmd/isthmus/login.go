@@ -1,13 +1,11 @@
 package main
 
 import (
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/isthmus-io/isthmus/client"
-	"github.com/isthmus-io/isthmus/fault"
 )
 
 func newLogin(w *world) *cobra.Command {
@@ -151,13 +149,7 @@ func newWhoami(w *world) *cobra.Command {
 	}
 	n := addConnection(w, c)
 	out.addTo(c, outTable, outJSON, outYAML)
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		s, err := n.open()
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		defer s.wait()()
+	c.RunE = n.asking(func(c *cobra.Command, s *session, _ []string) error {
 		who, err := s.WhoAmI(c.Context())
 		if err != nil {
 			return err
@@ -167,7 +159,7 @@ func newWhoami(w *world) *cobra.Command {
 		}
 		w.printf("%s at %s\n", principalWords(who), s.server)
 		return nil
-	}
+	})
 	return c
 }
 
@@ -176,19 +168,4 @@ func principalWords(p client.Principal) string {
 		return p.Name + " (" + p.Role + " of the whole deployment)"
 	}
 	return p.Name + " (" + p.Role + " of tenant " + p.Tenant + ")"
-}
-
-// saveNew writes a secret to a file that must not exist yet.
-func saveNew(path, text string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err == nil {
-		_, err = f.WriteString(text + "\n")
-		if cerr := f.Close(); err == nil {
-			err = cerr
-		}
-	}
-	if err != nil {
-		return fault.Wrap("isthmus.saveNew", fault.Conflict, err, "the secret cannot be written: "+err.Error())
-	}
-	return nil
 }

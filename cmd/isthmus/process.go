@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -116,50 +114,18 @@ func (j *joining) addTo(c *cobra.Command, role string) {
 
 // token reads the join token from where others on this machine cannot see it.
 func (j *joining) token() (string, error) {
-	op := "isthmus.join"
-	if j.tokenFile == "" {
+	file := j.tokenFile
+	if file == "" {
 		if t := j.w.getenv("ISTHMUS_JOIN_TOKEN"); t != "" {
-			return t, nil
+			return strings.TrimSpace(t), nil
 		}
-		j.tokenFile = "-"
+		file = "-"
 	}
-	var b []byte
-	var err error
-	if j.tokenFile == "-" {
-		if j.w.typing {
-			_, _ = fmt.Fprintln(j.w.err, "paste the join token, then Enter:")
-		}
-		b, err = readLine(j.w.in)
-	} else {
-		b, err = os.ReadFile(j.tokenFile)
+	t, err := j.w.secret("join token", file)
+	if e, ok := errors.AsType[*fault.Error](err); ok {
+		return "", e.Advise("make one where you are logged in (isthmus token join --help) and give it with --token-file or on standard input")
 	}
-	if err != nil {
-		return "", fault.Wrap(op, fault.Invalid, err, "the join token cannot be read: "+err.Error())
-	}
-	t := strings.TrimSpace(string(b))
-	if t == "" {
-		return "", fault.New(op, fault.Invalid, "no join token").Advise("make one where you are logged in (isthmus token join --help) and give it with --token-file or on standard input")
-	}
-	return t, nil
-}
-
-func readLine(r io.Reader) ([]byte, error) {
-	var line []byte
-	one := make([]byte, 1)
-	for len(line) < 16<<10 {
-		n, err := r.Read(one)
-		if n == 1 && one[0] == '\n' {
-			return line, nil
-		}
-		line = append(line, one[:n]...)
-		if errors.Is(err, io.EOF) {
-			return line, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return nil, errors.New("the line is too long")
+	return t, err
 }
 
 // nameOr returns the name to join under: the one given, or this machine's.

@@ -43,22 +43,21 @@ audit records.`,
 	c.Flags().StringVar(&req.Role, "role", "operator", "`ROLE`: admin, operator, reader")
 	c.Flags().StringVar(&file, "out", "", "write the token to a new `FILE` only this user may read, instead of standard output")
 	_ = c.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{"admin", "operator", "reader"}, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
-	c.RunE = func(c *cobra.Command, args []string) error {
+	c.RunE = n.asking(func(c *cobra.Command, s *session, args []string) error {
 		req.Name = args[0]
-		s, err := n.open()
+		req.Tenant = first(req.Tenant, s.tenant)
+		kept, err := createSecret(file)
 		if err != nil {
 			return err
 		}
-		defer s.Close()
-		defer s.wait()()
-		req.Tenant = first(req.Tenant, s.tenant)
+		defer kept.close()
 		secret, t, err := s.CreateToken(c.Context(), req)
 		if err != nil {
 			return err
 		}
 		switch {
 		case file != "":
-			if err := saveNew(file, secret); err != nil {
+			if err := kept.write(secret); err != nil {
 				return err
 			}
 			w.printf("token %s of %s is in %s\n", t.ID, t.Name, file)
@@ -72,7 +71,7 @@ audit records.`,
 			w.note("this is token %s of %s; it is not shown again", t.ID, t.Name)
 		}
 		return nil
-	}
+	})
 	return c
 }
 
@@ -83,13 +82,7 @@ func newTokenList(w *world) *cobra.Command {
 	}
 	n := addConnection(w, c)
 	out.addTo(c, outTable, outJSON, outYAML)
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		s, err := n.open()
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		defer s.wait()()
+	c.RunE = n.asking(func(c *cobra.Command, s *session, _ []string) error {
 		list, err := s.Tokens(c.Context())
 		if err != nil {
 			return err
@@ -113,7 +106,7 @@ func newTokenList(w *world) *cobra.Command {
 		}
 		w.table([]string{"ID", "NAME", "TENANT", "ROLE", "STATE", "LAST USED", "AGE", "MADE BY"}, rows)
 		return nil
-	}
+	})
 	return c
 }
 
@@ -123,19 +116,13 @@ func newTokenRevoke(w *world) *cobra.Command {
 		Example: "  isthmus token revoke tk-7f3a",
 	}
 	n := addConnection(w, c)
-	c.RunE = func(c *cobra.Command, args []string) error {
-		s, err := n.open()
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		defer s.wait()()
+	c.RunE = n.asking(func(c *cobra.Command, s *session, args []string) error {
 		if err := s.RevokeToken(c.Context(), args[0]); err != nil {
 			return err
 		}
 		w.printf("token %s revoked\n", args[0])
 		return nil
-	}
+	})
 	return c
 }
 
@@ -162,16 +149,15 @@ one process in, once, until it expires.`,
 	c.Flags().DurationVar(&req.TTL, "ttl", time.Hour, "how long it may wait, as a `DURATION`")
 	c.Flags().StringVar(&file, "out", "", "write the token to a new `FILE` only this user may read, instead of showing it")
 	_ = c.RegisterFlagCompletionFunc("for", cobra.FixedCompletions([]string{"agent", "hub", "relay"}, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		s, err := n.open()
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		defer s.wait()()
+	c.RunE = n.asking(func(c *cobra.Command, s *session, _ []string) error {
 		if err := joinNetwork(&req, network, s.tenant); err != nil {
 			return err
 		}
+		kept, err := createSecret(file)
+		if err != nil {
+			return err
+		}
+		defer kept.close()
 		t, err := s.CreateJoinToken(c.Context(), req)
 		if err != nil {
 			return err
@@ -181,7 +167,7 @@ one process in, once, until it expires.`,
 			address = " --address HOST:PORT" // where agents will dial it; only its owner knows
 		}
 		if file != "" {
-			if err := saveNew(file, t.Secret); err != nil {
+			if err := kept.write(t.Secret); err != nil {
 				return err
 			}
 			w.printf("isthmus %s join%s --token-file %s\n", req.For, address, file)
@@ -195,7 +181,7 @@ one process in, once, until it expires.`,
 		w.printf("isthmus %s join%s --token-file - <<'END'\n%s\nEND\n", req.For, address, t.Secret)
 		w.note("paste this where the %s will run; good once, until %s", req.For, w.at(t.Expires))
 		return nil
-	}
+	})
 	return c
 }
 
