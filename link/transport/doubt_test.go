@@ -21,7 +21,7 @@ type hole struct {
 	mu      sync.Mutex // guards the fields below
 	conns   []*bool    // whether each connection is swallowed
 	ends    []net.Conn
-	swallow bool       // those that come from now on too
+	swallow bool // those that come from now on too
 }
 
 func newHole(t *testing.T, to string) *hole {

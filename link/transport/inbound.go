@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/isthmus-io/isthmus/backoff"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/identity"
 	"github.com/isthmus-io/isthmus/wire/tunnel"
@@ -103,7 +104,7 @@ func (tr *Transport) listen(ctx context.Context, l net.Listener) {
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
 	unknown := make(chan struct{}, maxHandshakes)
-	pause := time.Duration(0)
+	pause := backoff.Backoff{Base: 10 * time.Millisecond, Max: time.Second}
 	for {
 		c, err := l.Accept()
 		switch {
@@ -115,16 +116,10 @@ func (tr *Transport) listen(ctx context.Context, l net.Listener) {
 		case errors.Is(err, net.ErrClosed):
 			return
 		case err != nil: // out of descriptors, most likely
-			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			fired, giveUp := tr.clk.After(pause)
-			select {
-			case <-fired:
-			case <-ctx.Done():
-			}
-			giveUp()
+			pause.Wait(ctx, tr.clk)
 			continue
 		}
-		pause = 0
+		pause.Reset()
 		select {
 		case unknown <- struct{}{}:
 		default:

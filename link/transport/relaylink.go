@@ -5,14 +5,22 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
 
+	"github.com/isthmus-io/isthmus/backoff"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/identity"
 	"github.com/isthmus-io/isthmus/plan"
 	"github.com/isthmus-io/isthmus/wire/tunnel"
+)
+
+const (
+	firstPause   = 200 * time.Millisecond // at most, before the second attempt to reach a relay; doubles
+	longestPause = 15 * time.Second
+	stable       = time.Minute // a connection that lasted this long was a success
 )
 
 // relayLink keeps the signalling connection to one relay.
@@ -46,14 +54,17 @@ func newRelayLink(tr *Transport, r plan.Relay) *relayLink {
 
 // run connects, and connects again, until ctx ends.
 func (l *relayLink) run(ctx context.Context) {
-	pause := l.tr.newBackoff()
+	pause := backoff.Backoff{Base: firstPause, Max: longestPause}
 	for {
 		began := l.tr.clk.Now()
 		lasted, err := l.once(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		d := pause.next(lasted)
+		if lasted >= stable {
+			pause.Reset()
+		}
+		d := pause.Next()
 		l.tr.metrics.lost.Inc()
 		l.tr.log.Warn("no connection to the relay", "relay", l.relay.Address, "err", err, "retry", d.Round(time.Millisecond))
 		if !l.rest(ctx, began, d) {
@@ -77,7 +88,7 @@ func (l *relayLink) rest(ctx context.Context, began time.Time, d time.Duration) 
 		case <-wake:
 			wake = nil
 			now := l.tr.clk.Now()
-			soon := began.Add(time.Second + l.tr.draw(time.Second))
+			soon := began.Add(time.Second + rand.N(time.Second)) //nolint:gosec // jitter, no secret
 			if soon.Before(end) {
 				stop()
 				fired, stop = l.tr.clk.After(max(0, soon.Sub(now)))

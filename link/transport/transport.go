@@ -6,7 +6,6 @@ import (
 	"net"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -25,7 +24,6 @@ type Transport struct {
 	log     *slog.Logger
 	clk     clock.Clock
 	metrics *metrics
-	draw    func(time.Duration) time.Duration
 	handle  func(identity.ID, *mux.Stream)
 	dial    DialFunc // to relays
 	dialErr error    // why there is none: reported by Run
@@ -50,7 +48,7 @@ type Transport struct {
 // New returns a transport that has not started. creds are this agent's own and may be replaced while it runs; reg may be nil.
 func New(cfg Config, creds *identity.Credentials, log *slog.Logger, clk clock.Clock, reg prometheus.Registerer) *Transport {
 	tr := &Transport{
-		cfg: cfg.withDefaults(), creds: creds, log: log, clk: clk, draw: uniform,
+		cfg: cfg.withDefaults(), creds: creds, log: log, clk: clk,
 		handle: func(_ identity.ID, s *mux.Stream) { s.Reset(tunnel.ResetRefused, "this agent provides nothing") },
 		peers:  map[identity.ID]*peer{}, passages: map[*passage]struct{}{}, inbound: map[identity.ID]int{},
 		linkChange: make(chan struct{}),
@@ -243,9 +241,6 @@ func (tr *Transport) start(f func(ctx context.Context)) bool {
 	tr.tasks.Go(func() { f(ctx) })
 	return true
 }
-
-// newBackoff is for connections to relays.
-func (tr *Transport) newBackoff() *backoff { return &backoff{draw: tr.draw} }
 
 func (tr *Transport) peer(id identity.ID) *peer {
 	tr.mu.Lock()

@@ -12,30 +12,6 @@ import (
 	"github.com/isthmus-io/isthmus/plan"
 )
 
-func TestBackoff(t *testing.T) {
-	most := &backoff{draw: func(d time.Duration) time.Duration { return d - 1 }}
-	var bounds []time.Duration
-	for range 9 {
-		bounds = append(bounds, most.next(0)+1)
-	}
-	want := []int{200, 400, 800, 1600, 3200, 6400, 12800, 15000, 15000}
-	for i, w := range want {
-		if bounds[i] != time.Duration(w)*time.Millisecond {
-			t.Fatalf("bounds %v, want %v ms", bounds, want)
-		}
-	}
-	if d := most.next(59 * time.Second); d+1 != backoffCap {
-		t.Errorf("a connection of 59 s was taken for a stable one: %v", d)
-	}
-	if d := most.next(time.Minute); d+1 != backoffBase {
-		t.Errorf("a stable minute did not reset: %v", d)
-	}
-	least := &backoff{draw: func(time.Duration) time.Duration { return 0 }}
-	if d := least.next(0); d != backoffFloor {
-		t.Errorf("an unlucky draw waits %v", d)
-	}
-}
-
 // attempts counts how often a relay that cannot be reached is dialled in span of time, while flows ask for it every so often.
 func attempts(t *testing.T, span, every time.Duration) (n int) {
 	w := newWorld(t)
