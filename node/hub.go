@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/isthmus-io/isthmus/backoff"
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/eventlog"
 	"github.com/isthmus-io/isthmus/fault"
@@ -190,8 +191,7 @@ func (c *certificates) want(hubs []plan.Hub) {
 
 // keepAsking gets each certificate from the disk or the control plane, again and again with a growing pause until it has it.
 func (c *certificates) keepAsking(ctx context.Context) {
-	const first, most = time.Second, time.Minute
-	pause := first
+	pause := backoff.Backoff{Base: 2 * time.Second, Max: time.Minute}
 	for ctx.Err() == nil {
 		c.mu.Lock()
 		todo := c.missing
@@ -205,7 +205,7 @@ func (c *certificates) keepAsking(ctx context.Context) {
 			if err != nil {
 				left = append(left, h)
 				words = "no certificate for " + h.HostNames[0] + ": " + fault.Message(err)
-				c.log.Warn("no certificate yet", "hub", h.Name, "error", err, "again_in", pause)
+				c.log.Warn("no certificate yet", "hub", h.Name, "error", err)
 				continue
 			}
 			c.mu.Lock()
@@ -223,15 +223,14 @@ func (c *certificates) keepAsking(ctx context.Context) {
 		var again <-chan time.Time
 		stop := func() {}
 		if len(left) > 0 {
-			again, stop = c.clock.After(pause)
-			pause = min(2*pause, most)
+			again, stop = c.clock.After(pause.Next())
 		} else {
-			pause = first
+			pause.Reset()
 		}
 		select {
 		case <-ctx.Done():
 		case <-wake:
-			pause = first
+			pause.Reset()
 		case <-again:
 		}
 		stop()
