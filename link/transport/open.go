@@ -27,7 +27,7 @@ func (tr *Transport) Open(ctx context.Context, peers []plan.Peer, f tunnel.Flow)
 	}
 	var doubted *passage
 	for _, pp := range peers {
-		t := tr.peer(identity.ID(pp.ID)).ready() //nolint:contextcheck // attempts and tunnels belong to Run, not to the caller who happens to start them
+		t := tr.peer(identity.ID(pp.ID)).ready(pp.Direct) //nolint:contextcheck // attempts and tunnels belong to Run, not to the caller who happens to start them
 		if t == nil {
 			continue
 		}

@@ -29,22 +29,29 @@ type peer struct {
 
 // attempt is one try to reach a peer, shared by all who wait for it.
 type attempt struct {
+	only bool // for a direct tunnel beside those there are: its failure says nothing of the relays
 	done chan struct{}
 	got  *passage
 	err  error
 }
 
-// ready returns a usable tunnel, or nil. When the best one is busy or in doubt it starts another in the background.
-func (p *peer) ready() *passage {
+// ready returns a usable tunnel, or nil. In the background it starts another when the best one is busy or in doubt, or goes through a
+// relay to a peer that can be reached without, as its plan has come to say or as was not so before.
+func (p *peer) ready(direct string) *passage {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.direct = direct
 	best, usable := p.pick()
 	if best == nil {
 		return nil
 	}
+	if p.attempt == nil && best.via != viaDirect && direct != "" && !p.avoidsDirect() {
+		p.begin(true)
+		return best
+	}
 	if p.attempt == nil && usable < p.tr.cfg.MaxTunnelsPerPeer && (best.session.Streams() >= p.tr.cfg.SpreadStreams || best.session.InDoubt()) &&
 		!p.remembers(p.tr.clk.Now(), spreadMemory) {
-		p.begin()
+		p.begin(false)
 	}
 	return best
 }
@@ -52,17 +59,29 @@ func (p *peer) ready() *passage {
 // spreadMemory is how long a further tunnel that could not be made is not tried again: nobody waits for it.
 const spreadMemory = 10 * time.Second
 
-// pick returns the usable tunnel with the fewest streams, one in doubt only if all are, and how many there are. The caller holds mu.
+// pick returns the best usable tunnel, and how many there are of its sort: rather one that is not in doubt, then rather a direct one, then
+// the one with the fewest streams. The caller holds mu.
 func (p *peer) pick() (best *passage, usable int) {
-	least, doubted := 0, false
+	least, sort := 0, 0
 	for _, t := range p.passages {
 		if !t.usable() {
 			continue
 		}
+		n, s := t.session.Streams(), 0
+		if t.session.InDoubt() {
+			s += 2
+		}
+		if t.via != viaDirect {
+			s++
+		}
+		if best == nil || s < sort {
+			usable = 0
+		} else if s > sort {
+			continue
+		}
 		usable++
-		n, d := t.session.Streams(), t.session.InDoubt()
-		if best == nil || doubted && !d || doubted == d && n < least {
-			best, least, doubted = t, n, d
+		if usable == 1 || n < least {
+			best, least, sort = t, n, s
 		}
 	}
 	return best, usable
@@ -76,11 +95,10 @@ func (p *peer) remembers(now time.Time, d time.Duration) bool {
 // reach returns a tunnel: one there is, or the outcome of an attempt, begun if there is none. It does not wait longer than ctx; the
 // attempt goes on without the caller.
 func (p *peer) reach(ctx context.Context, direct string) (*passage, error) {
-	if t := p.ready(); t != nil { //nolint:contextcheck // attempts and tunnels belong to Run, not to the caller who happens to start them
+	if t := p.ready(direct); t != nil { //nolint:contextcheck // attempts and tunnels belong to Run, not to the caller who happens to start them
 		return t, nil
 	}
 	p.mu.Lock()
-	p.direct = direct
 	if p.attempt == nil {
 		if p.remembers(p.tr.clk.Now(), p.tr.cfg.FailureMemory) {
 			defer p.mu.Unlock()
@@ -90,7 +108,7 @@ func (p *peer) reach(ctx context.Context, direct string) (*passage, error) {
 			p.mu.Unlock()
 			return t, nil
 		}
-		if !p.begin() { //nolint:contextcheck // attempts and tunnels belong to Run, not to the caller who happens to start them
+		if !p.begin(false) { //nolint:contextcheck // attempts and tunnels belong to Run, not to the caller who happens to start them
 			p.mu.Unlock()
 			return nil, fault.New("transport.Open", fault.Unavailable, "this agent is stopping or has not started")
 		}
@@ -99,24 +117,41 @@ func (p *peer) reach(ctx context.Context, direct string) (*passage, error) {
 	p.mu.Unlock()
 	select {
 	case <-a.done:
+		if a.only && a.err != nil { // and the others have ended meanwhile
+			return p.reach(ctx, direct)
+		}
 		return a.got, a.err
 	case <-ctx.Done():
 		return nil, fault.Wrap("transport.Open", fault.Timeout, context.Cause(ctx), "no tunnel to "+short(p.id)+" in the time given")
 	}
 }
 
-// begin starts an attempt; false when the transport is not running. The caller holds mu.
-func (p *peer) begin() bool {
-	a := &attempt{done: make(chan struct{})}
-	direct, doubt := p.direct, !p.directFailed.IsZero() && p.tr.clk.Now().Sub(p.directFailed) < p.tr.cfg.DirectRetry
+// avoidsDirect tells whether the peer's direct address failed lately. The caller holds mu.
+func (p *peer) avoidsDirect() bool {
+	return !p.directFailed.IsZero() && p.tr.clk.Now().Sub(p.directFailed) < p.tr.cfg.DirectRetry
+}
+
+// begin starts an attempt, to make a direct tunnel beside those through relays if only says so; false when the transport is not running.
+// The caller holds mu.
+func (p *peer) begin(only bool) bool {
+	a := &attempt{only: only, done: make(chan struct{})}
+	direct, doubt := p.direct, p.avoidsDirect()
 	ok := p.tr.start(func(ctx context.Context) {
-		t, err := p.tr.makeTunnel(ctx, p, direct, doubt)
+		var t *passage
+		var err error
+		if only {
+			if t, err = p.tr.dialDirect(ctx, p.id, direct); err != nil {
+				p.directDidFail()
+			}
+		} else {
+			t, err = p.tr.makeTunnel(ctx, p, direct, doubt)
+		}
 		p.mu.Lock()
 		p.attempt = nil
 		if err == nil {
 			p.passages = append(p.passages, t)
 			p.failed, p.silentAt = nil, time.Time{}
-		} else {
+		} else if !only {
 			p.failed, p.failedAt = err, p.tr.clk.Now()
 		}
 		a.got, a.err = t, err

@@ -496,3 +496,51 @@ func TestOpenGivesUpWithItsCaller(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 }
+
+func TestADirectWayReplacesTheRelay(t *testing.T) {
+	w := newWorld(t)
+	r := w.relay(relay.Config{})
+	a, _ := w.agent(consumer, Config{}, clock.System{}, r.plan(), nil)
+	b, _ := w.agent(provider, Config{Direct: "127.0.0.1:0"}, clock.System{}, r.plan(), nil)
+	eventually(t, "both connected", func() bool { return connected(a) && connected(b) && direct(b) != "" })
+	ways := func() (relayed, directly int) {
+		for _, tu := range a.Status().Tunnels {
+			if tu.Via == viaDirect {
+				directly++
+			} else {
+				relayed++
+			}
+		}
+		return relayed, directly
+	}
+	greet := func(to []plan.Peer) {
+		t.Helper()
+		if err := roundTrip(t.Context(), a, to, "hello"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	nowhere, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = nowhere.Close()
+	for range 10 { // an address where nobody answers costs no flow and no tunnel
+		greet(peers(provider, ""))
+		greet(peers(provider, nowhere.Addr().String()))
+	}
+	if relayed, directly := ways(); relayed != 1 || directly != 0 {
+		t.Fatalf("%d tunnels through the relay, %d direct", relayed, directly)
+	}
+	p := a.peer(provider)
+	eventually(t, "the attempt is over", func() bool { p.mu.Lock(); defer p.mu.Unlock(); return p.attempt == nil })
+	p.mu.Lock()
+	p.directFailed = time.Time{} // half a minute later
+	p.mu.Unlock()
+	eventually(t, "a direct tunnel", func() bool {
+		greet(peers(provider, direct(b)))
+		_, directly := ways()
+		return directly == 1
+	})
+	r.stop()
+	greet(peers(provider, direct(b)))
+}
