@@ -141,6 +141,20 @@ func (c *Client) CreateJoinToken(ctx context.Context, r JoinTokenRequest) (t Joi
 	return t, err
 }
 
+// JoinTokens lists join tokens, without their text; a filter's scope is the network.
+func (c *Client) JoinTokens(ctx context.Context, f Filter) ([]JoinTokenView, error) {
+	var reply struct {
+		Items []JoinTokenView `json:"items"`
+	}
+	err := c.do(ctx, request{method: http.MethodGet, path: "/v1/join-tokens", query: values("tenant", f.Tenant, "scope", f.Scope), into: &reply})
+	return reply.Items, err
+}
+
+// RevokeJoinToken ends a join token before it is used. The reason stands in the audit record.
+func (c *Client) RevokeJoinToken(ctx context.Context, id, reason string) error {
+	return c.do(ctx, request{method: http.MethodDelete, path: "/v1/join-tokens/" + id, query: values("reason", reason)})
+}
+
 // Audit lists audit records in the order of their sequence.
 func (c *Client) Audit(ctx context.Context, f AuditFilter) ([]AuditRecord, error) {
 	var reply struct {

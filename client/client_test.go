@@ -125,6 +125,8 @@ func TestEveryMethodSpeaksTheAPI(t *testing.T) {
 		"GET /v1/audit/verify":                       `{"intact":true}`,
 		"DELETE /v1/tenants/ot":                      "",
 		"DELETE /v1/tokens/t1":                       "",
+		"GET /v1/join-tokens":                        `{"items":[{"id":"j1","for":"agent","state":"used"}]}`,
+		"DELETE /v1/join-tokens/j1":                  "",
 	}
 	c := d.client(d.serve(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -190,6 +192,12 @@ func TestEveryMethodSpeaksTheAPI(t *testing.T) {
 		{`POST /v1/join-tokens {"for":"agent","tenant":"ot","network":"plant-7","ttl":"30m0s"}`, func(ctx context.Context) (any, error) {
 			return c.CreateJoinToken(ctx, client.JoinTokenRequest{For: "agent", Tenant: "ot", Network: "plant-7", TTL: 30 * time.Minute})
 		}, client.JoinToken{ID: "j1", Secret: "isthmus-join.x"}},
+		{"GET /v1/join-tokens?scope=plant-7&tenant=ot", func(ctx context.Context) (any, error) {
+			return c.JoinTokens(ctx, client.Filter{Tenant: "ot", Scope: "plant-7"})
+		}, []client.JoinTokenView{{ID: "j1", For: "agent", State: "used"}}},
+		{"DELETE /v1/join-tokens/j1?reason=lost", func(ctx context.Context) (any, error) {
+			return nil, c.RevokeJoinToken(ctx, "j1", "lost")
+		}, nil},
 		{"GET /v1/audit?after=6&kind=Tenant&last=true&limit=5&path=ot&since=2026-11-22T03%3A00%3A00.000000005Z&tenant=ot", func(ctx context.Context) (any, error) {
 			return c.Audit(ctx, client.AuditFilter{Tenant: "ot", Kind: "Tenant", Path: "ot", Since: since, After: 6, Limit: 5, Last: true})
 		}, []client.AuditRecord{{Sequence: 7, Why: "because"}}},
@@ -223,6 +231,7 @@ func TestTypesAreTheServers(t *testing.T) {
 		{client.TokenRequest{}, control.TokenRequest{}},
 		{client.Token{}, control.Token{}},
 		{client.JoinToken{}, control.JoinToken{}},
+		{client.JoinTokenView{}, control.JoinTokenView{}},
 		{client.AuditRecord{}, control.AuditRecord{}},
 	} {
 		mine, theirs := tags(pair[0]), tags(pair[1])

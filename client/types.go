@@ -89,6 +89,24 @@ type JoinToken struct {
 	Expires time.Time `json:"expires"`
 }
 
+// JoinTokenView is what is known of a join token; never its text.
+type JoinTokenView struct {
+	ID        string    `json:"id"`
+	For       string    `json:"for"` // agent, hub or relay
+	Tenant    string    `json:"tenant,omitempty"`
+	Network   string    `json:"network,omitempty"`
+	Name      string    `json:"name,omitempty"` // the only name that may join with it
+	State     string    `json:"state"`          // unused, used, expired or revoked
+	CreatedAt time.Time `json:"createdAt"`
+	CreatedBy string    `json:"createdBy"`
+	Expires   time.Time `json:"expires"`
+	UsedAt    time.Time `json:"usedAt,omitzero"`
+	UsedBy    string    `json:"usedBy,omitempty"` // the SPIFFE id that came of it
+	RevokedAt time.Time `json:"revokedAt,omitzero"`
+	RevokedBy string    `json:"revokedBy,omitempty"`
+	Reason    string    `json:"reason,omitempty"` // for which it was revoked
+}
+
 // AuditFilter narrows an audit list.
 type AuditFilter struct {
 	Tenant string    // whose chain; the caller's own when empty

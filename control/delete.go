@@ -2,7 +2,6 @@ package control
 
 import (
 	"context"
-	"time"
 
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/identity"
@@ -222,6 +221,3 @@ func (w *work) changeKey(s *resource.Service) error {
 	w.changes = append(w.changes, change{before: s, after: s, key: key})
 	return nil
 }
-
-// maxJoinTTL bounds the life of a join token.
-const maxJoinTTL = 30 * 24 * time.Hour

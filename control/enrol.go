@@ -16,94 +16,16 @@ import (
 	"github.com/isthmus-io/isthmus/store"
 )
 
-const (
-	defaultJoinTTL = time.Hour
-	// askAgain is how long the joiner that used a token may fetch its certificate again with the same key: the reply may have been
-	// lost on the way.
-	askAgain = 10 * time.Minute
-)
-
-// CreateJoinToken makes a token with which one process joins one network, once. Relays are for administrators of the deployment.
-func (c *Control) CreateJoinToken(ctx context.Context, p Principal, req JoinTokenRequest) (JoinToken, error) {
-	op := "control.CreateJoinToken"
-	if err := p.mayWrite(op); err != nil {
-		return JoinToken{}, err
-	}
-	if req.TTL == 0 {
-		req.TTL = defaultJoinTTL
-	}
-	if err := checkJoinRequest(op, p, req); err != nil {
-		return JoinToken{}, err
-	}
-	if len(c.cfg.Addresses) == 0 {
-		return JoinToken{}, fault.New(op, fault.Precondition, "the server does not know at which address joiners reach it").
-			Advise("start the server with its address, host:port, as joiners see it")
-	}
-	tok := jointoken.Token{
-		Addresses: c.cfg.Addresses, Pin: jointoken.Pin(c.authority.Certificate()), ID: letters(12), Secret: letters(52), TrustDomain: c.cfg.TrustDomain,
-	}
-	text, err := tok.Encode()
-	if err != nil {
-		return JoinToken{}, err
-	}
-	out := JoinToken{ID: tok.ID, Secret: text}
-	err = c.update(ctx, p.Who(), "", func(w *work) error {
-		if req.For != JoinRelay {
-			if err := w.mustExist(op, networkKey(req.Tenant, req.Network)); err != nil {
-				return err
-			}
-		}
-		out.Expires = w.now.Add(req.TTL)
-		if err := w.AddJoinToken(store.JoinToken{
-			ID: tok.ID, Hash: hashOf(tok.Secret), For: string(req.For), Tenant: req.Tenant, Network: req.Network, Name: req.Name,
-			Created: w.now, MadeBy: w.who, Expires: out.Expires,
-		}); err != nil {
-			return err
-		}
-		return w.record(req.Tenant, "create", resource.Key{Kind: "JoinToken", Name: tok.ID}, nil, map[string]any{
-			"for": req.For, "tenant": req.Tenant, "network": req.Network, "name": req.Name, "expires": out.Expires,
-		})
-	})
-	if err != nil {
-		return JoinToken{}, err
-	}
-	return out, nil
-}
-
-func checkJoinRequest(op string, p Principal, req JoinTokenRequest) error {
-	switch req.For {
-	case JoinAgent, JoinHub:
-		if req.Tenant == "" || req.Network == "" {
-			return fault.Newf(op, fault.Invalid, "a token for an %s needs a tenant and a network", req.For).Advise("name the network as TENANT/NETWORK")
-		}
-		if !p.sees(req.Tenant) {
-			return noSuch(op, networkKey(req.Tenant, req.Network))
-		}
-	case JoinRelay:
-		if req.Tenant != "" || req.Network != "" {
-			return fault.New(op, fault.Invalid, "a relay belongs to no tenant and no network").Advise("leave both out")
-		}
-		if err := p.mustBeAdmin(op, "let a relay join"); err != nil {
-			return err
-		}
-	default:
-		return fault.Newf(op, fault.Invalid, "%q cannot join", req.For).Advise("make a token for an agent, a hub or a relay")
-	}
-	if req.TTL < 0 || req.TTL > maxJoinTTL {
-		return fault.Newf(op, fault.Invalid, "a life of %s is not possible", req.TTL).Advise("a join token lives at most 30 days (720h), an hour when nothing is said")
-	}
-	if req.Name != "" {
-		return resource.ValidateName(req.Name)
-	}
-	return nil
-}
+// askAgain is how long the joiner that used a token may fetch its certificate again with the same key: the reply may have been lost on
+// the way.
+const askAgain = 10 * time.Minute
 
 // Enrol turns a join token into an identity: the noun of an agent or relay, a certificate for the joiner's key, and its plan. The
 // token is used up by it and by nothing else: an error leaves it good. Within ten minutes the same token with the same key gives a
 // certificate for the same identity again.
 //
 // Faults: Invalid (token unreadable, request unreadable, the joiner's clock is off), Unauthenticated (token unknown or wrong),
-// Expired, Conflict (used, or the name is taken), Denied (the token is for another name).
+// Expired (or revoked), Conflict (used, or the name is taken), Denied (the token is for another name).
 func (c *Control) Enrol(ctx context.Context, req EnrolRequest) (EnrolReply, error) {
 	op := "control.Enrol"
 	tok, err := jointoken.Parse(req.Secret)
@@ -192,10 +114,7 @@ func (c *Control) checkClock(op string, theirs time.Time) error {
 
 func (w *work) enrol(t store.JoinToken, req EnrolRequest) (EnrolReply, error) {
 	op := "control.Enrol"
-	again := "make a new one with: isthmus token join --for " + t.For
-	if t.Network != "" {
-		again += " --network " + t.Tenant + "/" + t.Network
-	}
+	again := anotherToken(t)
 	key, err := keyHash(op, req.CSR)
 	if err != nil {
 		return EnrolReply{}, err
@@ -206,6 +125,10 @@ func (w *work) enrol(t store.JoinToken, req EnrolRequest) (EnrolReply, error) {
 		}
 		return EnrolReply{}, fault.Newf(op, fault.Conflict, "the join token was used at %s by %s", t.UsedAt.Format(time.RFC3339), t.UsedBy).
 			Advise("a token is good for one process; %s", again)
+	}
+	if !t.Revoked.IsZero() {
+		return EnrolReply{}, fault.Newf(op, fault.Expired, "the join token was revoked at %s, before it was used", t.Revoked.Format(time.RFC3339)).
+			Advise("ask whoever gave it to you why; if the %s is to join, %s", t.For, again)
 	}
 	if w.now.After(t.Expires) {
 		return EnrolReply{}, fault.Newf(op, fault.Expired, "the join token expired at %s", t.Expires.Format(time.RFC3339)).Advise("%s", again)

@@ -261,6 +261,7 @@ func TestAnOperatorStaysInItsTenant(t *testing.T) {
 	r := plant(t)
 	r.join(JoinRelay, "relay-1")
 	gw := r.join(JoinAgent, "ot/plant-7/gw")
+	join := joinPlant(r, "")
 	_, tok, err := r.CreateToken(ctx, otOps, TokenRequest{Name: "robot", Tenant: "ot", Role: RoleOperator})
 	if err != nil {
 		t.Fatal(err)
@@ -294,6 +295,7 @@ func TestAnOperatorStaysInItsTenant(t *testing.T) {
 			_, err := r.CreateJoinToken(ctx, p, JoinTokenRequest{For: JoinRelay})
 			return err
 		}},
+		"revoking another's join token": {fault.NotFound, func(p Principal) error { return r.RevokeJoinToken(ctx, p, join.ID, "") }},
 		"a tenant": {fault.NotFound, func(p Principal) error {
 			_, err := r.Apply(ctx, p, []resource.Object{tenant("new")}, ApplyOptions{})
 			return err

@@ -97,6 +97,34 @@ type JoinToken struct {
 	Expires time.Time `json:"expires"`
 }
 
+// JoinTokenState is what became of a join token.
+type JoinTokenState string
+
+const (
+	JoinUnused  JoinTokenState = "unused" // it may be used
+	JoinUsed    JoinTokenState = "used"
+	JoinExpired JoinTokenState = "expired"
+	JoinRevoked JoinTokenState = "revoked"
+)
+
+// JoinTokenView is what is known of a join token; never its text. Tokens are forgotten 30 days after their end, and with their network.
+type JoinTokenView struct {
+	ID        string         `json:"id"`
+	For       Joiner         `json:"for"`
+	Tenant    string         `json:"tenant,omitempty"`  // empty for relays
+	Network   string         `json:"network,omitempty"` // empty for relays
+	Name      string         `json:"name,omitempty" doc:"the only name that may join with it"`
+	State     JoinTokenState `json:"state" enum:"unused,used,expired,revoked"`
+	CreatedAt time.Time      `json:"createdAt"`
+	CreatedBy string         `json:"createdBy"`
+	Expires   time.Time      `json:"expires"`
+	UsedAt    time.Time      `json:"usedAt,omitzero"`
+	UsedBy    string         `json:"usedBy,omitempty" doc:"the SPIFFE id that came of it"`
+	RevokedAt time.Time      `json:"revokedAt,omitzero"`
+	RevokedBy string         `json:"revokedBy,omitempty"`
+	Reason    string         `json:"reason,omitempty" doc:"for which it was revoked"`
+}
+
 // EnrolRequest is what a joiner sends. Secret is the whole token text.
 type EnrolRequest struct {
 	Secret  string    `json:"secret"`

@@ -250,6 +250,32 @@ func TestTokensAndKeys(t *testing.T) {
 					t.Errorf("revocation %d: %t, %v", i, ok, err)
 				}
 			}
+			if err := tx.AddJoinToken(store.JoinToken{ID: "k", Hash: []byte{5}, For: "relay", Created: t0.Add(time.Second), Expires: t0.Add(time.Hour)}); err != nil {
+				return err
+			}
+			if all, err := tx.JoinTokens("", true); err != nil || len(all) != 2 || !reflect.DeepEqual(all[0], j) || all[1].ID != "k" {
+				t.Errorf("all join tokens: %+v, %v", all, err)
+			}
+			if ots, err := tx.JoinTokens("ot", false); err != nil || len(ots) != 1 || !reflect.DeepEqual(ots[0], j) {
+				t.Errorf("ot's join tokens: %+v, %v", ots, err)
+			}
+			for i, want := range []bool{true, false} {
+				if ok, err := tx.RevokeJoinToken("k", t0.Add(time.Minute), "alice", "lost"); ok != want || err != nil {
+					t.Errorf("revocation %d of a join token: %t, %v", i, ok, err)
+				}
+			}
+			if k, _, err := tx.JoinToken("k"); err != nil || !k.Revoked.Equal(t0.Add(time.Minute)) || k.RevokedBy != "alice" || k.Reason != "lost" {
+				t.Errorf("revoked join token: %+v, %v", k, err)
+			}
+			if err := tx.UseJoinToken("k", t0, "spiffe://x", "key"); fault.KindOf(err) != fault.Conflict {
+				t.Errorf("a revoked join token is used: %v", err)
+			}
+			if err := tx.UseJoinToken("j", t0, "spiffe://x", "key"); err != nil {
+				return err
+			}
+			if ok, err := tx.RevokeJoinToken("j", t0, "alice", ""); ok || err != nil {
+				t.Errorf("a used join token is revoked: %t, %v", ok, err)
+			}
 			if n, err := tx.ForgetRevoked(t0.Add(1)); n != 1 || err != nil {
 				t.Errorf("ForgetRevoked: %d, %v", n, err)
 			}

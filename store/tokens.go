@@ -20,6 +20,10 @@ type JoinToken struct {
 	UsedAt  time.Time // zero until it is used
 	UsedBy  string    // the SPIFFE id that came of it
 	UsedKey string    // hash of the public key it was used with, so that the same joiner may ask again
+	Revoked time.Time // zero while nobody has revoked it; a token that was used is never revoked
+
+	RevokedBy string
+	Reason    string // for which it was revoked
 }
 
 // AddJoinToken keeps a fresh token.
@@ -29,23 +33,55 @@ func (tx *Tx) AddJoinToken(t JoinToken) error {
 	return err
 }
 
+const joinColumns = "id, hash, joiner, tenant, network, name, created, made_by, expires, used_at, used_by, used_key, revoked_at, revoked_by, reason"
+
 // JoinToken returns a token; ok is false when there is none with this id.
 func (tx *Tx) JoinToken(id string) (t JoinToken, ok bool, err error) {
-	var created, expires, used int64
-	t.ID = id
-	ok, err = tx.sql.Row([]any{&t.Hash, &t.For, &t.Tenant, &t.Network, &t.Name, &created, &t.MadeBy, &expires, &used, &t.UsedBy, &t.UsedKey},
-		"SELECT hash, joiner, tenant, network, name, created, made_by, expires, used_at, used_by, used_key FROM join_tokens WHERE id = ?", id)
-	t.Created, t.Expires, t.UsedAt = moment(created), moment(expires), moment(used)
-	return t, ok, err
+	list, err := tx.joinTokens("id = ?", id)
+	if err != nil || len(list) == 0 {
+		return JoinToken{}, false, err
+	}
+	return list[0], true, nil
 }
 
-// UseJoinToken marks a token used; Conflict when it was before.
+// JoinTokens returns the tokens of a tenant, or all of them, the oldest first, until they are forgotten or dropped.
+func (tx *Tx) JoinTokens(tenant string, all bool) ([]JoinToken, error) {
+	if all {
+		return tx.joinTokens("id <> ?", "")
+	}
+	return tx.joinTokens("tenant = ?", tenant)
+}
+
+func (tx *Tx) joinTokens(where string, arg any) ([]JoinToken, error) {
+	var out []JoinToken
+	err := tx.sql.Rows(func(scan func(...any) error) error {
+		var t JoinToken
+		var created, expires, used, revoked int64
+		if err := scan(&t.ID, &t.Hash, &t.For, &t.Tenant, &t.Network, &t.Name, &created, &t.MadeBy, &expires, &used, &t.UsedBy, &t.UsedKey,
+			&revoked, &t.RevokedBy, &t.Reason); err != nil {
+			return err
+		}
+		t.Created, t.Expires, t.UsedAt, t.Revoked = moment(created), moment(expires), moment(used), moment(revoked)
+		out = append(out, t)
+		return nil
+	}, "SELECT "+joinColumns+" FROM join_tokens WHERE "+where+" ORDER BY created, id", arg)
+	return out, err
+}
+
+// UseJoinToken marks a token used; Conflict when it was before, or was revoked.
 func (tx *Tx) UseJoinToken(id string, at time.Time, by, key string) error {
-	n, err := tx.sql.Exec("UPDATE join_tokens SET used_at = ?, used_by = ?, used_key = ? WHERE id = ? AND used_at = 0", nanos(at), by, key, id)
+	n, err := tx.sql.Exec("UPDATE join_tokens SET used_at = ?, used_by = ?, used_key = ? WHERE id = ? AND used_at = 0 AND revoked_at = 0", nanos(at), by, key, id)
 	if err == nil && n == 0 {
-		return fault.New("store.UseJoinToken", fault.Conflict, "the join token was used before")
+		return fault.New("store.UseJoinToken", fault.Conflict, "the join token was used or revoked before")
 	}
 	return err
+}
+
+// RevokeJoinToken ends a token that was not used; ok is false when it was used or revoked, or there is none.
+func (tx *Tx) RevokeJoinToken(id string, at time.Time, by, reason string) (ok bool, err error) {
+	n, err := tx.sql.Exec("UPDATE join_tokens SET revoked_at = ?, revoked_by = ?, reason = ? WHERE id = ? AND used_at = 0 AND revoked_at = 0",
+		nanos(at), by, reason, id)
+	return n > 0, err
 }
 
 // ForgetJoinTokens drops the tokens which expired before a moment and tells how many.

@@ -33,6 +33,8 @@ type People interface {
 	Connections(ctx context.Context, p control.Principal, f control.Filter) ([]control.ConnectionView, error)
 	Decide(ctx context.Context, p control.Principal, endpoint resource.Key, d resource.Decision, reason string) (control.ConnectionView, error)
 	CreateJoinToken(ctx context.Context, p control.Principal, req control.JoinTokenRequest) (control.JoinToken, error)
+	ListJoinTokens(ctx context.Context, p control.Principal, f control.Filter) ([]control.JoinTokenView, error)
+	RevokeJoinToken(ctx context.Context, p control.Principal, id, reason string) error
 	Audit(ctx context.Context, p control.Principal, f control.AuditFilter) ([]control.AuditRecord, error)
 	VerifyAudit(ctx context.Context, p control.Principal) error
 }

@@ -203,12 +203,17 @@ func TestWhatReachesTheControlPlane(t *testing.T) {
 	expect("DELETE", "/v1/relays/r1", "", 204, "")
 	expect("DELETE", "/v1/networks/ot/plant-7", "", 204, "")
 	expect("DELETE", "/v1/tokens/t9", "", 204, "")
-	if want := []string{"RecordSet ot/example.net/www gone", "Relay r1 ", "Network ot/plant-7 ", "token t9"}; !slices.Equal(f.deleted, want) {
+	expect("DELETE", "/v1/join-tokens/j9?reason=lost", "", 204, "")
+	if want := []string{"RecordSet ot/example.net/www gone", "Relay r1 ", "Network ot/plant-7 ", "token t9", "join token j9 lost"}; !slices.Equal(f.deleted, want) {
 		t.Errorf("deleted %q", f.deleted)
 	}
 	expect("POST", "/v1/endpoints/ot/plant-7/hub/decision", `{"decision":"approve","reason":"known"}`, 200, `"endpoint":"ot/plant-7/hub"`)
 	expect("POST", "/v1/tokens", `{"name":"ci","tenant":"ot","role":"reader"}`, 201, `{"secret":"new-secret","token":{"id":"t1","name":"ci"`)
 	expect("GET", "/v1/tokens", "", 200, `{"items":[]}`)
+	expect("GET", "/v1/join-tokens?tenant=ot&scope=plant-7", "", 200, `{"items":[{"id":"j1","for":"agent","state":"unused"`)
+	if f.filter.Tenant != "ot" || f.filter.Scope != "plant-7" {
+		t.Errorf("join tokens filtered by %+v", f.filter)
+	}
 	expect("POST", "/v1/join-tokens", `{"for":"agent","tenant":"ot","network":"plant-7","ttl":"90m"}`, 201, `"secret":"isthmus-join.x"`)
 	if f.join.TTL != 90*time.Minute || f.join.For != "agent" || f.join.Network != "plant-7" {
 		t.Errorf("join token %+v", f.join)

@@ -145,6 +145,20 @@ func (f *fake) CreateJoinToken(_ context.Context, _ control.Principal, r control
 	return control.JoinToken{ID: "j1", Secret: "isthmus-join.x"}, err
 }
 
+func (f *fake) ListJoinTokens(_ context.Context, _ control.Principal, filter control.Filter) ([]control.JoinTokenView, error) {
+	unlock, err := f.lock()
+	defer unlock()
+	f.filter = filter
+	return []control.JoinTokenView{{ID: "j1", For: control.JoinAgent, State: control.JoinUnused}}, err
+}
+
+func (f *fake) RevokeJoinToken(_ context.Context, _ control.Principal, id, reason string) error {
+	unlock, err := f.lock()
+	defer unlock()
+	f.deleted = append(f.deleted, "join token "+id+" "+reason)
+	return err
+}
+
 func (f *fake) Audit(_ context.Context, _ control.Principal, filter control.AuditFilter) ([]control.AuditRecord, error) {
 	unlock, err := f.lock()
 	defer unlock()

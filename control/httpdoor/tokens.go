@@ -47,6 +47,25 @@ func (d *door) registerTokens() {
 		}) (*struct{}, error) {
 			return nil, d.ctl.RevokeToken(ctx, principal(ctx), in.ID)
 		})
+	handle(d, route{id: "list-join-tokens", method: http.MethodGet, path: "/v1/join-tokens", access: person, tag: "tokens", summary: "List join tokens"},
+		func(ctx context.Context, in *struct {
+			Tenant string `query:"tenant" doc:"only those of this tenant" example:"ot"`
+			Scope  string `query:"scope" doc:"only those of this network" example:"plant-7"`
+		}) (*many[control.JoinTokenView], error) {
+			tokens, err := d.ctl.ListJoinTokens(ctx, principal(ctx), control.Filter{Tenant: in.Tenant, Scope: in.Scope})
+			if err != nil {
+				return nil, err
+			}
+			return &many[control.JoinTokenView]{Body: items[control.JoinTokenView]{emptyNotNull(tokens)}}, nil
+		})
+	handle(d, route{id: "revoke-join-token", method: http.MethodDelete, path: "/v1/join-tokens/{id}", access: person, tag: "tokens",
+		status: http.StatusNoContent, summary: "Revoke a join token that was not used"},
+		func(ctx context.Context, in *struct {
+			ID     string `path:"id" doc:"the token's id, which is no secret"`
+			Reason string `query:"reason" maxLength:"1000" doc:"stands in the audit record"`
+		}) (*struct{}, error) {
+			return nil, d.ctl.RevokeJoinToken(ctx, principal(ctx), in.ID, in.Reason)
+		})
 	handleBody(d, route{id: "create-join-token", method: http.MethodPost, path: "/v1/join-tokens", access: person, tag: "tokens",
 		status: http.StatusCreated, summary: "Make a one-time join token", maxBody: 64 << 10},
 		func(ctx context.Context, _ *body, b joinTokenBody) (*struct{ Body control.JoinToken }, error) {
