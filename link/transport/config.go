@@ -16,7 +16,7 @@ type Config struct {
 	MaxInboundMemory  int64  // the same of all tunnels accepted, in equal parts of at least 1 MiB, 1 GiB
 
 	DirectTimeout    time.Duration // to reach a peer directly before the relays are tried, 2 s
-	DirectRetry      time.Duration // a direct address that failed is not tried again for, 30 s
+	DirectRetry      time.Duration // a direct address that fails again and again is not tried again for, 30 s; at first for 1 s
 	OpenTimeout      time.Duration // to make a tunnel, whichever way, 12 s
 	RelayWait        time.Duration // Open waits this long for a relay to come back, 5 s
 	HandshakeTimeout time.Duration // for one TLS handshake, 10 s

@@ -20,6 +20,7 @@ type peer struct {
 	mu           sync.Mutex // guards the fields below; taken before Transport.mu
 	direct       string     // its address without a relay, as the plan last said
 	directFailed time.Time
+	directPause  time.Duration // after it; doubles with each failure
 	passages     []*passage
 	attempt      *attempt // nil when none is under way
 	failed       error    // why the last attempt failed, nil after one that did not
@@ -128,7 +129,7 @@ func (p *peer) reach(ctx context.Context, direct string) (*passage, error) {
 
 // avoidsDirect tells whether the peer's direct address failed lately. The caller holds mu.
 func (p *peer) avoidsDirect() bool {
-	return !p.directFailed.IsZero() && p.tr.clk.Now().Sub(p.directFailed) < p.tr.cfg.DirectRetry
+	return !p.directFailed.IsZero() && p.tr.clk.Now().Sub(p.directFailed) < p.directPause
 }
 
 // begin starts an attempt, to make a direct tunnel beside those through relays if only says so; false when the transport is not running.
@@ -151,6 +152,9 @@ func (p *peer) begin(only bool) bool {
 		if err == nil {
 			p.passages = append(p.passages, t)
 			p.failed, p.silentAt = nil, time.Time{}
+			if t.via == viaDirect {
+				p.directPause = 0
+			}
 		} else if !only {
 			p.failed, p.failedAt = err, p.tr.clk.Now()
 		}
@@ -195,6 +199,7 @@ func (p *peer) directDidFail() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.directFailed = p.tr.clk.Now()
+	p.directPause = min(max(2*p.directPause, time.Second), p.tr.cfg.DirectRetry)
 }
 
 // forgettable reports whether nothing is lost by forgetting the peer.
