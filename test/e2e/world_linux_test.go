@@ -24,7 +24,7 @@ import (
 	"github.com/isthmus-io/isthmus/test/processes"
 )
 
-var binary string //nolint:gochecknoglobals // built once for the package
+var binary, slim string //nolint:gochecknoglobals // built once for the package
 
 func TestMain(m *testing.M) {
 	if os.Getuid() != 0 {
@@ -34,6 +34,9 @@ func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "isthmus-e2e-")
 	if err == nil {
 		binary, err = processes.Build(context.Background(), dir, "isthmus")
+	}
+	if err == nil {
+		slim, err = processes.Build(context.Background(), dir, "isthmus-agent")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -150,11 +153,23 @@ func start(t *testing.T, prefix string) *world {
 	must(t, w.Join(ctx, inet, inet, "relay", "", "r1", "--address", relay, "--control", "127.0.0.1:7444"))
 	w.run(ctx, "relay", inet, "the relay is ready", "relay", "run", "--data-dir", w.Data("r1"), "--listen", sites.RelayIP+":443", "--control", "127.0.0.1:7444")
 	for _, a := range []struct{ role, site, network string }{
-		{"agent-plant7", "plant7", "ot/plant-7"}, {"agent-otcloud", "otcloud", "ot/ot-cloud"}, {"agent-itcloud", "itcloud", "it/it-cloud"},
+		{"agent-plant7", "plant7", "ot/plant-7"}, {"agent-otcloud", "otcloud", "ot/ot-cloud"},
 	} {
 		must(t, w.Join(ctx, inet, sites.Name(a.site), "agent", a.network, a.role))
 		w.run(ctx, a.role, sites.Name(a.site), "the agent is ready", "agent", "run", "--data-dir", w.Data(a.role), "--interface", "lan", "--dns", "10.7.0.2:53")
 	}
+	// The office's agent is the slim one.
+	token, err := w.JoinToken(ctx, inet, "agent", "it/it-cloud")
+	must(t, err)
+	small := processes.New(w.Dir, slim)
+	t.Cleanup(small.Stop)
+	_, err = small.CLI(ctx, sites.Name("itcloud"), token, "join", "--data-dir", w.Data("agent-itcloud"), "--name", "agent-itcloud")
+	must(t, err)
+	office, err := small.Start("agent-itcloud", sites.Name("itcloud"), nil, "run", "--data-dir", w.Data("agent-itcloud"), "--interface", "lan", "--dns", "10.7.0.2:53")
+	must(t, err)
+	w.roles["agent-itcloud"] = office
+	_, err = office.WaitLog(ctx, "the agent is ready")
+	must(t, err)
 	must(t, w.Join(ctx, inet, sites.Name("otcloud"), "hub", "ot/ot-cloud", "hub-1"))
 	w.run(ctx, "hub", sites.Name("otcloud"), "the hub is ready", "hub", "serve", "--data-dir", w.Data("hub-1"), "--mqtt", "10.20.0.5:8883", "--https", "10.20.0.5:443")
 	must(t, processes.Until(ctx, func() error { return w.dialSite("plant7", "10.7.0.4:8883") }))

@@ -41,21 +41,30 @@ func (d *Deployment) StartControl(ctx context.Context, netns, listen, advertise 
 // Join makes a join token where the command line works (ctlNS) and joins a role's directory with it, in netns. role is agent, hub or
 // relay; network is empty for a relay.
 func (d *Deployment) Join(ctx context.Context, ctlNS, netns, role, network, name string, more ...string) error {
+	token, err := d.JoinToken(ctx, ctlNS, role, network)
+	if err != nil {
+		return err
+	}
+	args := append([]string{role, "join", "--data-dir", d.Data(name), "--name", name, "--token-file", "-"}, more...)
+	_, err = d.CLI(ctx, netns, token, args...)
+	return err
+}
+
+// JoinToken makes a join token where the command line works.
+func (d *Deployment) JoinToken(ctx context.Context, ctlNS, role, network string) (string, error) {
 	args := []string{"token", "join", "--for", role, "-o", "json"}
 	if network != "" {
 		args = append(args, "--network", network)
 	}
 	out, err := d.CLI(ctx, ctlNS, "", args...)
 	if err != nil {
-		return err
+		return "", err
 	}
 	var token struct{ Secret string }
 	if err := json.Unmarshal([]byte(out), &token); err != nil {
-		return fmt.Errorf("isthmus token join -o json: %w", err)
+		return "", fmt.Errorf("isthmus token join -o json: %w", err)
 	}
-	args = append([]string{role, "join", "--data-dir", d.Data(name), "--name", name, "--token-file", "-"}, more...)
-	_, err = d.CLI(ctx, netns, token.Secret, args...)
-	return err
+	return token.Secret, nil
 }
 
 // Data is the data directory of a joined process.
