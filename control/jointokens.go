@@ -161,7 +161,7 @@ func (c *Control) RevokeJoinToken(ctx context.Context, p Principal, id, reason s
 			return err
 		}
 		if !ok || !p.sees(t.Tenant) {
-			return fault.Newf(op, fault.NotFound, "there is no join token %q", id).Advise("list them with: isthmus token join list")
+			return fault.Newf(op, fault.NotFound, "there is no join token %q", id).Advise("list them with: isthmus token joins list")
 		}
 		if !t.UsedAt.IsZero() {
 			return w.usedAlready(op, t)
@@ -173,7 +173,7 @@ func (c *Control) RevokeJoinToken(ctx context.Context, p Principal, id, reason s
 			return err
 		}
 		if !ok {
-			return fault.Newf(op, fault.Conflict, "join token %s was used or revoked at this moment", id).Advise("look at it with: isthmus token join list")
+			return fault.Newf(op, fault.Conflict, "join token %s was used or revoked at this moment", id).Advise("look at it with: isthmus token joins list")
 		}
 		return w.record(t.Tenant, "revoke", keyOfJoinToken(id), map[string]any{
 			"for": t.For, "tenant": t.Tenant, "network": t.Network, "name": t.Name, "expires": t.Expires,

@@ -20,7 +20,7 @@ The text of a token is shown once, on standard output; the server keeps only a h
 		Example: `  isthmus token create ann --tenant ot --role operator > ann.token
   isthmus token join --for agent --network ot/plant-7 --ttl 1h`,
 	}
-	c.AddCommand(newTokenCreate(w), newTokenList(w), newTokenRevoke(w), newTokenJoin(w))
+	c.AddCommand(newTokenCreate(w), newTokenList(w), newTokenRevoke(w), newTokenJoin(w), newTokenJoins(w))
 	return c
 }
 
@@ -136,7 +136,7 @@ func newTokenJoin(w *world) *cobra.Command {
 	c := &cobra.Command{
 		Use: "join --for agent|hub|relay", Short: "Make a one-time token with which a process joins", Args: cobra.NoArgs,
 		Long: `Make a join token and print the command to paste on the machine that joins. The token also says where the control plane is and how to know it. It lets
-one process in, once, until it expires.`,
+one process in, once, until it expires or is revoked: see "isthmus token joins".`,
 		Example: `  isthmus token join --for agent --network ot/plant-7 --ttl 1h
   isthmus token join --for hub --network ot/ot-cloud --name hub-1 --out hub-1.join
   isthmus token join --for relay --name eu-1`,
