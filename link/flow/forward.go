@@ -47,7 +47,7 @@ func (f *flow) forwardSocket() {
 
 // forwardStream moves bytes from the stream to the socket.
 func (f *flow) forwardStream() *mux.ResetError {
-	_, err := f.stream.WriteTo((*socketWriter)(f))
+	_, err := f.stream.WriteTo(f.sink())
 	if err == nil {
 		err = f.socket.CloseWrite()
 	}
@@ -76,20 +76,4 @@ func (f *flow) end(direction uint32) bool {
 	_ = f.socket.Close()
 	_ = f.stream.Close()
 	return true
-}
-
-// socketWriter is a flow as WriteTo sees it: it counts what goes to the socket.
-type socketWriter flow
-
-func (w *socketWriter) Write(b []byte) (int, error) {
-	f := (*flow)(w)
-	if f.written.Load() == 0 && f.onData != nil {
-		f.onData()
-	}
-	n, err := f.socket.Write(b)
-	if n > 0 {
-		f.written.Add(uint64(n))
-		f.countWritten(uint64(n))
-	}
-	return n, err
 }

@@ -35,8 +35,18 @@ func (st *Stream) admit(n int) verdict {
 
 // deliver hands a filled segment to the stream. It says false when there is no memory for it.
 func (st *Stream) deliver(seg *segment) bool {
+	var credit uint32
 	st.rmu.Lock()
-	defer st.rmu.Unlock()
+	defer func() {
+		st.rmu.Unlock()
+		st.give(credit)
+	}()
+	var rest []byte
+	if rest, credit = st.writeNow(seg.buf[:seg.w]); len(rest) == 0 {
+		seg.free()
+		return true
+	}
+	seg.r = seg.w - len(rest)
 	return st.deliverLocked(seg)
 }
 
@@ -63,8 +73,15 @@ func (st *Stream) deliverLocked(seg *segment) bool {
 // deliverCopy is deliver for a few bytes: they go behind those that wait, if there is space, so that many tiny frames do not each
 // hold a segment.
 func (st *Stream) deliverCopy(p []byte) bool {
+	var credit uint32
 	st.rmu.Lock()
-	defer st.rmu.Unlock()
+	defer func() {
+		st.rmu.Unlock()
+		st.give(credit)
+	}()
+	if p, credit = st.writeNow(p); len(p) == 0 {
+		return true
+	}
 	want := len(p)
 	if tail := st.in.tail; tail != nil {
 		if len(tail.buf)-tail.w >= len(p) {
@@ -161,15 +178,18 @@ func (st *Stream) Read(p []byte) (int, error) {
 
 // WriteTo writes everything that arrives to w until the peer's end, which is no error, and returns the bytes written. It hands
 // received buffers to w without a copy, several in one system call when w is a TCP connection; credit goes back to the peer when w
-// has taken the bytes.
+// has taken the bytes. When w is a [TryWriter], the bytes need not wait for the goroutine that called WriteTo.
 func (st *Stream) WriteTo(w io.Writer) (total int64, err error) {
 	var store [4][]byte
 	var bufs net.Buffers
+	try, _ := w.(TryWriter)
 	for {
 		var taken chain
 		n, k := 0, 0
 		st.rmu.Lock()
-		if err := st.waitReadable(); err != nil {
+		now, err := st.waitDirect(try)
+		total += now
+		if err != nil {
 			st.rmu.Unlock()
 			if err == io.EOF { //nolint:errorlint // it is ours
 				err = nil

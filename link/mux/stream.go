@@ -57,7 +57,10 @@ type Stream struct {
 	consumed  int64     // read since the last grant
 	granted   time.Time // when that was
 	rdeadline deadline
-	recvErr   error // what Read returns once the chain is empty
+	direct    TryWriter // where WriteTo writes, while it waits with nothing to do
+	directly  int64     // bytes the reading goroutine wrote there
+	directErr error     // what came of it
+	recvErr   error     // what Read returns once the chain is empty
 	fin       bool
 	closed    bool // Close: nothing will be read
 }

@@ -273,9 +273,14 @@ func TestManyAtOnce(t *testing.T) {
 		wg.Go(func() {
 			var got bytes.Buffer
 			var err error
-			if id%3 == 0 {
+			switch id % 3 {
+			case 0:
 				_, err = st.WriteTo(&got)
-			} else {
+			case 1:
+				sink := &pickySink{tb: t, take: func(n int) (int, error) { return n * (id % 5) / 4, nil }}
+				_, err = st.WriteTo(sink)
+				got.Write(sink.got.Bytes())
+			default:
 				_, err = io.Copy(&got, onlyReader{st})
 			}
 			if err != nil || !bytes.Equal(got.Bytes(), pattern(id)) {
