@@ -18,18 +18,20 @@ type Carrier struct {
 	r, w int
 
 	mu     sync.Mutex // guards the rest
-	out    []byte
+	out    []byte     // gathered; out[:gone] has been written
+	gone   int
 	corked bool
 	err    error
+	now    rawSink // nil when the connection cannot be written without waiting
 }
 
 const (
 	carrierIn  = 64 << 10
-	carrierOut = 68 << 10 // a batch as TLS records
+	carrierOut = 70 << 10 // a prompt batch as TLS records
 )
 
 // NewCarrier wraps a connection.
-func NewCarrier(conn net.Conn) *Carrier { return &Carrier{Conn: conn} }
+func NewCarrier(conn net.Conn) *Carrier { return &Carrier{Conn: conn, now: newRawSink(conn)} }
 
 // carrierOf finds the carrier at or directly below conn.
 func carrierOf(conn net.Conn) *Carrier {
@@ -97,11 +99,27 @@ func (c *Carrier) Flush() error {
 }
 
 func (c *Carrier) flushLocked() error {
-	if c.err == nil && len(c.out) > 0 {
-		_, c.err = c.Conn.Write(c.out)
-		c.out = c.out[:0]
+	if c.err == nil && len(c.out) > c.gone {
+		_, c.err = c.Conn.Write(c.out[c.gone:])
 	}
+	c.out, c.gone = c.out[:0], 0
 	return c.err
+}
+
+// flushNow writes what the connection takes without waiting, and says whether that was all. Errors are left to Flush.
+func (c *Carrier) flushNow() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return false
+	}
+	if len(c.out) > c.gone {
+		if c.gone += c.now.write(c.out[c.gone:]); c.gone < len(c.out) {
+			return false
+		}
+	}
+	c.out, c.gone = c.out[:0], 0
+	return true
 }
 
 func (c *Carrier) cork() {

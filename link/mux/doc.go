@@ -4,11 +4,14 @@
 //
 // A [Session] belongs to one connection. [Session.Run] owns everything that runs: one goroutine reads frames, one writes them, and
 // Run itself keeps the peer alive; it returns when all of them have ended. A [Stream] has no goroutine. It is a [net.Conn] with a
-// truthful half-close, a reset with a code, and back-pressure by credit. What arrives for a [TryWriter] is given to it by the reading
-// goroutine.
+// truthful half-close, a reset with a code, and back-pressure by credit. Goroutines are not woken where that can be helped: whoever
+// calls Write or ReadFrom writes the connection as far as that needs no waiting, and what arrives for a [TryWriter] is given to it by
+// the reading goroutine.
 //
 // Invariants:
-//   - The reading goroutine never waits for a user of a stream, nor for its [TryWriter], nor for the writer, so one slow stream delays no other.
+//   - The reading goroutine never waits for a user of a stream, nor for the writer, so one slow stream delays no other; a [TryWriter]
+//     does not wait.
+//   - A user of a stream waits for credit and for room in its queue, never in the kernel, so deadlines, resets and ends find it.
 //   - A stream holds at most its window of received bytes, and all streams of a session at most about twice Config.MaxMemory.
 //   - What waits to be sent is bounded for each stream and for the session; a writer past the bound waits.
 //   - A peer that breaks the protocol ends its session and nothing else.

@@ -100,5 +100,5 @@ func (s *Session) ask() {
 	}
 	s.ping.token++
 	s.ping.queued = true
-	s.wake.Signal()
+	s.rouse()
 }

@@ -169,7 +169,7 @@ func (s *Session) refuse(id uint32, code tunnel.ResetCode, message string) error
 		return protocolError("the peer opens streams faster than it reads their refusals")
 	}
 	s.refused = append(s.refused, refusal{id, code, message})
-	s.wake.Signal()
+	s.rouse()
 	return nil
 }
 
@@ -181,7 +181,7 @@ func (s *Session) onPing(h tunnel.Header, token uint64) error {
 			return protocolError("the peer sends pings faster than it reads the replies")
 		}
 		s.pongs = append(s.pongs, token)
-		s.wake.Signal()
+		s.rouse()
 		return nil
 	}
 	if s.ping.await && token == s.ping.token {

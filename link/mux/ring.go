@@ -33,11 +33,24 @@ func (r *ring) pop() *Stream {
 // line busy, once; then it queues behind them (as fq_codel does, RFC 8290 section 4.2), so that a few bytes never wait for bulk and
 // bulk is never starved by many that send a few.
 func (s *Session) schedule(st *Stream) {
+	s.line(st)
+	s.rouse()
+}
+
+// line is schedule for a caller who goes on to say send.
+func (s *Session) line(st *Stream) {
 	if !st.inRing {
 		st.inRing = true
 		s.fresh.push(st)
 	}
-	s.wake.Signal()
+}
+
+// next returns the stream whose turn comes next.
+func (s *Session) next() *Stream {
+	if s.fresh.head != nil {
+		return s.fresh.head
+	}
+	return s.busy.head
 }
 
 // turn returns the stream whose turn it is, and whether it came from the fresh ones.

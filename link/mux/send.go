@@ -24,7 +24,7 @@ func (st *Stream) Write(p []byte) (n int, err error) {
 		m := min(len(p), space)
 		if m <= smallFrame {
 			st.enqueueCopy(p[:m])
-			s.mu.Unlock()
+			s.send()
 		} else {
 			s.mu.Unlock() // the copy is long; only this writer can use up the credit
 			seg := newSegment(tunnel.HeaderLen + m)
@@ -36,7 +36,7 @@ func (st *Stream) Write(p []byte) (n int, err error) {
 				return n, err
 			}
 			st.enqueue(seg)
-			s.mu.Unlock()
+			s.send()
 		}
 		n += m
 		p = p[m:]
@@ -70,11 +70,11 @@ func (st *Stream) ReadFrom(r io.Reader) (total int64, err error) {
 			}
 			if m <= smallFrame && len(seg.buf) > 2*smallFrame {
 				st.enqueueCopy(seg.buf[tunnel.HeaderLen:seg.w])
-				s.mu.Unlock()
 				seg.free()
+				s.send()
 			} else {
 				st.enqueue(seg)
-				s.mu.Unlock()
+				s.send()
 			}
 			total += int64(m)
 		}
@@ -106,14 +106,14 @@ func (st *Stream) waitWritable() (int, error) {
 	}
 }
 
-// enqueue puts a segment, with headroom for its frame header, behind the others, under s.mu.
+// enqueue puts a segment, with headroom for its frame header, behind the others, under s.mu. The caller says send.
 func (st *Stream) enqueue(seg *segment) {
 	st.acceptLocked()
 	n := seg.w - tunnel.HeaderLen
 	st.credit -= int64(n)
 	st.queued += n
 	st.out.push(seg)
-	st.s.schedule(st)
+	st.s.line(st)
 }
 
 // enqueueCopy is enqueue for a few bytes, which join the last frame if it has not gone yet.

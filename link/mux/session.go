@@ -54,6 +54,11 @@ type Session struct {
 	unanswered pendingStreams
 	goAway     goAwayState
 	running    bool
+	writing    bool  // somebody gathers and writes, and will look for more
+	prompt     bool  // whoever has something to send may write it
+	batch      batch // of whoever is writing
+	rest       bool  // some of what was written still waits in the carrier
+	writeErr   error // met by somebody who wrote in the writing goroutine's place
 	over       bool
 	drain      bool // over, but what is queued may still go
 	err        error
@@ -157,6 +162,9 @@ func (s *Session) Run(ctx context.Context) error {
 	}
 	if s.below != nil {
 		s.below.cork()
+		s.mu.Lock()
+		s.prompt = s.below.now != nil
+		s.mu.Unlock()
 	}
 	var both sync.WaitGroup
 	both.Go(s.readLoop)
@@ -260,7 +268,7 @@ func (s *Session) GoAway() {
 	}
 	s.goAway.local, s.goAway.queued = true, true
 	s.goAway.code, s.goAway.message = tunnel.ResetShuttingDown, "no new flows"
-	s.wake.Signal()
+	s.rouse()
 }
 
 // Streams returns how many streams are open on the wire, in both directions together.

@@ -153,13 +153,14 @@ func (st *Stream) Accept() error {
 		return st.sendErr
 	}
 	st.acceptLocked()
+	s.rouse()
 	return nil
 }
 
 func (st *Stream) acceptLocked() {
 	if !st.local && !st.accepted {
 		st.accepted, st.needAccept = true, true
-		st.s.schedule(st)
+		st.s.line(st)
 	}
 }
 

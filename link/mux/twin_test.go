@@ -206,10 +206,20 @@ func (m *model) wantReset(t *rapid.T, p *pairOfHalves, end int, err error) {
 	}
 }
 
-// TestTwin does the same to two sessions over a pipe and to byte queues.
+// TestTwin does the same to two sessions, over a pipe or over TCP with carriers, and to byte queues.
 func TestTwin(t *testing.T) {
+	t.Run("memory", func(t *testing.T) { checkTwin(t, pipe) })
+	t.Run("TCP", func(t *testing.T) {
+		checkTwin(t, func() (net.Conn, net.Conn) {
+			a, b := tcpPair(t)
+			return mux.NewCarrier(a), mux.NewCarrier(b)
+		})
+	})
+}
+
+func checkTwin(t *testing.T, join func() (a, b net.Conn)) {
 	rapid.Check(t, func(t *rapid.T) {
-		a, b := net.Pipe()
+		a, b := join()
 		m := &model{sides: [2]*mux.Session{mux.Client(a, mux.Config{}), mux.Server(b, mux.Config{})}}
 		ctx, cancel := context.WithCancel(context.Background())
 		var wg sync.WaitGroup
@@ -243,7 +253,12 @@ func TestTwin(t *testing.T) {
 
 // TestManyAtOnce moves much through many streams at once, both ways, with every way of reading and writing, over small pipes.
 func TestManyAtOnce(t *testing.T) {
-	c, s := two(t, mux.Config{})
+	t.Run("memory", func(t *testing.T) { manyAtOnce(t, two) })
+	t.Run("TCP", func(t *testing.T) { manyAtOnce(t, overTCP) })
+}
+
+func manyAtOnce(t *testing.T, join func(testing.TB, mux.Config) (running, running)) {
+	c, s := join(t, mux.Config{})
 	const flows, size = 40, 400_000
 	ctx := bounded(t)
 	pattern := func(id int) []byte {

@@ -5,12 +5,13 @@ import (
 	"github.com/isthmus-io/isthmus/wire/tunnel"
 )
 
-// A batch is what the writing goroutine takes from the queues under one lock: control frames packed in head, data frames in their
+// A batch is what whoever writes takes from the queues under one lock: control frames packed in head, data frames in their
 // segments, in the order of items.
 type batch struct {
 	head  []byte
 	items []item
 	data  int // bytes in segments
+	most  int // of data and head together; 0: see full
 	pack  []byte
 }
 
@@ -49,20 +50,26 @@ func (b *batch) reset() {
 	b.head, b.items, b.data = b.head[:0], b.items[:0], 0
 }
 
-// writeLoop is the writing goroutine. It ends when the session is over and what may still be sent has been, and closes the
+// writeLoop is the writing goroutine, for all that was not sent promptly. It ends when the session is over and what may still be sent has been, and closes the
 // connection.
 func (s *Session) writeLoop() {
-	b := &batch{pack: make([]byte, 0, 16<<10)}
+	b := &s.batch
 	defer s.goodbye()
+	s.mu.Lock()
 	for {
-		s.mu.Lock()
-		for !s.pending() && !s.over {
+		for s.writing || !s.pending() && !s.rest && s.writeErr == nil && !s.over {
 			s.wake.Wait()
 		}
+		s.writing, s.rest = true, false
+		b.most = 0
 		s.gather(b)
 		last := s.over && !s.pending()
+		err := s.writeErr
 		s.mu.Unlock()
-		if err := s.write(b); err != nil {
+		if err == nil {
+			err = s.write(b, s.flush)
+		}
+		if err != nil {
 			s.writeFailed(err)
 			return
 		}
@@ -70,6 +77,8 @@ func (s *Session) writeLoop() {
 		if last {
 			return
 		}
+		s.mu.Lock()
+		s.writing = false
 	}
 }
 
@@ -100,6 +109,9 @@ func (s *Session) gather(b *batch) {
 	if !s.over || s.drain {
 		s.gatherSession(b)
 		for !b.full() {
+			if !b.fits(s.next()) {
+				break
+			}
 			st, fresh := s.turn()
 			if st == nil {
 				break
@@ -179,9 +191,12 @@ func (s *Session) emit(b *batch, st *Stream) (more bool) {
 	return false
 }
 
-// write sends the batch and frees its segments. Small items are packed into one write, and so one TLS record; large ones are written
+// write sends the batch, by way of the carrier if there is one, and frees its segments. Small items are packed into one write, and so one TLS record; large ones are written
 // from where they are, and do not hold up the small ones before them.
-func (s *Session) write(b *batch) error {
+func (s *Session) write(b *batch, flushOut func() error) error {
+	if b.pack == nil {
+		b.pack = make([]byte, 0, 16<<10)
+	}
 	pack := b.pack[:0]
 	var err error
 	send := func(p []byte) {
@@ -190,8 +205,8 @@ func (s *Session) write(b *batch) error {
 		}
 	}
 	flush := func() {
-		if err == nil && s.below != nil {
-			err = s.below.Flush()
+		if err == nil {
+			err = flushOut()
 		}
 	}
 	for i := range b.items {
