@@ -15,6 +15,7 @@ type Identity struct {
 	Generation string
 	Method     string    // how it proved it, as the iothub-connection-auth-method stamp says it
 	Expires    time.Time // when the proof ends
+	signer     signer
 }
 
 const (
@@ -34,8 +35,9 @@ func (h *Hub) Authenticate(ctx context.Context, device, token string) (Identity,
 	if err != nil {
 		return Identity{}, err
 	}
+	var by signer
 	if t.Policy != "" { // before anything is said about the device
-		if err := h.policyMay(t, DeviceConnect); err != nil {
+		if by, err = h.policyMay(t, DeviceConnect); err != nil {
 			return Identity{}, err
 		}
 	}
@@ -46,10 +48,12 @@ func (h *Hub) Authenticate(ctx context.Context, device, token string) (Identity,
 		}
 		return Identity{}, err
 	}
-	id := Identity{Device: d.ID, Generation: d.Generation, Method: methodDevice, Expires: t.Expires}
+	id := Identity{Device: d.ID, Generation: d.Generation, Method: methodDevice, Expires: t.Expires, signer: by}
 	if t.Policy != "" {
 		id.Method = methodHub
-	} else if d.AuthType != AuthSAS || !t.SignedBy(d.PrimaryKey, d.SecondaryKey) {
+	} else if own, ok := signerOf(t, d.PrimaryKey, d.SecondaryKey); ok && d.AuthType == AuthSAS {
+		id.signer = own
+	} else {
 		return Identity{}, WrongKey(d.ID)
 	}
 	if !t.Covers(h.HostNames(), "devices/"+d.ID) {
@@ -86,7 +90,7 @@ func (h *Hub) Authorize(token string, need Right) (policy string, expires time.T
 		return "", time.Time{}, fault.New("hub.Authorize", fault.Unauthenticated, "the token names no policy (skn)").
 			Advise("use the connection string of a policy, such as %s", PolicyService)
 	}
-	if err := h.policyMay(t, need); err != nil {
+	if _, err := h.policyMay(t, need); err != nil {
 		return "", time.Time{}, err
 	}
 	if !t.Covers(h.HostNames(), "") {
@@ -96,16 +100,17 @@ func (h *Hub) Authorize(token string, need Right) (policy string, expires time.T
 }
 
 // policyMay checks the signature first, so that nobody without a key learns what a policy may do.
-func (h *Hub) policyMay(t sas.Token, need Right) error {
-	p, ok := h.policies[t.Policy]
-	if !t.SignedBy(p.PrimaryKey, p.SecondaryKey) || !ok {
-		return fault.Newf("hub.Authorize", fault.Unauthenticated, "the token is not signed with a key of policy %q", shorten(t.Policy)).
-			Advise("copy the policy's connection string again")
+func (h *Hub) policyMay(t sas.Token, need Right) (signer, error) {
+	p, ok := (*h.policies.Load())[t.Policy]
+	by, signed := signerOf(t, p.PrimaryKey, p.SecondaryKey)
+	if !signed || !ok {
+		return signer{}, fault.Newf("hub.Authorize", fault.Unauthenticated, "the token is not signed with a key of policy %q", shorten(t.Policy)).
+			Advise("copy the policy's connection string again; its key may have been renewed")
 	}
 	if Right(p.Rights)&need != need {
-		return fault.Newf("hub.Authorize", fault.Denied, "policy %s does not have %s", p.Name, need).Advise("use a policy that has it, such as %s", PolicyOwner)
+		return signer{}, fault.Newf("hub.Authorize", fault.Denied, "policy %s does not have %s", p.Name, need).Advise("use a policy that has it, such as %s", PolicyOwner)
 	}
-	return nil
+	return by, nil
 }
 
 func (h *Hub) fresh(t sas.Token) error {

@@ -8,13 +8,13 @@
 // Invariants:
 //   - a message is acknowledged by calling back only after the event log has made it durable; an error means that it may be lost;
 //   - an identity has at most one session; the newer one stays (IoT Hub: 400027 ConnectionForcefullyClosedOnNewConnection);
-//   - a session ends at once when its device is disabled or deleted, its link is no longer approved, its side is closed, or its hub
-//     leaves the plan; a change that commits while a session is being made is seen by one of the two;
+//   - a session ends at once when its device is disabled or deleted, the key it came with is replaced, its link is no longer approved,
+//     its side is closed, or its hub leaves the plan; a change that commits while a session is being made is seen by one of the two;
 //   - a peer that came through the endpoint of one hub reaches no other hub, whatever names it says;
 //   - a message's [Labels] and body are not changed once submitted;
 //   - keys appear in no log and in no error.
 //
 // Run owns the only goroutine here: it measures rates, writes down who was seen, and cuts every session when its context ends.
-// Doors' goroutines call everything else, which is safe for concurrent use. Lock order: Server.mu before Hub.mu; neither is held
-// while a session is cut or the store or the event log is called.
+// Doors' goroutines call everything else, which is safe for concurrent use. Lock order: Hub.renewing, Server.mu, Hub.mu; the latter
+// two are not held while a session is cut or the store or the event log is called.
 package hub

@@ -23,8 +23,9 @@ type Hub struct {
 	id       string
 	stream   string // its name in the event log
 	plan     atomic.Pointer[plan.Hub]
-	policies map[string]hubstore.Policy // never changed after open
-	gone     atomic.Bool                // left the plan
+	policies atomic.Pointer[map[string]hubstore.Policy] // the map is replaced, never changed
+	renewing sync.Mutex                                 // held while the keys of a policy change
+	gone     atomic.Bool                                // left the plan
 
 	messages atomic.Int64
 	bytes    atomic.Int64
@@ -34,6 +35,7 @@ type Hub struct {
 	sessions map[string]*Session
 	seen     map[string]seen // not written down yet
 	written  time.Time       // when seen was last taken away to be written
+	renewed  chan struct{}   // closed, and made anew, when the keys of a policy change
 	measured struct {
 		at       time.Time
 		messages int64
@@ -48,14 +50,12 @@ func (s *Server) open(ctx context.Context, p plan.Hub) (*Hub, error) {
 		return nil, fault.Newf("hub.SetHubs", fault.Invalid, "hub %q has no id or no host name in the plan", p.Name).
 			Advise("give its service a spec.hostName")
 	}
-	h := &Hub{server: s, id: p.ID, stream: "hub/" + p.ID, policies: map[string]hubstore.Policy{}, sessions: map[string]*Session{}, seen: map[string]seen{}}
+	h := &Hub{server: s, id: p.ID, stream: "hub/" + p.ID, sessions: map[string]*Session{}, seen: map[string]seen{}, renewed: make(chan struct{})}
 	list, err := s.store.EnsurePolicies(ctx, p.ID, builtInPolicies())
 	if err != nil {
 		return nil, err
 	}
-	for _, pol := range list {
-		h.policies[pol.Name] = pol
-	}
+	h.setPolicies(list)
 	h.setPlan(p)
 	return h, nil
 }
@@ -130,13 +130,26 @@ func (h *Hub) DeviceConnectionString(ctx context.Context, device string) (string
 	return sas.ConnectionString{HostName: h.HostName(), DeviceID: d.ID, Key: d.PrimaryKey}.String(), nil
 }
 
-// PolicyConnectionString returns what a person gives to a service's SDK. It holds the policy's key.
+// PolicyConnectionString returns what a person gives to a service's SDK. It holds the policy's primary key.
 func (h *Hub) PolicyConnectionString(policy string) (string, error) {
-	p, ok := h.policies[policy]
+	return h.PolicyConnectionStringWith(policy, Primary)
+}
+
+// PolicyConnectionStringWith is PolicyConnectionString with one of the two keys.
+func (h *Hub) PolicyConnectionStringWith(policy string, key Which) (string, error) {
+	p, ok := (*h.policies.Load())[policy]
 	if !ok {
-		return "", fault.Newf("hub.PolicyConnectionString", fault.NotFound, "the hub has no policy %q", policy).Advise("it has %s", strings.Join(policyNames(), ", "))
+		return "", noPolicy("hub.PolicyConnectionString", policy)
 	}
-	return sas.ConnectionString{HostName: h.HostName(), Policy: p.Name, Key: p.PrimaryKey}.String(), nil
+	out := sas.ConnectionString{HostName: h.HostName(), Policy: p.Name, Key: p.PrimaryKey}
+	switch key {
+	case Primary:
+	case Secondary:
+		out.Key = p.SecondaryKey
+	default:
+		return "", fault.Newf("hub.PolicyConnectionString", fault.Invalid, "%.20q is no key of a policy", key).Advise("it is primary or secondary")
+	}
+	return out.String(), nil
 }
 
 // Partitions returns how many partitions the hub's events have. It makes them when no device has sent anything yet, and waits for the

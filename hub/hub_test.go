@@ -151,9 +151,22 @@ func TestWhatCutsASession(t *testing.T) {
 		}, hub.DeviceDisabled},
 		{"deleting", through, func(w *world) error { return w.hub().DeleteDevice(t.Context(), "d", hub.AnyETag) }, hub.DeviceDeleted},
 		{"changing something else", public, func(w *world) error {
-			_, err := w.hub().UpdateDevice(t.Context(), hubstore.Device{ID: "d", StatusReason: "x"}, hub.AnyETag)
+			d, err := w.hub().Device(t.Context(), "d")
+			if err != nil {
+				return err
+			}
+			d.StatusReason = "x"
+			_, err = w.hub().UpdateDevice(t.Context(), d.Device, hub.AnyETag)
 			return err
 		}, 0},
+		{"replacing the keys", public, func(w *world) error {
+			_, err := w.hub().UpdateDevice(t.Context(), hubstore.Device{ID: "d"}, hub.AnyETag)
+			return err
+		}, hub.KeyGone},
+		{"another way to prove itself", through, func(w *world) error {
+			_, err := w.hub().UpdateDevice(t.Context(), hubstore.Device{ID: "d", AuthType: hub.AuthNone}, hub.AnyETag)
+			return err
+		}, hub.KeyGone},
 		{"closing the public side", public, func(w *world) error { return w.server.SetHubs([]plan.Hub{closed, two}) }, hub.PublicClosed},
 		{"closing the public side for who came through an endpoint", through, func(w *world) error { return w.server.SetHubs([]plan.Hub{closed, two}) }, 0},
 		{"the same plan again", public, func(w *world) error { return w.server.SetHubs([]plan.Hub{one, two}) }, 0},

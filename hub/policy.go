@@ -15,6 +15,8 @@ const (
 	RegistryWrite                    // create, change and delete devices
 	ServiceConnect                   // read events, count connected devices
 	DeviceConnect                    // be any device
+
+	EveryRight = RegistryRead | RegistryWrite | ServiceConnect | DeviceConnect // which only the owner's policy has
 )
 
 func (r Right) String() string {
@@ -28,7 +30,21 @@ func (r Right) String() string {
 	case DeviceConnect:
 		return "DeviceConnect"
 	}
+	if r == EveryRight {
+		return "every right"
+	}
 	return "several rights"
+}
+
+// Names returns the rights by their names.
+func (r Right) Names() []string {
+	var out []string
+	for _, one := range []Right{RegistryRead, RegistryWrite, ServiceConnect, DeviceConnect} {
+		if r&one != 0 {
+			out = append(out, one.String())
+		}
+	}
+	return out
 }
 
 // The policies every hub is born with.
@@ -45,7 +61,7 @@ func policyNames() []string {
 }
 
 func builtInPolicies() []hubstore.Policy {
-	rights := []Right{RegistryRead | RegistryWrite | ServiceConnect | DeviceConnect, ServiceConnect, DeviceConnect, RegistryRead, RegistryRead | RegistryWrite}
+	rights := []Right{EveryRight, ServiceConnect, DeviceConnect, RegistryRead, RegistryRead | RegistryWrite}
 	out := make([]hubstore.Policy, len(rights))
 	for i, name := range policyNames() {
 		out[i] = hubstore.Policy{Name: name, Rights: uint32(rights[i]), PrimaryKey: newKey(), SecondaryKey: newKey()}

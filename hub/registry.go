@@ -44,7 +44,7 @@ func (h *Hub) CreateDevice(ctx context.Context, d hubstore.Device) (Device, erro
 }
 
 // UpdateDevice replaces a device; keys that are both empty are made anew. ifMatch is its etag or AnyETag; Precondition when it is
-// another one. A device that becomes disabled loses its session.
+// another one. A device that becomes disabled, or loses the key it connected with, loses its session.
 func (h *Hub) UpdateDevice(ctx context.Context, d hubstore.Device, ifMatch string) (Device, error) {
 	return h.one(ctx, Change{Device: d, Mode: Update, IfMatch: ifMatch})
 }
@@ -110,6 +110,8 @@ func (h *Hub) ChangeDevices(ctx context.Context, changes []Change) ([]Result, er
 			h.cutDevice(c.Device.ID, DeviceDeleted)
 		case r.Device.Status == hubstore.Disabled:
 			h.cutDevice(c.Device.ID, DeviceDisabled)
+		case c.Mode == Update:
+			h.cutStale(r.Device.Device)
 		}
 		if r.Err == nil && c.Mode != Delete {
 			r.Device = h.live(r.Device.Device)

@@ -22,11 +22,13 @@ const (
 	HubGone                         // the hub is no longer served here
 	TokenExpired                    // its token ended and it did not come back with a new one
 	Stopping                        // the process ends
+	KeyGone                         // the key it proved itself with was replaced
 )
 
 var causes = [...]string{
 	"", "the same identity connected again", "the device was disabled", "the device was deleted", "the endpoint's connection is no longer approved",
 	"the hub closed its public side", "the hub is no longer served here", "its token ended", "the process is stopping",
+	"the key it connected with was replaced",
 }
 
 // String returns the cause in words.
@@ -87,6 +89,10 @@ func (h *Hub) Connect(ctx context.Context, r Request) (*Session, error) {
 	}
 	if err == nil && again.Generation != id.Generation {
 		err = fault.Newf(op, fault.NotFound, "device %q was deleted while it connected", id.Device)
+	}
+	if err == nil && !h.still(id.signer, again) {
+		err = fault.Newf(op, fault.Unauthenticated, "the key of device %q was replaced while it connected", id.Device).
+			Advise("give the device its connection string again")
 	}
 	if err == nil {
 		_, err = h.server.Enter(r.Side, h.HostName())
@@ -159,7 +165,8 @@ func (h *Hub) cutPublic() {
 	}
 }
 
-func (h *Hub) cutWhere(c Cause, which func(*Session) bool) {
+// cutWhere ends the sessions of which which is true and tells how many. It calls which with the hub's lock held.
+func (h *Hub) cutWhere(c Cause, which func(*Session) bool) int {
 	h.mu.Lock()
 	var list []*Session
 	for _, s := range h.sessions {
@@ -171,4 +178,5 @@ func (h *Hub) cutWhere(c Cause, which func(*Session) bool) {
 	for _, s := range list {
 		s.cut(c)
 	}
+	return len(list)
 }

@@ -25,7 +25,7 @@ ISTHMUS_HUB_CONNECTION_STRING, never from the command line.`,
 		Example: `  isthmus hub device create sensor-1
   isthmus hub events --follow`,
 	}
-	c.AddCommand(newHubDevice(w), newHubEvents(w), newHubConnectionString(w))
+	c.AddCommand(newHubDevice(w), newHubEvents(w), newHubConnectionString(w), newHubPolicy(w))
 	return c
 }
 
@@ -98,7 +98,7 @@ func (a *hubAccess) openSocket() (*hubclient.Client, error) {
 }
 
 func newHubConnectionString(w *world) *cobra.Command {
-	var policy string
+	var policy, key string
 	c := &cobra.Command{
 		Use: "connection-string", Short: "Print the connection string of a policy, for services and programs", Args: cobra.NoArgs,
 		Long: `Print the connection string of one of the hub's policies, on the machine of the hub only. It is a secret. Policies: iothubowner may do everything,
@@ -107,13 +107,17 @@ registryRead and registryReadWrite manage devices, service reads events, device 
 	}
 	a := addHubAccess(w, c)
 	c.Flags().StringVar(&policy, "policy", "service", "`POLICY`: iothubowner, service, device, registryRead, registryReadWrite")
+	addKeyChoice(c, &key)
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		if err := checkKeyChoice(key); err != nil {
+			return err
+		}
 		hub, err := a.openSocket()
 		if err != nil {
 			return err
 		}
 		defer hub.Close()
-		text, err := hub.PolicyConnectionString(c.Context(), policy)
+		text, err := hub.PolicyConnectionString(c.Context(), policy, key)
 		if err != nil {
 			return err
 		}

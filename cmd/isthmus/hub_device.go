@@ -13,11 +13,11 @@ import (
 
 func newHubDevice(w *world) *cobra.Command {
 	c := &cobra.Command{
-		Use: "device", Aliases: []string{"devices"}, Short: "Create, list, show and delete devices",
+		Use: "device", Aliases: []string{"devices"}, Short: "Create, list, show and delete devices, and renew their keys",
 		Example: `  isthmus hub device create sensor-1
   isthmus hub device connection-string sensor-1`,
 	}
-	c.AddCommand(newDeviceCreate(w), newDeviceList(w), newDeviceShow(w), newDeviceDelete(w), newDeviceConnectionString(w))
+	c.AddCommand(newDeviceCreate(w), newDeviceList(w), newDeviceShow(w), newDeviceDelete(w), newDeviceConnectionString(w), newDeviceRegenerate(w))
 	return c
 }
 
@@ -198,12 +198,17 @@ func newDeviceDelete(w *world) *cobra.Command {
 }
 
 func newDeviceConnectionString(w *world) *cobra.Command {
+	var key string
 	c := &cobra.Command{
 		Use: "connection-string DEVICE", Short: "Print what a device's SDK is configured with; it is a secret", Args: cobra.ExactArgs(1),
 		Example: "  isthmus hub device connection-string sensor-1 > sensor-1.connection",
 	}
 	a := addHubAccess(w, c)
+	addKeyChoice(c, &key)
 	c.RunE = func(c *cobra.Command, args []string) error {
+		if err := checkKeyChoice(key); err != nil {
+			return err
+		}
 		hub, err := a.open()
 		if err != nil {
 			return err
@@ -220,7 +225,11 @@ func newDeviceConnectionString(w *world) *cobra.Command {
 		if d.Authentication == nil || d.Authentication.Keys == nil || d.Authentication.Keys.Primary == "" {
 			return fault.Newf("isthmus.hub", fault.Invalid, "device %q does not use a shared access key", d.ID)
 		}
-		w.printf("%s\n", sas.ConnectionString{HostName: host, DeviceID: d.ID, Key: d.Authentication.Keys.Primary})
+		secret := d.Authentication.Keys.Primary
+		if key == hubclient.Secondary {
+			secret = d.Authentication.Keys.Secondary
+		}
+		w.printf("%s\n", sas.ConnectionString{HostName: host, DeviceID: d.ID, Key: secret})
 		return nil
 	}
 	return c

@@ -120,3 +120,76 @@ func TestHubCommands(t *testing.T) {
 	}
 	local.wants(there("device", "list", "--connection-file", file)...)
 }
+
+func TestHubKeyCommands(t *testing.T) {
+	w := hubtest.Start(t, hubtest.Options{})
+	dir := filepath.Dir(w.Admin)
+	local := &hubShell{t, nil}
+	here := func(args ...string) []string { return append(args, "--data-dir", dir, "--hub", hubtest.Contoso) }
+	key := func(args ...string) string {
+		t.Helper()
+		cs, err := sas.ParseConnectionString(local.wants(here(args...)...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cs.Key
+	}
+	local.wants(here("device", "create", "sensor-1")...)
+	for name, c := range map[string]struct{ show, renew []string }{
+		"policy service":  {[]string{"connection-string", "--policy", "service"}, []string{"policy", "regenerate", "service"}},
+		"device sensor-1": {[]string{"device", "connection-string", "sensor-1"}, []string{"device", "regenerate", "sensor-1"}},
+	} {
+		show := func(which string) string { return key(append(c.show, "--key", which)...) }
+		renew := func(which, says string) {
+			t.Helper()
+			code, out, complaints := local.run(here(append(c.renew, "--key", which)...)...)
+			if code != 0 || out != name+" "+says+"\n" {
+				t.Errorf("%s prints %q %s", name, out, complaints)
+			}
+			for _, secret := range []string{show("primary"), show("secondary")} {
+				if strings.Contains(out+complaints, secret) {
+					t.Errorf("%s: a key is shown without being asked for", name)
+				}
+			}
+		}
+		primary, secondary := show("primary"), show("secondary")
+		if primary == secondary || key(c.show...) != primary {
+			t.Errorf("%s: its keys are one, or the primary is not the first", name)
+		}
+		renew("swap", "has its keys swapped")
+		if show("primary") != secondary || show("secondary") != primary {
+			t.Errorf("%s: not swapped", name)
+		}
+		renew("secondary", "has a new secondary key")
+		if now := show("secondary"); show("primary") != secondary || now == primary || now == secondary {
+			t.Errorf("%s: another key than the secondary was renewed", name)
+		}
+		for _, wrong := range [][]string{c.renew, append(c.renew, "--key", "both"), append(c.show, "--key", "swap")} {
+			if code, _, complaints := local.run(here(wrong...)...); code != exitUsage || !strings.Contains(complaints, "next: ") {
+				t.Errorf("%v: %d %s", wrong, code, complaints)
+			}
+		}
+	}
+	if out := local.wants(here("policy", "list")...); !strings.Contains(out, "service            ServiceConnect\n") || strings.Contains(out, key("connection-string")) {
+		t.Errorf("policies:\n%s", out)
+	}
+
+	// Over HTTPS the owner may, until the key it came with is gone; nobody else may.
+	there := func(args ...string) []string { return append(args, "--address", w.HTTPS, "--ca", w.CAFile) }
+	as := func(policy string) *hubShell {
+		return &hubShell{t, map[string]string{"ISTHMUS_HUB_CONNECTION_STRING": strings.TrimSpace(local.wants(here("connection-string", "--policy", policy)...))}}
+	}
+	code, _, complaints := as("registryReadWrite").run(there("policy", "list")...)
+	if code != exitFailed || !strings.Contains(complaints, "does not have every right") || !strings.Contains(complaints, "iothubowner") {
+		t.Errorf("%d %s", code, complaints)
+	}
+	owner := as("iothubowner")
+	if out := owner.wants(there("policy", "list", "-o", "json")...); !strings.Contains(out, `"name": "registryRead"`) || strings.Contains(strings.ToLower(out), "key") {
+		t.Errorf("%s", out)
+	}
+	owner.wants(there("policy", "regenerate", "iothubowner", "--key", "primary")...)
+	code, _, complaints = owner.run(there("policy", "list")...)
+	if code != exitFailed || !strings.Contains(complaints, "may have been renewed") {
+		t.Errorf("with the old key: %d %s", code, complaints)
+	}
+}

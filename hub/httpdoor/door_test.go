@@ -436,7 +436,7 @@ func TestLocalSocket(t *testing.T) {
 	if list, err := c.Devices(t.Context(), "", 10); err != nil || len(list) != 1 {
 		t.Errorf("%+v, %v", list, err)
 	}
-	if text, err := c.PolicyConnectionString(t.Context(), hub.PolicyService); err != nil || !strings.HasPrefix(text, "HostName=contoso") {
+	if text, err := c.PolicyConnectionString(t.Context(), hub.PolicyService, ""); err != nil || !strings.HasPrefix(text, "HostName=contoso") {
 		t.Errorf("%s, %v", text, err)
 	}
 	if err := c.Delete(t.Context(), d.ID, "stale"); fault.KindOf(err) != fault.Precondition {

@@ -207,8 +207,17 @@ func (x *exchange) follow(ctx context.Context, cursors []*cursor, out *lines) {
 			}
 		})
 	}
+	renewed := x.hub.Renewed()
+	if !x.mayStay() { // what happened before that channel was there
+		return
+	}
 	for {
 		select {
+		case <-renewed:
+			renewed = x.hub.Renewed()
+			if !x.mayStay() {
+				return
+			}
 		case batch := <-batches:
 			if !x.mayStay() {
 				return
@@ -227,12 +236,15 @@ func (x *exchange) follow(ctx context.Context, cursors []*cursor, out *lines) {
 	}
 }
 
-// mayStay tells whether the reader could come in now: the hub may have closed its public side since.
+// mayStay tells whether the reader could come in now: the hub may have closed its public side since, or the key may have been renewed.
 func (x *exchange) mayStay() bool {
 	if x.conn == nil {
 		return true
 	}
 	_, err := x.door.server.Enter(x.conn.Side, x.Host)
+	if err == nil {
+		_, _, err = x.hub.Authorize(x.Header.Get("Authorization"), x.right)
+	}
 	return err == nil
 }
 

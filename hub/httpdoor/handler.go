@@ -27,6 +27,8 @@ type exchange struct {
 	conn    *front.Conn // nil on the local socket
 	id      string      // {d} in the path
 	expires time.Time   // of the token; zero on the local socket
+	right   hub.Right   // that the route needs
+	policy  string      // whose token it is; empty on the local socket and for devices
 }
 
 // route is one row of the door's table. Fixed segments are compared without regard to case, as some SDKs write them in lower case.
@@ -50,6 +52,9 @@ func routes() []route {
 		{method: "GET", path: "statistics/devices", right: hub.RegistryRead, serve: countDevices},
 		{method: "GET", path: "statistics/service", right: hub.ServiceConnect, serve: countConnected},
 		{method: "GET", path: "isthmus/v1/events", right: hub.ServiceConnect, own: true, serve: streamEvents},
+		{method: "POST", path: "isthmus/v1/devices/{}/keys", right: hub.RegistryWrite, own: true, serve: renewDeviceKey},
+		{method: "GET", path: "isthmus/v1/policies", right: hub.EveryRight, own: true, serve: listPolicies},
+		{method: "POST", path: "isthmus/v1/policies/{}/keys", right: hub.EveryRight, own: true, serve: renewPolicyKey},
 		{method: "GET", path: "isthmus/v1/hubs", local: true, own: true, serve: listHubs},
 		{method: "GET", path: "isthmus/v1/policies/{}", local: true, own: true, serve: getPolicy},
 	}
@@ -96,7 +101,8 @@ func (x *exchange) serve(table []route, local bool) error {
 		return &named{fault.Newf(op, fault.Invalid, "api-version %.40q is not known here", x.URL.Query().Get("api-version")).
 			Advise("use one of %s", strings.Join(apiVersions, ", ")), 400, "InvalidProtocolVersion"}
 	case !local && !found.device:
-		if _, x.expires, err = x.hub.Authorize(x.Header.Get("Authorization"), found.right); err != nil {
+		x.right = found.right
+		if x.policy, x.expires, err = x.hub.Authorize(x.Header.Get("Authorization"), found.right); err != nil {
 			return err
 		}
 	}

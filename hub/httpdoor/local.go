@@ -25,7 +25,11 @@ func getPolicy(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	text, err := h.PolicyConnectionString(x.id)
+	key := hub.Primary
+	if s := x.URL.Query().Get("key"); s != "" {
+		key = hub.Which(s)
+	}
+	text, err := h.PolicyConnectionStringWith(x.id, key)
 	if err != nil {
 		return err
 	}

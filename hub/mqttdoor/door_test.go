@@ -358,6 +358,11 @@ func TestRegistryAndPlanCutSessions(t *testing.T) {
 				t.Error(err)
 			}
 		},
+		"key renewed": func() {
+			if n, err := h.RenewDeviceKey(t.Context(), "key-renewed", hub.Primary, "the test"); n != 1 || err != nil {
+				t.Errorf("%d cut, %v", n, err)
+			}
+		},
 		"public side closed": func() {
 			w.Change(hubtest.Contoso, func(p *plan.Hub) { p.Public = resource.PublicDisabled })
 		},

@@ -81,16 +81,19 @@ func bad(why string) *fault.Error {
 		Advise("make it as SharedAccessSignature sr={resource}&sig={signature}&se={unix seconds}")
 }
 
-// SignedBy tells whether one of the keys made the token. Keys are base64 text; a key that is not matches nothing. Every key is
-// tried, in constant time.
-func (t Token) SignedBy(keys ...string) bool {
-	ok := false
-	for _, k := range keys {
-		if sum, err := sign(t.Resource, t.expiry, k); err == nil && hmac.Equal(sum, t.mac) {
-			ok = true
+// SignedBy tells whether one of the keys made the token.
+func (t Token) SignedBy(keys ...string) bool { return t.Signer(keys...) >= 0 }
+
+// Signer returns the index of the first key that made the token, -1 when none did. Keys are base64 text; a key that is not matches
+// nothing. Every key is tried, in constant time.
+func (t Token) Signer(keys ...string) int {
+	found := -1
+	for i, k := range keys {
+		if sum, err := sign(t.Resource, t.expiry, k); err == nil && hmac.Equal(sum, t.mac) && found < 0 {
+			found = i
 		}
 	}
-	return ok
+	return found
 }
 
 // Covers tells whether sr is the host, or a path under it which leads to the resource: "host/devices" covers "/devices/d". The host is

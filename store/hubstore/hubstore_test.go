@@ -156,3 +156,28 @@ func TestPoliciesAreMadeOnce(t *testing.T) {
 		}
 	})
 }
+
+func TestPolicyKeysAreReplaced(t *testing.T) {
+	server.Each(t, func(t *testing.T, dsn string) {
+		s, ctx := open(t, dsn), t.Context()
+		made := []hubstore.Policy{{Name: "a", Rights: 1, PrimaryKey: "one", SecondaryKey: "two"}, {Name: "b", PrimaryKey: "three", SecondaryKey: "four"}}
+		for _, hub := range []string{"h1", "h2"} {
+			if _, err := s.EnsurePolicies(ctx, hub, made); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Write(ctx, func(tx *hubstore.Tx) error { return tx.SetPolicyKeys("h1", "a", "five", "six") }); err != nil {
+			t.Fatal(err)
+		}
+		for hub, want := range map[string]string{"h1": "five six three four", "h2": "one two three four"} {
+			got, err := open(t, dsn).EnsurePolicies(ctx, hub, made)
+			if err != nil || len(got) != 2 || strings.Join([]string{got[0].PrimaryKey, got[0].SecondaryKey, got[1].PrimaryKey, got[1].SecondaryKey}, " ") != want || got[0].Rights != 1 {
+				t.Errorf("%s: %+v, %v", hub, got, err)
+			}
+		}
+		err := s.Write(ctx, func(tx *hubstore.Tx) error { return tx.SetPolicyKeys("h1", "c", "x", "y") })
+		if fault.KindOf(err) != fault.NotFound {
+			t.Errorf("a policy that is not there: %v", err)
+		}
+	})
+}

@@ -1,6 +1,10 @@
 package hubstore
 
-import "context"
+import (
+	"context"
+
+	"github.com/isthmus-io/isthmus/fault"
+)
 
 // Policy is a named key of a hub with what its holder may do.
 type Policy struct {
@@ -30,6 +34,15 @@ func (s *Store) EnsurePolicies(ctx context.Context, hub string, wanted []Policy)
 		return nil, err
 	}
 	return s.policies(ctx, hub)
+}
+
+// SetPolicyKeys replaces both keys of a policy. NotFound when the hub has none of this name.
+func (tx *Tx) SetPolicyKeys(hub, name, primary, secondary string) error {
+	n, err := tx.sql.Exec("UPDATE policies SET primary_key = ?, secondary_key = ? WHERE hub = ? AND name = ?", primary, secondary, hub, name)
+	if err == nil && n == 0 {
+		return fault.Newf("hubstore.SetPolicyKeys", fault.NotFound, "the hub has no policy %q", name)
+	}
+	return err
 }
 
 func has(have, wanted []Policy) bool {
