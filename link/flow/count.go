@@ -28,7 +28,7 @@ func (f *flow) progress() {
 	if f.socket == nil || f.readAll || f.cut {
 		return
 	}
-	f.advance(bytesRead(f))
+	f.advance(f.source.bytes(f))
 }
 
 // finalRead takes the exact count when there is nothing more to read.

@@ -36,7 +36,7 @@ type flow struct {
 	cancel   context.CancelFunc
 
 	written atomic.Uint64 // bytes given to the socket
-	pulled  atomic.Uint64 //nolint:unused // bytes read from the socket, counted as it happens where the kernel does not count (socket_other.go)
+	source  source        // what the stream reads the socket through, which also tells how much came in
 	ended   atomic.Uint32 // bits of the directions that ended in order
 	said    atomic.Bool   // the socket said end of data, and the stream is about to be told
 	other   sync.WaitGroup

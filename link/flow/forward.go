@@ -25,7 +25,7 @@ func (f *flow) forward() *mux.ResetError {
 // forwardSocket moves bytes from the socket to the stream, which takes a buffer only when the socket has something to read.
 func (f *flow) forwardSocket() {
 	defer f.other.Done()
-	n, err := f.stream.ReadFrom(f.source())
+	n, err := f.stream.ReadFrom(f.source.reader(f))
 	f.finalRead(n)
 	if err == nil {
 		f.said.Store(true)

@@ -8,11 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// source returns what the stream reads the socket from: the socket itself, so that an idle flow holds no buffer.
-func (f *flow) source() io.Reader { return f.socket }
+// source reads the socket itself, so that an idle flow holds no buffer; the kernel counts.
+type source struct{}
 
-// bytesRead asks the kernel how many bytes have come in so far.
-func bytesRead(f *flow) uint64 {
+func (source) reader(f *flow) io.Reader { return f.socket }
+
+// bytes asks the kernel how many bytes have come in so far. It is called with f.mu held.
+func (source) bytes(f *flow) uint64 {
 	raw, err := f.socket.SyscallConn()
 	if err != nil {
 		return f.read

@@ -34,7 +34,7 @@ func TestWritersAreNotCaughtByAPeerThatTakesNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, b := deaf(t)
-			defer b.Close() // or the session would wait a second for it to take the last words
+			defer b.Close()     // or the session would wait a second for it to take the last words
 			for i := range 40 { // they fill what there is on the way
 				st, err := s.Open(bounded(t), flow)
 				if err != nil {

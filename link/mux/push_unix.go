@@ -35,7 +35,7 @@ func newRawSink(conn net.Conn) rawSink {
 func (s *socketSink) try(fd uintptr) bool {
 	for {
 		n, err := syscall.Write(int(fd), s.p)
-		if err != syscall.EINTR { //nolint:errorlint // an errno, never wrapped
+		if err != syscall.EINTR {
 			s.n = max(n, 0)
 			return true
 		}
