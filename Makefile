@@ -5,10 +5,10 @@ GO ?= go
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 BUILD := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)"
-APT := iproute2 nftables tcpdump bind9-dnsutils openssl postgresql
+APT := iproute2 nftables tcpdump bind9-dnsutils openssl curl postgresql
 GOLANGCI := v2.15.0
 STATICCHECK := v0.8.2
-GOVULNCHECK := v1.9.0
+GOVULNCHECK := v1.8.0
 
 .PHONY: help demo build test unit e2e deps lint vet fuzz bench soak cross clean
 
@@ -44,10 +44,10 @@ vet: ## gofmt and go vet
 lint: ## golangci-lint, staticcheck, govulncheck (installed when missing)
 	@command -v golangci-lint >/dev/null || $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI)
 	@command -v staticcheck >/dev/null || $(GO) install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK)
-	@command -v govulncheck >/dev/null || $(GO) install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK)
 	PATH="$$PATH:$$($(GO) env GOPATH)/bin" golangci-lint run ./...
 	PATH="$$PATH:$$($(GO) env GOPATH)/bin" staticcheck ./...
-	@if curl -sfI --max-time 5 https://vuln.go.dev/index/db.json >/dev/null; then PATH="$$PATH:$$($(GO) env GOPATH)/bin" govulncheck ./...; \
+	@if curl -sfI --max-time 5 https://vuln.go.dev/index/db.json >/dev/null; then \
+	{ command -v govulncheck >/dev/null || $(GO) install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK); } && PATH="$$PATH:$$($(GO) env GOPATH)/bin" govulncheck ./...; \
 	else echo "govulncheck left out: its database cannot be reached from here"; fi
 
 fuzz: ## each fuzz target for FUZZTIME (10s)
