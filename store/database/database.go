@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // database/sql driver "pgx"
 	_ "modernc.org/sqlite"             // database/sql driver "sqlite"
@@ -68,11 +69,35 @@ func Open(ctx context.Context, cfg Config, schema Schema, log *slog.Logger) (*DB
 		_ = db.Close() // the first failure is the one to tell
 		return nil, db.explain(op, err)
 	}
-	if err := db.migrate(ctx); err != nil {
+	if err := db.migrateBesideOthers(ctx); err != nil {
 		_ = db.Close()
 		return nil, err
 	}
 	return db, nil
+}
+
+// migrateBesideOthers brings the schema up to date while another process may do the same. SQLite does not wait for its busy timeout
+// while it turns a new file to WAL, but says at once that the file is locked; so this waits instead.
+func (db *DB) migrateBesideOthers(ctx context.Context) error {
+	const patience, pause = 10 * time.Second, 20 * time.Millisecond
+	over := time.NewTimer(patience)
+	defer over.Stop()
+	for {
+		err := db.migrate(ctx)
+		if db.dialect != sqlite || fault.KindOf(err) != fault.Unavailable {
+			return err
+		}
+		again := time.NewTimer(pause)
+		select {
+		case <-again.C:
+		case <-over.C:
+			again.Stop()
+			return err
+		case <-ctx.Done():
+			again.Stop()
+			return err
+		}
+	}
 }
 
 func (db *DB) openServer(cfg Config) (err error) {
