@@ -21,7 +21,13 @@ type Plan struct {
 	Zones     []string         `json:"zones,omitempty"`     // suffixes for which Names is the whole truth (else NXDOMAIN)
 	Upstreams []netip.AddrPort `json:"upstreams,omitempty"` // asked for every other name; none: refuse
 	Hubs      []Hub            `json:"hubs,omitempty"`      // role hub only
-	Revoked   []string         `json:"revoked,omitempty"`   // SPIFFE ids of deleted agents whose certificates have not lapsed: refuse them
+
+	DNSClients []netip.Prefix `json:"dnsClients,omitempty"` // who may ask the resolver; none: resource's private ranges
+	Redirect   []string       `json:"redirect,omitempty"`   // those of Zones whose missing names are asked of Upstreams (NxDomainRedirect)
+	Forward    []Forward      `json:"forward,omitempty"`    // enabled forwarding rules
+	Gateways   []Gateway      `json:"gateways,omitempty"`
+
+	Revoked []string `json:"revoked,omitempty"` // SPIFFE ids of deleted agents whose certificates have not lapsed: refuse them
 }
 
 // Self repeats who the plan is for.
@@ -84,6 +90,63 @@ type Name struct {
 	AAAA  []netip.Addr `json:"aaaa,omitempty"`
 	CNAME string       `json:"cname,omitempty"`
 	TXT   []string     `json:"txt,omitempty"`
+
+	MX  []resource.MX  `json:"mx,omitempty"`
+	SRV []resource.SRV `json:"srv,omitempty"`
+	PTR []string       `json:"ptr,omitempty"`
+	CAA []resource.CAA `json:"caa,omitempty"`
+
+	Source string `json:"source,omitempty"` // what it comes from, for explanations: "PrivateEndpoint ot/plant-7/hub", "RecordSet ot/corp.example/www"
+}
+
+// Forward is one forwarding rule. Domain has no trailing dot and is in lower case; "." is every name.
+type Forward struct {
+	Rule      string                `json:"rule"` // ot/rules/hub-of-fabrikam
+	Domain    string                `json:"domain"`
+	Exact     bool                  `json:"exact,omitempty"`
+	Targets   []netip.AddrPort      `json:"targets"`
+	Transport resource.DNSTransport `json:"transport,omitempty"`
+	TLSName   string                `json:"tlsName,omitempty"`
+}
+
+// Gateway is a static address this process carries.
+type Gateway struct {
+	ID         string                     `json:"id"`   // uid of the Gateway
+	Name       string                     `json:"name"` // ot/ot-cloud/front
+	Listeners  []resource.GatewayListener `json:"listeners"`
+	Routes     []GatewayRoute             `json:"routes,omitempty"`
+	Groups     []resource.TargetGroup     `json:"groups,omitempty"`
+	Limits     resource.GatewayLimits     `json:"limits,omitzero"`
+	OpenToAll  bool                       `json:"openToAll,omitempty"`
+	Allowlists []Allowlist                `json:"allowlists,omitempty"`
+}
+
+// GatewayRoute is a route with its private endpoint or service looked up. Problem says why it leads nowhere at the moment; such a route
+// refuses, so that its names do not fall to a wildcard.
+type GatewayRoute struct {
+	Names     []string `json:"names,omitempty"`
+	Listeners []string `json:"listeners,omitempty"`
+	Group     string   `json:"group,omitempty"` // of Groups; also for services, whose group the plan makes
+	Port      uint16   `json:"port,omitempty"`  // 0: the listener's
+
+	Endpoint *GatewayEndpoint `json:"endpoint,omitempty"` // instead of Group
+	Service  string           `json:"service,omitempty"`  // what a group was made for: ot/ot-cloud/contoso
+	Problem  string           `json:"problem,omitempty"`
+}
+
+// GatewayEndpoint is a private endpoint that a gateway opens flows of.
+type GatewayEndpoint struct {
+	ID        string   `json:"id"`   // uid of the PrivateEndpoint
+	Name      string   `json:"name"` // ot/ot-cloud/contoso
+	Ports     []uint16 `json:"ports"`
+	Providers []Peer   `json:"providers,omitempty"`
+}
+
+// Allowlist is one allowlist of a gateway.
+type Allowlist struct {
+	Name  string               `json:"name"` // ot/ot-cloud/fabrikam
+	Owner string               `json:"owner,omitempty"`
+	Rules []resource.AllowRule `json:"rules"`
 }
 
 // Hub is a hub this process serves.

@@ -19,6 +19,8 @@ type PrivateEndpointSpec struct {
 	RequestMessage string     `json:"requestMessage,omitempty" maxLength:"140" doc:"what the provider reads in the pending list"`
 	Address        netip.Addr `json:"address,omitzero" doc:"a fixed address from the network's ranges; chosen when absent"`
 	Agent          string     `json:"agent,omitempty" doc:"the agent that listens; the network's oldest when absent"`
+	// WithoutNames keeps the endpoint out of DNS, so that a second one for the same service can stand beside the first.
+	WithoutNames bool `json:"withoutNames,omitempty" doc:"make no DNS names; two endpoints of a network cannot both answer for one name"`
 }
 
 // PrivateEndpointStatus is what Isthmus says of an endpoint. The address never changes while the endpoint lives.

@@ -26,11 +26,14 @@ const (
 	KindAgent           Kind = "Agent"
 	KindService         Kind = "Service"
 	KindPrivateEndpoint Kind = "PrivateEndpoint"
+	KindRuleset         Kind = "Ruleset"
+	KindGateway         Kind = "Gateway"
+	KindAllowlist       Kind = "Allowlist"
 )
 
 // Kinds lists every kind in the order in which a set of manifests is applied; deletion goes backwards.
 func Kinds() []Kind {
-	return []Kind{KindTenant, KindNetwork, KindZone, KindRecordSet, KindRelay, KindAgent, KindService, KindPrivateEndpoint}
+	return []Kind{KindTenant, KindNetwork, KindZone, KindRecordSet, KindRelay, KindAgent, KindService, KindPrivateEndpoint, KindRuleset, KindGateway, KindAllowlist}
 }
 
 // Scope says what a kind's names are unique within.
@@ -48,9 +51,9 @@ func ScopeOf(k Kind) (s Scope, ok bool) {
 	switch k {
 	case KindTenant, KindRelay:
 		return ScopeDeployment, true
-	case KindNetwork, KindZone:
+	case KindNetwork, KindZone, KindRuleset:
 		return ScopeTenant, true
-	case KindAgent, KindService, KindPrivateEndpoint:
+	case KindAgent, KindService, KindPrivateEndpoint, KindGateway, KindAllowlist:
 		return ScopeNetwork, true
 	case KindRecordSet:
 		return ScopeZone, true
@@ -176,6 +179,12 @@ func New(k Kind) (o Object, ok bool) {
 		o = &Service{}
 	case KindPrivateEndpoint:
 		o = &PrivateEndpoint{}
+	case KindRuleset:
+		o = &Ruleset{}
+	case KindGateway:
+		o = &Gateway{}
+	case KindAllowlist:
+		o = &Allowlist{}
 	default:
 		return nil, false
 	}

@@ -44,6 +44,8 @@ type NetworkSpec struct {
 type NetworkDNS struct {
 	// Upstreams are asked for everything else, in order, as IP or IP:port (53 by default). Empty: such questions are refused.
 	Upstreams []string `json:"upstreams,omitempty" doc:"servers asked for every other name, in order, as IP or IP:port; none: such questions are refused" example:"[\"192.168.1.1\"]"`
+	// Clients may ask the network's resolvers. Empty: private, link-local and loopback addresses, so that no resolver answers the internet.
+	Clients []netip.Prefix `json:"clients,omitempty" doc:"address ranges that may ask the network's resolvers; when absent, private, link-local and loopback addresses" example:"[\"10.7.0.0/16\"]"`
 }
 
 // NetworkStatus is what Isthmus says of a network.
@@ -62,6 +64,11 @@ func (n *Network) Validate() error {
 	}
 	for _, u := range n.Spec.DNS.Upstreams {
 		if _, err := ParseUpstream(u); err != nil {
+			return err
+		}
+	}
+	for _, p := range n.Spec.DNS.Clients {
+		if err := validatePrefix("resource.Network.Validate", "spec.dns.clients", p); err != nil {
 			return err
 		}
 	}
@@ -95,11 +102,13 @@ type AgentRole string
 const (
 	RoleAgent AgentRole = "agent" // endpoints, names, provider side of services
 	RoleHub   AgentRole = "hub"   // serves hubs; holds link keys of the services it serves
+
+	RoleGateway AgentRole = "gateway" // carries the gateways of its network; no endpoints, no services
 )
 
 // AgentSpec is fixed at enrolment.
 type AgentSpec struct {
-	Role AgentRole `json:"role" enum:"agent,hub" doc:"what the process is for"`
+	Role AgentRole `json:"role" enum:"agent,hub,gateway" doc:"what the process is for"`
 }
 
 // AgentStatus is what the agent last reported.
@@ -112,6 +121,8 @@ type AgentStatus struct {
 	PlanRevision   string    `json:"planRevision,omitempty" doc:"the plan it last carried out"`
 	CertificateEnd time.Time `json:"certificateEnd,omitzero" doc:"when its certificate ends unless renewed"`
 	Problems       []string  `json:"problems,omitempty" doc:"what of its plan it could not do, in words"`
+
+	DNSAddresses []netip.AddrPort `json:"dnsAddresses,omitempty" doc:"where its resolver answers"`
 }
 
 func (a *Agent) Validate() error           { return a.validate() }
