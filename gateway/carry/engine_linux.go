@@ -1,0 +1,3 @@
+package carry
+
+func newEngine(c *Carrier) engine { return newPortable(c) }

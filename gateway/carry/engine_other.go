@@ -1,0 +1,5 @@
+//go:build !linux
+
+package carry
+
+func newEngine(c *Carrier) engine { return newPortable(c) }
