@@ -9,7 +9,8 @@
 //     says of the same bytes with more behind them. Only [ErrIncomplete] becomes something else.
 //   - What is no TLS is told at the first byte that shows it; no length a peer claims makes the package wait for more than
 //     [MaxLength] bytes of message.
-//   - A reader that waits for as many bytes as [Need] says does work in proportion to the bytes that came, however they came.
+//   - A reader that waits for as many bytes as [Need] says before it asks again asks a number of times that grows with the logarithm
+//     of the length: twice for a hello in one record, some fifty times for 30 kB in records of one byte.
 //   - A name is a host name in lower case, without a trailing dot, of letters, digits, hyphens and underscores, or there is none. It
 //     is safe in a log, a label and a path.
 //
