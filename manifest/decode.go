@@ -125,7 +125,9 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, fields []Field, path st
 		}
 		f := fields[at]
 		sub := join(path, name)
-		d.lines[sub] = d.before + key.Line
+		if !strings.HasSuffix(path, "]") { // lineOf looks for no items of lists, and there may be very many
+			d.lines[sub] = d.before + key.Line
+		}
 		if path == "" && name == "status" {
 			if !isNull(val) {
 				d.notes = append(d.notes, fmt.Sprintf("%s:%d: status is ignored: Isthmus writes it", d.file, d.before+key.Line))
@@ -370,8 +372,10 @@ func textHint(t reflect.Type, value string) string {
 		}
 		return "write it like 10.7.0.4"
 	case reflect.TypeFor[netip.Prefix]():
-		if a, err := netip.ParseAddr(value); err == nil && a.Is4() {
+		if a, err := netip.ParseAddr(value); err == nil && a.Is4() && strings.HasSuffix(value, ".0") {
 			return "add the length of the prefix: " + value + "/24"
+		} else if err == nil && a.Zone() == "" {
+			return fmt.Sprintf("add the length of the prefix; the one address is %s/%d", value, a.BitLen())
 		}
 		return "write it like 10.7.0.0/24"
 	case reflect.TypeFor[time.Time]():

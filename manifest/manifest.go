@@ -9,7 +9,7 @@ import (
 )
 
 // MaxFile is how many bytes one file may have.
-const MaxFile = 4 << 20
+const MaxFile = 32 << 20
 
 // Document is one resource and where it stands.
 type Document struct {

@@ -23,7 +23,7 @@ type Allowlist struct {
 type AllowlistSpec struct {
 	Owner    string      `json:"owner,omitempty" maxLength:"200" doc:"whom the rules are for and who answers for them, such as a customer" example:"Fabrikam, contract 4711"`
 	Gateways []string    `json:"gateways,omitempty" doc:"gateways of the same network it holds for; all when absent" example:"[\"front\"]"`
-	Rules    []AllowRule `json:"rules" doc:"who may come in"`
+	Rules    []AllowRule `json:"rules,omitempty" doc:"who may come in"`
 }
 
 // RuleAction is what a rule says.

@@ -24,7 +24,7 @@ type Ruleset struct {
 // before any rule, the network's upstreams after.
 type RulesetSpec struct {
 	Networks []string         `json:"networks,omitempty" doc:"networks of the same tenant whose resolvers follow the rules" example:"[\"plant-7\"]"`
-	Rules    []ForwardingRule `json:"rules" doc:"the longest domain that holds a name decides"`
+	Rules    []ForwardingRule `json:"rules,omitempty" doc:"the longest domain that holds a name decides"`
 }
 
 // ForwardingRule sends the names under one domain to servers.

@@ -30,6 +30,12 @@ func (w *world) columns(kind resource.Kind, objects []resource.Object, wide bool
 		heads = []string{"NAME", "TYPE", "HOST NAME", "PORTS", "CONNECTIONS", "AGE", "TARGET", "VISIBLE TO", "AUTO-APPROVES", "PUBLIC", "ALIAS"}
 	case resource.KindPrivateEndpoint:
 		heads = []string{"NAME", "SERVICE", "ADDRESS", "STATE", "AGE", "HOST NAMES", "PORTS", "AGENT", "REASON"}
+	case resource.KindRuleset:
+		heads = []string{"NAME", "NETWORKS", "RULES", "AGE", "DOMAINS"}
+	case resource.KindGateway:
+		heads = []string{"NAME", "LISTENERS", "ROUTES", "CARRIED BY", "RULES", "PROBLEMS", "AGE", "OPEN TO ALL"}
+	case resource.KindAllowlist:
+		heads = []string{"NAME", "OWNER", "GATEWAYS", "RULES", "EXPIRED", "AGE"}
 	}
 	narrow := slices.Index(heads, "AGE") + 1
 	if wide {
@@ -52,7 +58,7 @@ func (w *world) row(o resource.Object) []cell {
 		return cells(name, texts(o.Spec.AddressRanges), strconv.Itoa(o.Status.Agents), strconv.Itoa(o.Status.Services),
 			strconv.Itoa(o.Status.Endpoints), age, strings.Join(o.Spec.DNS.Upstreams, ","))
 	case *resource.Zone:
-		return cells(name, strings.Join(o.Spec.Networks, ","), strconv.Itoa(o.Status.RecordSets), age)
+		return cells(name, zoneNetworks(o), strconv.Itoa(o.Status.RecordSets), age)
 	case *resource.RecordSet:
 		return cells(name, strconv.Itoa(int(recordTTL(o))), recordValues(o.Spec), age, recordMaker(o))
 	case *resource.Relay:
@@ -75,8 +81,57 @@ func (w *world) row(o resource.Object) []cell {
 			strings.Join(o.Status.HostNames, ","), numbers(o.Status.Ports), o.Status.Agent, o.Status.Connection.Description)
 		r[3] = stateCell(o.Status.Connection.State)
 		return r
+	case *resource.Ruleset:
+		return cells(name, strings.Join(o.Spec.Networks, ","), strconv.Itoa(o.Status.Rules), age, ruleDomains(o))
+	case *resource.Gateway:
+		problems := cell{text: strconv.Itoa(len(o.Status.Problems))}
+		if len(o.Status.Problems) > 0 {
+			problems.colour = red
+		}
+		r := cells(name, listeners(o), strconv.Itoa(len(o.Spec.Routes)), strings.Join(o.Status.Agents, ","), strconv.Itoa(o.Status.Rules), "", age,
+			strconv.FormatBool(o.Spec.OpenToAll))
+		r[5] = problems
+		return r
+	case *resource.Allowlist:
+		return cells(name, o.Spec.Owner, first(strings.Join(o.Spec.Gateways, ","), "all"), strconv.Itoa(o.Status.Rules), strconv.Itoa(o.Status.Expired), age)
 	}
 	return cells(name)
+}
+
+func zoneNetworks(z *resource.Zone) string {
+	var out []string
+	for _, l := range z.Linked() {
+		if l.ResolutionPolicy == resource.NxDomainRedirect {
+			l.Network += " (redirect)"
+		}
+		out = append(out, l.Network)
+	}
+	return strings.Join(out, ",")
+}
+
+// ruleDomains lists what a ruleset forwards; a rule that is off stands in brackets.
+func ruleDomains(r *resource.Ruleset) string {
+	var out []string
+	for _, rule := range r.Spec.Rules {
+		if rule.Enabled() {
+			out = append(out, rule.Domain)
+		} else {
+			out = append(out, "("+rule.Domain+")")
+		}
+	}
+	return strings.Join(out, ",")
+}
+
+func listeners(g *resource.Gateway) string {
+	var out []string
+	for _, l := range g.Spec.Listeners {
+		at := ":" + strconv.Itoa(int(l.Port))
+		if l.Address.IsValid() {
+			at = netip.AddrPortFrom(l.Address, l.Port).String()
+		}
+		out = append(out, l.Name+"="+at)
+	}
+	return strings.Join(out, ",")
 }
 
 func stateCell(s resource.ConnectionState) cell {
@@ -118,6 +173,18 @@ func recordValues(s resource.RecordSetSpec) string {
 	}
 	for _, t := range s.TXT {
 		out = append(out, "TXT "+strconv.Quote(t))
+	}
+	for _, m := range s.MX {
+		out = append(out, fmt.Sprintf("MX %d %s", m.Preference, m.Exchange))
+	}
+	for _, v := range s.SRV {
+		out = append(out, fmt.Sprintf("SRV %d %d %d %s", v.Priority, v.Weight, v.Port, v.Target))
+	}
+	for _, p := range s.PTR {
+		out = append(out, "PTR "+p)
+	}
+	for _, c := range s.CAA {
+		out = append(out, fmt.Sprintf("CAA %d %s %q", c.Flags, c.Tag, c.Value))
 	}
 	return strings.Join(out, "; ")
 }

@@ -25,6 +25,9 @@ func kindTable() []kindInfo {
 		{resource.KindAgent, nil, "one process that joined a network; made by joining, not by a manifest"},
 		{resource.KindService, []string{"svc"}, "something reachable in its provider's network"},
 		{resource.KindPrivateEndpoint, []string{"ep", "endpoint", "pe"}, "a private address which leads to one service and to nothing else"},
+		{resource.KindRuleset, []string{"rule"}, "DNS forwarding rules, followed in the networks it is linked to"},
+		{resource.KindGateway, []string{"gw"}, "a static public address in front of services and endpoints"},
+		{resource.KindAllowlist, []string{"al", "allow"}, "who may come in through the gateways of a network"},
 	}
 }
 

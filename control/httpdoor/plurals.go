@@ -21,6 +21,12 @@ func Plural(k resource.Kind) string {
 		return "services"
 	case resource.KindPrivateEndpoint:
 		return "endpoints"
+	case resource.KindRuleset:
+		return "rulesets"
+	case resource.KindGateway:
+		return "gateways"
+	case resource.KindAllowlist:
+		return "allowlists"
 	}
 	return ""
 }

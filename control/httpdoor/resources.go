@@ -127,6 +127,9 @@ func (d *door) registerResources() {
 	resourceRoutes[resource.Agent, networkPath, removeNetwork](d, resource.KindAgent, "an agent")
 	resourceRoutes[resource.Service, networkPath, removeNetwork](d, resource.KindService, "a service")
 	resourceRoutes[resource.PrivateEndpoint, networkPath, removeNetwork](d, resource.KindPrivateEndpoint, "a private endpoint")
+	resourceRoutes[resource.Ruleset, tenantPath, removeTenant](d, resource.KindRuleset, "a ruleset")
+	resourceRoutes[resource.Gateway, networkPath, removeNetwork](d, resource.KindGateway, "a gateway")
+	resourceRoutes[resource.Allowlist, networkPath, removeNetwork](d, resource.KindAllowlist, "an allowlist")
 	d.registerApply()
 }
 
