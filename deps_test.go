@@ -28,7 +28,8 @@ var rules = []rule{
 
 	{in: "link/...", never: []string{"control/...", "store/...", "hub/...", "eventlog/...", "membership/..."},
 		because: "data flows while the control plane is away, and links carry other people's services as well as ours"},
-	{in: "resolver", never: []string{"control/...", "store/...", "link/...", "membership/..."}, because: "it answers from a view and asks nobody of the house"},
+	{in: "resolver/...", never: []string{"control/...", "store/...", "link/...", "membership/..."}, because: "it answers from a view and asks nobody of the house"},
+	{in: "resolver/upstream", only: []string{"clock", "fault"}, because: "it asks servers; which question goes to whom is decided by those who answer"},
 	{in: "agent", never: []string{"control/...", "store/...", "hub/...", "membership/..."}, because: "it carries out plans; where they come from is node's business"},
 	{in: "membership", never: []string{"control", "control/httpdoor", "store/...", "link/...", "agent/...", "hub/..."},
 		because: "agents, hubs and relays belong to a deployment in the same way, and meet the control plane over the wire only"},
@@ -61,7 +62,7 @@ var hidden = map[string][]string{
 	"modernc.org/sqlite":              {"store/database/..."},
 	"github.com/jackc/pgx/v5":         {"store/database/..."},
 	"github.com/cockroachdb/pebble":   {"eventlog", "hub/hubtest"},
-	"github.com/miekg/dns":            {"resolver"},
+	"github.com/miekg/dns":            {"resolver/..."},
 	"github.com/vishvananda/netlink":  {"agent"},
 	"github.com/danielgtaylor/huma":   {"control/httpdoor"},
 	"github.com/spf13/cobra":          {"cmd/..."},

@@ -1,0 +1,330 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/isthmus-io/isthmus/fault"
+)
+
+var errNoAnswer = errors.New("no answer in time")
+
+// socket is a UDP socket on a random port, connected to one server, so that the kernel drops what comes from elsewhere and tells us
+// when the server's port is closed. It is used for a bounded time and number of questions.
+type socket struct {
+	conn   *net.UDPConn
+	raw    syscall.RawConn
+	server *server
+
+	pending map[uint16]*flight // guarded by Pool.mu, as all below
+	uses    int
+	opened  time.Time
+	retired bool // it takes no more questions, and is closed after the last answer
+	taking  bool // its goroutine is taking answers, and will see itself whether that was the last
+}
+
+func (s *socket) close() { _ = s.conn.Close() }
+
+// overUDP puts a try onto one of the server's sockets, or has one opened.
+func (p *Pool) overUDP(f *flight, now time.Time, w *work) {
+	s := f.try.server
+	if n := len(s.current); n >= p.cfg.Sockets || n > 0 && p.sockets >= maxSockets {
+		p.sendOver(f, s.current[int(p.dice.uint16())%n], now, w)
+		return
+	}
+	if p.sockets >= maxSockets {
+		p.fail(f, fault.New("upstream.Ask", fault.Exhausted, "too many sockets are open"), false, now, w)
+		return
+	}
+	p.sockets++
+	w.opens = append(w.opens, opening{flight: f, server: s, gen: f.gen})
+}
+
+// sendOver sends a try's question from a socket.
+func (p *Pool) sendOver(f *flight, sock *socket, now time.Time, w *work) {
+	t, s := &f.try, sock.server
+	t.id = p.dice.uint16()
+	for sock.pending[t.id] != nil {
+		t.id = p.dice.uint16()
+	}
+	sock.pending[t.id] = f
+	t.sock, t.on = sock, true
+	t.mixed = !now.Before(s.plainUntil)
+	t.cookied = t.level != noEDNS
+	sh := shape{level: t.level, mixed: t.mixed}
+	pkt := p.packets.Get().(*packet) //nolint:forcetypeassert // its own
+	if t.cookied {
+		sh.cookie = s.cookies(pkt.scratch[:0])
+	}
+	pkt.msg = p.put(f, pkt.buf[:0], t.id, sh)
+	w.sends = append(w.sends, send{sock: sock, pkt: pkt, id: t.id})
+	sock.uses++
+	if sock.uses >= p.cfg.SocketUses {
+		s.current = slices.DeleteFunc(s.current, func(o *socket) bool { return o == sock })
+		sock.retired = true
+	}
+}
+
+func (s *server) cookies(b []byte) []byte { return append(append(b, s.client[:]...), s.cookie...) }
+
+// open opens a socket for a try that waits for it. If the try has ended meanwhile, the next one has the socket.
+func (p *Pool) open(o opening, w *work) {
+	sock, err := p.dial(o.server)
+	now := p.clk.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	waits := o.flight.gen == o.gen
+	if err != nil {
+		p.sockets--
+		if waits {
+			p.fail(o.flight, err, false, now, w)
+		}
+		return
+	}
+	if !p.running {
+		p.sockets--
+		_ = sock.conn.Close() // nobody reads from it yet
+		return
+	}
+	sock.opened = now
+	o.server.current = append(o.server.current, sock)
+	p.sweepSoon(now)
+	p.owned.Go(func() {
+		sock.listen(p)
+		sock.close()
+		p.mu.Lock()
+		p.sockets--
+		p.mu.Unlock()
+	})
+	if waits {
+		p.sendOver(o.flight, sock, now, w)
+	}
+}
+
+// dial opens a socket on a random port of our choice: not every system chooses ports that cannot be foreseen.
+func (p *Pool) dial(s *server) (*socket, error) {
+	p.mu.Lock()
+	from := p.sourceFor(s.Address.Addr())
+	var ports [8]uint16
+	for i := range ports {
+		ports[i] = 1<<15 | p.dice.uint16()
+	}
+	p.mu.Unlock()
+	to := net.UDPAddrFromAddrPort(s.Address)
+	var err error
+	for i := range ports {
+		var conn *net.UDPConn
+		conn, err = net.DialUDP("udp", &net.UDPAddr{IP: from.AsSlice(), Zone: from.Zone(), Port: int(ports[i])}, to)
+		if err != nil {
+			if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.EACCES) { // taken, or kept from us: another
+				continue
+			}
+			return nil, err
+		}
+		raw, err := conn.SyscallConn()
+		if err != nil {
+			_ = conn.Close()
+			return nil, err
+		}
+		return &socket{conn: conn, raw: raw, server: s, pending: map[uint16]*flight{}}, nil
+	}
+	return nil, err
+}
+
+// sourceFor is the address a query leaves from; not valid when the kernel is to choose.
+func (p *Pool) sourceFor(to netip.Addr) netip.Addr {
+	var fit []netip.Addr
+	for _, a := range p.cfg.SourceAddresses {
+		if a.Unmap().Is4() == to.Unmap().Is4() {
+			fit = append(fit, a)
+		}
+	}
+	if len(fit) == 0 {
+		return netip.Addr{}
+	}
+	return fit[int(p.dice.uint16())%len(fit)]
+}
+
+// retireOld takes sockets that are old out of use, and returns the others.
+func (p *Pool) retireOld(current []*socket, now time.Time) []*socket {
+	return slices.DeleteFunc(current, func(s *socket) bool {
+		if now.Sub(s.opened) < socketAge {
+			return false
+		}
+		s.retired = true
+		p.closeEmpty(s)
+		return true
+	})
+}
+
+// closeEmpty closes a socket that is out of use and waits for nothing.
+func (p *Pool) closeEmpty(s *socket) {
+	if s.retired && !s.taking && len(s.pending) == 0 {
+		p.closing = append(p.closing, s)
+		p.wakeUp()
+	}
+}
+
+// unsent is told that a datagram could not be sent.
+func (p *Pool) unsent(s send, err error, w *work) {
+	now := p.clk.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.ENOBUFS): // as if lost on the way
+	case errors.Is(err, syscall.ECONNREFUSED):
+		p.unreachable(s.sock, err, now, w)
+	default:
+		if f := s.sock.pending[s.id]; f != nil {
+			p.fail(f, err, false, now, w)
+		}
+	}
+}
+
+// unreachable fails all that wait on a socket: the network said that there is nobody.
+func (p *Pool) unreachable(s *socket, err error, now time.Time, w *work) {
+	for _, f := range slices.Collect(maps.Values(s.pending)) { // a failure may send the next question from here
+		p.fail(f, err, false, now, w)
+	}
+}
+
+// broken is told of an error of reading. It reports whether the socket is done with.
+func (p *Pool) broken(s *socket, err error, w *work) bool {
+	now := p.clk.Now()
+	p.mu.Lock()
+	s.taking = true
+	p.unreachable(s, err, now, w)
+	over := s.taken()
+	p.mu.Unlock()
+	p.do(w)
+	return over
+}
+
+// arrived takes datagrams from a socket. It reports whether the socket is done with.
+func (p *Pool) arrived(s *socket, msgs [][]byte, cut []bool, reads []reading, w *work) bool {
+	for i, m := range msgs {
+		if !reads[i].read(m) {
+			p.metrics.dropped[dropMalformed].Inc()
+			msgs[i] = nil
+		}
+		reads[i].truncated = reads[i].truncated || cut[i]
+	}
+	now := p.clk.Now()
+	p.mu.Lock()
+	s.taking = true
+	for i, m := range msgs {
+		if m != nil {
+			p.datagram(s, m, &reads[i], now, w)
+		}
+	}
+	over := s.taken()
+	p.mu.Unlock()
+	p.do(w)
+	return over
+}
+
+// taken ends the taking of answers and reports whether there are none to come.
+func (s *socket) taken() bool {
+	s.taking = false
+	return s.retired && len(s.pending) == 0
+}
+
+// datagram decides about one message that came to a socket.
+func (p *Pool) datagram(sock *socket, msg []byte, r *reading, now time.Time, w *work) {
+	f := sock.pending[r.id]
+	if f == nil {
+		p.metrics.dropped[dropUnasked].Inc()
+		return
+	}
+	t, s := &f.try, sock.server
+	switch e := r.compare(f.sent); {
+	case e == foreign:
+		p.metrics.dropped[dropQuestion].Inc()
+		return
+	case e == recased && t.mixed:
+		p.metrics.dropped[dropCase].Inc()
+		p.doubt(f, forCase, now, w)
+		return
+	}
+	if t.cookied && !s.takeCookie(r.cookie) {
+		p.metrics.dropped[dropCookie].Inc()
+		if r.cookie == nil {
+			p.doubt(f, forCookie, now, w)
+		}
+		return
+	}
+	switch {
+	case r.rcode == dns.RcodeBadCookie && t.cookied && r.cookie != nil:
+		if t.retried {
+			p.doubt(f, forBadOnes, now, w)
+			return
+		}
+		t.retried = true
+		p.launch(f, now, w)
+	case t.simpler(r):
+		p.launch(f, now, w)
+	case r.truncated:
+		s.understood(t.level, now)
+		p.unload(f)
+		p.keepBest(f, f.answer(msg, r, now))
+		p.doubt(f, forSize, now, w)
+	default:
+		p.succeed(f, msg, r, now, w)
+	}
+}
+
+// doubt asks the same over TCP.
+func (p *Pool) doubt(f *flight, because why, now time.Time, w *work) {
+	p.metrics.overTCP.Inc()
+	f.try.overTCP = because
+	p.launch(f, now, w)
+}
+
+// simpler tells whether an answer says that the server did not understand the question as it was put, and puts it simpler.
+func (t *try) simpler(r *reading) bool {
+	switch {
+	case r.rcode == dns.RcodeFormatError && t.level == full:
+		t.level = noLoop
+	case (r.rcode == dns.RcodeFormatError || r.rcode == dns.RcodeNotImplemented) && !r.opt && t.level < noEDNS:
+		t.level = noEDNS
+	default:
+		return false
+	}
+	return true
+}
+
+// takeCookie checks the cookie of an answer over UDP and keeps the server's part. It says no to another's cookie, and to none from a
+// server that sends them (RFC 7873 section 5.3).
+func (s *server) takeCookie(c []byte) bool {
+	if c == nil {
+		return !s.cookied
+	}
+	if len(c) < cookieLen || [cookieLen]byte(c) != s.client {
+		return false
+	}
+	if n := len(c) - cookieLen; n >= 8 && n <= 32 {
+		s.cookied = true
+		s.cookie = append(s.cookie[:0], c[cookieLen:]...)
+	}
+	return true
+}
+
+// dialFrom is for connections: from one of our addresses, within the time of a try.
+func (p *Pool) dialFrom(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	p.mu.Lock()
+	from := p.sourceFor(to.Addr())
+	p.mu.Unlock()
+	d := net.Dialer{Timeout: p.cfg.Timeout}
+	if from.IsValid() {
+		d.LocalAddr = &net.TCPAddr{IP: from.AsSlice(), Zone: from.Zone()}
+	}
+	return d.DialContext(ctx, "tcp", to.String())
+}
