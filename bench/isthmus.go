@@ -11,35 +11,42 @@ import (
 	worldprocesses "github.com/isthmus-io/isthmus/test/processes"
 )
 
-// isthmus is the private path as in the field: control plane, relay and two slim agents, each its own process; the client dials a
-// private endpoint, and the agents meet at the relay, because neither listens.
-type isthmus struct {
-	dir        string // of the binaries, built once
+// binaries are this repository's programs, built once.
+type binaries struct {
+	dir        string
 	main, slim string
 }
+
+func (b *binaries) build(ctx context.Context) error {
+	if b.main != "" {
+		return nil
+	}
+	var err error
+	if b.dir, err = os.MkdirTemp("", "isthmus-bench-bin-"); err != nil {
+		return err
+	}
+	flags := []string{"-trimpath", "-buildvcs=false", "-ldflags", "-s -w"}
+	if b.slim, err = worldprocesses.Build(ctx, b.dir, "isthmus-agent", flags...); err != nil {
+		return err
+	}
+	b.main, err = worldprocesses.Build(ctx, b.dir, "isthmus", flags...)
+	return err
+}
+
+func (b *binaries) close() {
+	if b.dir != "" {
+		_ = os.RemoveAll(b.dir)
+	}
+}
+
+// isthmus is the private path as in the field: control plane, relay and two slim agents, each its own process; the client dials a
+// private endpoint, and the agents meet at the relay, because neither listens.
+type isthmus struct{ *binaries }
 
 func (*isthmus) name() string    { return "isthmus" }
 func (*isthmus) needs() []string { return []string{"go"} }
 
-func (s *isthmus) build(ctx context.Context) error {
-	if s.main != "" {
-		return nil
-	}
-	var err error
-	if s.dir, err = os.MkdirTemp("", "isthmus-bench-bin-"); err != nil {
-		return err
-	}
-	flags := []string{"-trimpath", "-buildvcs=false", "-ldflags", "-s -w"}
-	if s.slim, err = worldprocesses.Build(ctx, s.dir, "isthmus-agent", flags...); err != nil {
-		return err
-	}
-	s.main, err = worldprocesses.Build(ctx, s.dir, "isthmus", flags...)
-	return err
-}
-
-func (s *isthmus) close() { _ = os.RemoveAll(s.dir) }
-
-func (s *isthmus) binaries() map[string]int64 {
+func (s *isthmus) sizes() map[string]int64 {
 	out := map[string]int64{}
 	for _, b := range []string{s.main, s.slim} {
 		if info, err := os.Stat(b); err == nil {

@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// The load's two halves are this same program started again: `bench serve ADDR` and `bench drive ADDR MODE FLOWS SECONDS`.
+// The load's two halves are this same program started again: `bench serve ADDR` and `bench drive ADDR MODE FLOWS SECONDS
+// RATE`. With a ClientHello in the environment, each connection begins with it, and the server takes it off.
 // The first byte of a connection says what the server does with it: 's' sink, 'e' echo, 'c' answer each byte with the bytes sunk so
 // far and the server's time. Counting at the far end, by the far end's clock, needs no half-close, which some peers do not pass on.
 
@@ -36,6 +37,14 @@ func serve(addr string) error {
 			var kind [1]byte
 			if _, err := io.ReadFull(c, kind[:]); err != nil {
 				return
+			}
+			if kind[0] == handshake {
+				if err := skipHello(c); err != nil {
+					return
+				}
+				if _, err := io.ReadFull(c, kind[:]); err != nil {
+					return
+				}
 			}
 			switch kind[0] {
 			case 'e':
@@ -104,10 +113,11 @@ type figures struct {
 	FlowsPerSec   float64 `json:"flowsPerSecond,omitempty"`
 	MedianRTT     float64 `json:"medianRttMicroseconds,omitempty"`
 	P99RTT        float64 `json:"p99RttMicroseconds,omitempty"`
+	Messages      float64 `json:"messagesPerSecond,omitempty"`
 	Errors        int64   `json:"errors"`
 }
 
-func drive(addr, mode string, flows int, d time.Duration) error {
+func drive(addr, mode string, flows int, d time.Duration, rate float64) error {
 	ctx, cancel := context.WithTimeout(context.Background(), d+20*time.Second)
 	defer cancel()
 	var f figures
@@ -119,6 +129,10 @@ func drive(addr, mode string, flows int, d time.Duration) error {
 		f, err = rtt(ctx, addr, d)
 	case "connect":
 		f, err = connect(ctx, addr, flows, d)
+	case "exchange":
+		f, err = exchange(ctx, addr, flows, d)
+	case "paced":
+		f, err = paced(ctx, addr, flows, d, rate)
 	case "idle":
 		f, err = idle(ctx, addr, flows)
 	default:
@@ -136,7 +150,8 @@ func dial(ctx context.Context, addr string, kind byte) (*net.TCPConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := c.Write([]byte{kind}); err != nil {
+	if _, err := c.Write(opening(kind)); err != nil {
+		c.Close()
 		return nil, err
 	}
 	return c.(*net.TCPConn), nil

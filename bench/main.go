@@ -5,12 +5,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,19 +26,8 @@ func main() {
 }
 
 func run(args []string) error {
-	switch {
-	case len(args) == 2 && args[0] == "serve":
-		return serve(args[1])
-	case len(args) == 5 && args[0] == "drive":
-		flows, err := strconv.Atoi(args[3])
-		if err != nil {
-			return err
-		}
-		secs, err := strconv.ParseFloat(args[4], 64)
-		if err != nil {
-			return err
-		}
-		return drive(args[1], args[2], flows, time.Duration(secs*float64(time.Second)))
+	if len(args) > 0 && (args[0] == "serve" || args[0] == "drive") {
+		return half(args)
 	}
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	quick := fs.Bool("quick", false, "one short round")
@@ -52,15 +43,70 @@ func run(args []string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	ours := &isthmus{}
-	defer ours.close()
-	subjects, left := choose([]subject{raw{}, ours, frp{}, chisel{}, stunnel{}, ssh{}, wireguard{}}, *only)
-	res, err := measure(ctx, subjects, *rounds, *seconds)
-	if err != nil {
-		return err
+	b := &binaries{}
+	defer b.close()
+	for _, s := range suites(b, raiseFiles()) {
+		if fs.NArg() > 0 && !slices.Contains(fs.Args(), s.name) {
+			continue
+		}
+		kept, left := choose(s.subjects, *only)
+		if len(kept) == 0 {
+			continue
+		}
+		s.subjects = kept
+		res, err := measure(ctx, s, *rounds, *seconds)
+		if err != nil {
+			return err
+		}
+		res.LeftOut = left
+		if err := res.report(os.Stdout, *out); err != nil {
+			return err
+		}
 	}
-	res.LeftOut = left
-	return res.report(os.Stdout, *out)
+	return nil
+}
+
+// half is this program started again as one half of the load.
+func half(args []string) error {
+	switch {
+	case len(args) == 2 && args[0] == "serve":
+		return serve(args[1])
+	case len(args) == 3 && args[0] == "serve" && args[1] == "dns":
+		return serveDNS(args[2])
+	case len(args) == 6 && args[0] == "drive":
+		flows, err := strconv.Atoi(args[3])
+		if err != nil {
+			return err
+		}
+		secs, err := strconv.ParseFloat(args[4], 64)
+		if err != nil {
+			return err
+		}
+		rate, err := strconv.ParseFloat(args[5], 64)
+		if err != nil {
+			return err
+		}
+		return drive(args[1], args[2], flows, time.Duration(secs*float64(time.Second)), rate)
+	}
+	return errors.New("a half is started by the program itself")
+}
+
+// suites are the comparisons, in the order in which they run. files is how many one process may have open.
+func suites(b *binaries, files int) []suite {
+	return []suite{
+		{
+			name: "path", title: "The private path", reference: "isthmus", metrics: pathMetrics, one: measurePath,
+			subjects: []subject{raw{}, &isthmus{b}, frp{}, chisel{}, stunnel{}, ssh{}, wireguard{}},
+		},
+		{
+			name: "front", title: "The gateway, routing by the name in the ClientHello and by 1,000 source rules", reference: "isthmus", metrics: frontMetrics, one: front{idle: min(frontIdle, (files-1000)/2)}.measure,
+			subjects: []subject{haproxy{}, haproxy{splice: true}, &gatewayFront{b}, raw{}},
+		},
+		{
+			name: "names", title: "The resolver, asked by dnsperf", reference: "isthmus", metrics: namesMetrics, one: measureNames,
+			subjects: []subject{&resolverNames{b}, named{}, unbound{}, coredns{}},
+		},
+	}
 }
 
 // choose keeps the subjects whose programs are here, and says of the others what is missing.
@@ -98,6 +144,9 @@ func program(ctx context.Context, netns string, args ...string) (*exec.Cmd, erro
 	}
 	cmd := exec.CommandContext(ctx, self, args...)
 	cmd.Stderr = os.Stderr
+	if hello := ctx.Value(helloKey{}); hello != nil {
+		cmd.Env = append(os.Environ(), helloEnv+"="+hello.(string))
+	}
 	dieWithParent(cmd)
 	return cmd, nil
 }
@@ -119,8 +168,13 @@ func startServer(ctx context.Context) (addr string, stop func(), err error) {
 }
 
 func driveOnce(ctx context.Context, w way, mode string, flows int, seconds float64) (figures, error) {
+	return drivePaced(ctx, w, mode, flows, seconds, 0)
+}
+
+// drivePaced is driveOnce with so many messages a second, where the mode has a rate.
+func drivePaced(ctx context.Context, w way, mode string, flows int, seconds, rate float64) (figures, error) {
 	var f figures
-	cmd, err := program(ctx, w.netns, "drive", w.addr, mode, strconv.Itoa(flows), fmt.Sprint(seconds))
+	cmd, err := program(ctx, w.netns, "drive", w.addr, mode, strconv.Itoa(flows), fmt.Sprint(seconds), fmt.Sprint(rate))
 	if err != nil {
 		return f, err
 	}
@@ -134,7 +188,7 @@ func driveOnce(ctx context.Context, w way, mode string, flows int, seconds float
 // driveIdle holds n flows open, calls while in between, and reports how many no longer worked.
 func driveIdle(ctx context.Context, w way, n int, while func() error) (figures, error) {
 	var f figures
-	cmd, err := program(ctx, w.netns, "drive", w.addr, "idle", strconv.Itoa(n), "30")
+	cmd, err := program(ctx, w.netns, "drive", w.addr, "idle", strconv.Itoa(n), "30", "0")
 	if err != nil {
 		return f, err
 	}

@@ -20,7 +20,7 @@ type metric struct {
 	lower            bool
 }
 
-var metrics = []metric{ //nolint:gochecknoglobals // a constant table
+var pathMetrics = []metric{ //nolint:gochecknoglobals // a constant table
 	{"bulk1", "one flow", "Gbit/s", false},
 	{"bulk64", "64 flows, sum", "Gbit/s", false},
 	{"connect", "new flows", "/s", false},
@@ -35,8 +35,17 @@ const (
 	connectWorkers = 64
 )
 
+// suite is one comparison: ways to do the same thing, and what is measured of each.
+type suite struct {
+	name, title, reference string
+	metrics                []metric
+	subjects               []subject
+	one                    func(ctx context.Context, r *result, s subject, seconds float64) error
+}
+
 // result is everything of one run, as bench/out/*.json holds it.
 type result struct {
+	Suite    string                          `json:"suite"`
 	Time     time.Time                       `json:"time"`
 	CPUs     int                             `json:"cpus"`
 	Go       string                          `json:"go"`
@@ -47,19 +56,20 @@ type result struct {
 	LeftOut  map[string]string               `json:"leftOut,omitempty"`
 	Binaries map[string]int64                `json:"binaryBytes,omitempty"`
 	order    []string
+	suite    suite
 }
 
-func measure(ctx context.Context, subjects []subject, rounds int, seconds float64) (*result, error) {
-	res := &result{Time: time.Now(), CPUs: runtime.NumCPU(), Go: runtime.Version(), Rounds: rounds, Seconds: seconds,
+func measure(ctx context.Context, su suite, rounds int, seconds float64) (*result, error) {
+	res := &result{suite: su, Suite: su.name, Time: time.Now(), CPUs: runtime.NumCPU(), Go: runtime.Version(), Rounds: rounds, Seconds: seconds,
 		Samples: map[string]map[string][]float64{}, Errors: map[string]int64{}, Binaries: map[string]int64{}}
-	for _, s := range subjects {
+	for _, s := range su.subjects {
 		res.order = append(res.order, s.name())
 		res.Samples[s.name()] = map[string][]float64{}
 	}
 	for round := range rounds {
-		for _, s := range subjects {
-			fmt.Fprintf(os.Stderr, "\rround %d/%d  %-14s", round+1, rounds, s.name())
-			if err := res.one(ctx, s, seconds); err != nil {
+		for _, s := range su.subjects {
+			fmt.Fprintf(os.Stderr, "\r%s: round %d/%d  %-16s", su.name, round+1, rounds, s.name())
+			if err := su.one(ctx, res, s, seconds); err != nil {
 				return nil, fmt.Errorf("%s: %w", s.name(), err)
 			}
 		}
@@ -68,8 +78,8 @@ func measure(ctx context.Context, subjects []subject, rounds int, seconds float6
 	return res, nil
 }
 
-// one brings a subject up, takes every figure once, and takes it down.
-func (r *result) one(ctx context.Context, s subject, seconds float64) error {
+// measurePath brings a subject up, takes every figure once, and takes it down.
+func measurePath(ctx context.Context, r *result, s subject, seconds float64) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	dir, err := os.MkdirTemp("", "isthmus-bench-")
@@ -91,10 +101,7 @@ func (r *result) one(ctx context.Context, s subject, seconds float64) error {
 	if _, err := driveReady(ctx, w); err != nil {
 		return fmt.Errorf("%w\n%s", err, p.logs())
 	}
-	add := func(key string, v float64, f figures) {
-		r.Samples[s.name()][key] = append(r.Samples[s.name()][key], v)
-		r.Errors[s.name()] += f.Errors
-	}
+	add := r.adder(s)
 	// Idle flows come first: memory that a storm of flows left behind would hide theirs.
 	before := sum(p.residentKiB())
 	f, err := driveIdle(ctx, w, idleFlows, func() error {
@@ -106,8 +113,8 @@ func (r *result) one(ctx context.Context, s subject, seconds float64) error {
 		return err
 	})
 	r.Errors[s.name()] += f.Errors
-	if b, ok := s.(interface{ binaries() map[string]int64 }); ok {
-		r.Binaries = b.binaries()
+	if b, ok := s.(interface{ sizes() map[string]int64 }); ok {
+		r.Binaries = b.sizes()
 	}
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, p.logs())
@@ -131,6 +138,14 @@ func (r *result) one(ctx context.Context, s subject, seconds float64) error {
 		}
 	}
 	return nil
+}
+
+// adder keeps figures of a subject.
+func (r *result) adder(s subject) func(key string, v float64, f figures) {
+	return func(key string, v float64, f figures) {
+		r.Samples[s.name()][key] = append(r.Samples[s.name()][key], v)
+		r.Errors[s.name()] += f.Errors
+	}
 }
 
 // driveReady waits for the first byte through the way, from the namespace the client will use.
@@ -184,16 +199,16 @@ func median(v []float64) float64 {
 
 // report prints medians, each with what isthmus has in ratio to it, and writes the samples as JSON.
 func (r *result) report(w io.Writer, dir string) error {
-	fmt.Fprintf(w, "%d rounds of %g s, %d CPUs, %s. Medians; in brackets how many times better isthmus was, as the median of the ratios within each round.\n\n", r.Rounds, r.Seconds, r.CPUs, r.Go)
+	fmt.Fprintf(w, "%s\n\n%d rounds of %g s, %d CPUs, %s. Medians; in brackets how many times better isthmus was, as the median of the ratios within each round.\n\n", r.suite.title, r.Rounds, r.Seconds, r.CPUs, r.Go)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprint(tw, "figure\tunit")
 	for _, s := range r.order {
 		fmt.Fprintf(tw, "\t%s", s)
 	}
 	fmt.Fprintln(tw)
-	for _, m := range metrics {
+	for _, m := range r.suite.metrics {
 		fmt.Fprintf(tw, "%s\t%s", m.title, m.unit)
-		ours := r.Samples["isthmus"][m.key]
+		ours := r.Samples[r.suite.reference][m.key]
 		for _, s := range r.order {
 			theirs := r.Samples[s][m.key]
 			if len(theirs) == 0 {
@@ -201,7 +216,7 @@ func (r *result) report(w io.Writer, dir string) error {
 				continue
 			}
 			fmt.Fprintf(tw, "\t%s", short(median(theirs)))
-			if s != "isthmus" && len(ours) == len(theirs) {
+			if s != r.suite.reference && len(ours) == len(theirs) {
 				ratios := make([]float64, len(ours))
 				for i := range ours {
 					ratios[i] = ours[i] / theirs[i]
@@ -235,8 +250,8 @@ func (r *result) report(w io.Writer, dir string) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(dir, r.Time.UTC().Format("20060102-150405")+".json")
-	fmt.Fprintf(w, "samples: %s\n", path)
+	path := filepath.Join(dir, r.Time.UTC().Format("20060102-150405")+"-"+r.Suite+".json")
+	fmt.Fprintf(w, "samples: %s\n\n", path)
 	return os.WriteFile(path, append(text, '\n'), 0o644)
 }
 

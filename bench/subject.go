@@ -131,3 +131,12 @@ func waitReady(ctx context.Context, addr string) error {
 	}
 	return fmt.Errorf("nothing came through %s within 30 s: %w", addr, last)
 }
+
+// cpuSeconds sums the processor time of the subject's processes.
+func (p *processes) cpuSeconds() float64 {
+	t := 0.0
+	for _, pr := range p.running {
+		t += cpuSeconds(pr.cmd.Process.Pid)
+	}
+	return t
+}
