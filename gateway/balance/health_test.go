@@ -65,8 +65,8 @@ func TestWhoRefusesConnectionsIsLeftAloneLongerEachTime(t *testing.T) {
 		g.fail(t, one, 2)
 		wantState(t, g, one, "up")
 		g.fail(t, one, 1)
-		for _, pause := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
-			pause *= time.Second
+		for _, seconds := range []int{1, 2, 4, 8, 16, 32, 60, 60} {
+			pause := time.Duration(seconds) * time.Second
 			wantState(t, g, one, "ejected")
 			if got := order(g, someone, 0); got[0] != two {
 				t.Fatal("an ejected target comes first:", got)
