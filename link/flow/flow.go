@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/identity"
 	"github.com/isthmus-io/isthmus/link/mux"
 	"github.com/isthmus-io/isthmus/wire/tunnel"
@@ -34,6 +35,10 @@ type flow struct {
 	count    *counters
 	onData   func() // called for the first bytes that came out of the stream; may be nil
 	cancel   context.CancelFunc
+
+	meter Meter           // of a flow that was given; nil: no limit
+	clk   clock.Clock     // with meter
+	ctx   context.Context //nolint:containedctx // with meter: ends when the flow is cut
 
 	written atomic.Uint64 // bytes given to the socket
 	source  source        // what the stream reads the socket through, which also tells how much came in

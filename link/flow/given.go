@@ -1,0 +1,160 @@
+package flow
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"time"
+
+	"github.com/isthmus-io/isthmus/clock"
+	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/link/mux"
+	"github.com/isthmus-io/isthmus/plan"
+	"github.com/isthmus-io/isthmus/wire/tunnel"
+)
+
+// Meter limits bytes. Of want bytes n may pass now, and count as passed; when n is 0, ask again once wait has passed. It is safe for
+// concurrent use and does not block.
+type Meter interface {
+	Take(want int) (n int, wait time.Duration)
+}
+
+// Given is a connection which somebody else accepted and decided about, and which goes the way of an endpoint's.
+type Given struct {
+	Opener    Opener
+	Clock     clock.Clock
+	Providers []plan.Peer
+	Flow      tunnel.Flow
+	First     []byte // read from the connection already; goes first
+	Meter     Meter  // nil: no limit of bytes
+}
+
+// Carry opens a stream and passes bytes both ways until the flow has ended, as Endpoints do; then socket is closed. When ctx ends the
+// flow is cut. Sent counts the bytes from the client, received those to it. The fault tells why nothing was carried; a flow that
+// began and broke later is none.
+func (g *Given) Carry(ctx context.Context, socket *net.TCPConn) (sent, received uint64, err error) {
+	const op = "flow.Carry"
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	f := &flow{count: &counters{}, socket: socket, cancel: cancel, meter: g.Meter, clk: g.Clock, ctx: ctx}
+	f.info.Client, f.info.Port = g.Flow.Client, g.Flow.Port
+	stop := context.AfterFunc(ctx, func() { f.sever(tunnel.ResetShuttingDown, "") })
+	defer stop()
+	stream, err := g.Opener.Open(ctx, g.Providers, g.Flow)
+	if err != nil {
+		f.sever(tunnel.ResetUnreachable, "")
+		return 0, 0, fault.Wrap(op, fault.Unavailable, err, "there is no way to its provider: "+fault.Message(err))
+	}
+	if !f.attachStream(stream) {
+		return 0, 0, nil
+	}
+	if err := f.begin(g.First); err != nil {
+		f.sever(tunnel.ResetPeer, "")
+		reset, _ := errors.AsType[*mux.ResetError](err)
+		return 0, 0, refusal(op, reset)
+	}
+	reset := f.forward()
+	stop()
+	i := f.snapshot()
+	if reset != nil && reset.Remote && i.Received == 0 && reset.Code != tunnel.ResetPeer {
+		err = refusal(op, reset)
+	}
+	return i.Sent + uint64(len(g.First)), i.Received, err
+}
+
+func refusal(op string, reset *mux.ResetError) error {
+	if reset == nil {
+		return nil
+	}
+	return fault.New(op, fault.Unavailable, refusalWords(reset.Code, reset.Message))
+}
+
+// begin sends what was read before there was a stream.
+func (f *flow) begin(first []byte) error {
+	for len(first) > 0 {
+		n, err := f.pass(len(first))
+		if err != nil {
+			return err
+		}
+		if _, err := f.stream.Write(first[:n]); err != nil {
+			return err
+		}
+		first = first[n:]
+	}
+	return nil
+}
+
+// pass waits until some of want bytes may pass, and returns how many.
+func (f *flow) pass(want int) (int, error) {
+	if f.meter == nil {
+		return want, nil
+	}
+	for {
+		n, wait := f.meter.Take(want)
+		if n > 0 {
+			return n, nil
+		}
+		due, stop := f.clk.After(wait)
+		select {
+		case <-due:
+		case <-f.ctx.Done():
+			stop()
+			return 0, context.Cause(f.ctx)
+		}
+	}
+}
+
+// meteredSource reads the socket no faster than the meter lets it.
+type meteredSource struct {
+	f    *flow
+	from io.Reader
+}
+
+func (m meteredSource) Read(b []byte) (int, error) {
+	n, err := m.from.Read(b)
+	for left := n; left > 0; {
+		passed, err := m.f.pass(left)
+		if err != nil {
+			return 0, err
+		}
+		left -= passed
+	}
+	return n, err
+}
+
+// meteredSink writes to the socket no faster than the meter lets it.
+type meteredSink struct{ socketWriter }
+
+func (m meteredSink) Write(b []byte) (int, error) {
+	done := 0
+	for done < len(b) {
+		n, err := m.f.pass(len(b) - done)
+		if err != nil {
+			return done, err
+		}
+		n, err = m.socketWriter.Write(b[done : done+n])
+		done += n
+		if err != nil {
+			return done, err
+		}
+	}
+	return done, nil
+}
+
+// from is what the stream reads the socket through.
+func (f *flow) from() io.Reader {
+	r := f.source.reader(f)
+	if f.meter != nil {
+		return meteredSource{f, r}
+	}
+	return r
+}
+
+// to is what the stream's bytes go to.
+func (f *flow) to() io.Writer {
+	if f.meter != nil {
+		return meteredSink{socketWriter{f}}
+	}
+	return f.sink()
+}
