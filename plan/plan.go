@@ -142,11 +142,13 @@ type GatewayEndpoint struct {
 	Providers []Peer   `json:"providers,omitempty"`
 }
 
-// Allowlist is one allowlist of a gateway.
+// Allowlist is one allowlist of a gateway. Rules are all of its rules, also when they are in parts: these tell what stayed as it was
+// between two plans.
 type Allowlist struct {
 	Name  string               `json:"name"` // ot/ot-cloud/fabrikam
 	Owner string               `json:"owner,omitempty"`
-	Rules []resource.AllowRule `json:"rules"`
+	Rules []resource.AllowRule `json:"rules,omitempty"`
+	Parts []*Part              `json:"parts,omitempty"` // what Rules is made of, in order; nil in a plan that control did not make
 }
 
 // Hub is a hub this process serves.
@@ -159,10 +161,10 @@ type Hub struct {
 	Links     []uint32              `json:"links,omitempty"` // link ids of Approved connections
 }
 
-// Seal sets the revision to a hash of the plan's content and returns the plan.
+// Seal sets the revision to a hash of the plan's content and returns the plan. Allowlists that have parts count by them.
 func (p Plan) Seal() Plan {
 	p.Revision = ""
-	b, err := json.Marshal(p)
+	b, err := json.Marshal(p.thin()) // the digests of the parts stand for their rules
 	if err != nil {
 		panic("plan: a plan must marshal: " + err.Error())
 	}
