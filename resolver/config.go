@@ -44,4 +44,8 @@ type View struct {
 	Names     []plan.Name
 	Zones     []string         // linked zones: a name in one that Names does not have does not exist
 	Upstreams []netip.AddrPort // asked in this order for everything else; none: refuse
+
+	Redirect []string       // those of Zones whose missing names are asked of the public DNS
+	Forward  []plan.Forward // forwarding rules: the longest domain decides
+	Clients  []netip.Prefix // who may ask; none: private, link-local and loopback addresses
 }

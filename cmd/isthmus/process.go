@@ -31,6 +31,11 @@ type process struct {
 
 func (p *process) addTo(c *cobra.Command, role string) {
 	p.addDir(c, role)
+	p.addLog(c)
+}
+
+// addLog is addTo without a data directory.
+func (p *process) addLog(c *cobra.Command) {
 	c.Flags().StringVar(&p.logLevel, "log-level", "info", "`LEVEL`: debug, info, warn or error")
 	c.Flags().BoolVar(&p.logJSON, "log-json", false, "log as JSON")
 	c.Flags().StringVar(&p.metrics, "metrics", "", "`HOST:PORT` to serve Prometheus metrics on; none when absent")

@@ -47,6 +47,7 @@ Exit codes: 0 done, 1 failed, 2 used wrongly.`,
 		newDelete(w),
 		newEndpoint(w),
 		newExplain(w),
+		newDNS(w),
 	)
 	add(groupAccess,
 		newLogin(w),
