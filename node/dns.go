@@ -128,4 +128,3 @@ func DNSView(objects []resource.Object, network string) (resolver.View, error) {
 	}
 	return v, nil
 }
-

@@ -72,9 +72,9 @@ is changed. Records that are there already and not in the file stay. The zone's 
 		}
 		if out.structured() {
 			return out.write(w, struct {
-				DryRun  bool                  `json:"dryRun"`
+				DryRun  bool           `json:"dryRun"`
 				Actions map[string]int `json:"actions"`
-				Notes   []string              `json:"notes,omitempty"`
+				Notes   []string       `json:"notes,omitempty"`
 			}{opt.DryRun, counts, got.Notes})
 		}
 		for _, note := range got.Notes {
