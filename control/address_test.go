@@ -18,21 +18,21 @@ func TestAddressesAreGivenOnceAndKept(t *testing.T) {
 	fixed := endpointTo("ot/small/fixed", "ot/ot-cloud/contoso")
 	fixed.Spec.Address = mustAddr("10.1.0.5")
 	r.apply(otOps, fixed)
-	r.apply(otOps, endpointTo("ot/small/a", "ot/ot-cloud/contoso"), endpointTo("ot/small/b", "ot/ot-cloud/contoso"))
+	r.apply(otOps, nameless("ot/small/a", "ot/ot-cloud/contoso"), nameless("ot/small/b", "ot/ot-cloud/contoso"))
 	for path, want := range map[string]string{"ot/small/fixed": "10.1.0.5", "ot/small/a": "10.1.0.4", "ot/small/b": "10.1.0.6"} {
 		if got := r.endpoint(path).Status.Address; got != mustAddr(want) {
 			t.Errorf("%s has %s, want %s", path, got, want)
 		}
 	}
-	_, err := r.Apply(ctx, otOps, []resource.Object{endpointTo("ot/small/c", "ot/ot-cloud/contoso")}, ApplyOptions{})
+	_, err := r.Apply(ctx, otOps, []resource.Object{nameless("ot/small/c", "ot/ot-cloud/contoso")}, ApplyOptions{})
 	want(t, err, fault.Exhausted, "every address")
 	r.apply(otOps, network("ot/small", "10.1.0.0/29", "10.2.0.0/29")) // growing helps
-	r.apply(otOps, endpointTo("ot/small/c", "ot/ot-cloud/contoso"))
+	r.apply(otOps, nameless("ot/small/c", "ot/ot-cloud/contoso"))
 	if err := r.Delete(ctx, otOps, key(t, resource.KindPrivateEndpoint, "ot/small/a"), ""); err != nil {
 		t.Fatal(err)
 	}
 	r.restart()
-	r.apply(otOps, endpointTo("ot/small/d", "ot/ot-cloud/contoso"))
+	r.apply(otOps, nameless("ot/small/d", "ot/ot-cloud/contoso"))
 	if got := r.endpoint("ot/small/d").Status.Address; got != mustAddr("10.1.0.4") {
 		t.Errorf("a freed address is not given again: %s", got)
 	}
@@ -49,7 +49,7 @@ func TestManyAtOnceGetDifferentAddresses(t *testing.T) {
 	for i := range 40 {
 		wg.Go(func() {
 			for j := range 3 {
-				e := endpointTo(fmt.Sprintf("ot/plant-7/e%d-%d", i, j), "ot/ot-cloud/contoso")
+				e := nameless(fmt.Sprintf("ot/plant-7/e%d-%d", i, j), "ot/ot-cloud/contoso")
 				if _, err := r.Apply(ctx, otOps, []resource.Object{e}, ApplyOptions{}); err != nil {
 					t.Error(err)
 				}

@@ -184,17 +184,20 @@ func (w *work) check(p Principal, before, after resource.Object) (warnings []str
 		if err := w.mustExist(op, tenant); err != nil {
 			return nil, err
 		}
-		return nil, w.checkNetwork(asOr[*resource.Network](before), o)
+		if err := w.checkNetwork(asOr[*resource.Network](before), o); err != nil {
+			return nil, err
+		}
+		return nil, w.checkUpstreams(o)
 	case *resource.Zone:
 		if err := w.mustExist(op, tenant); err != nil {
 			return nil, err
 		}
-		for _, n := range o.Spec.Networks {
-			if err := w.mustExist(op, networkKey(o.Metadata.Tenant, n)); err != nil {
+		for _, l := range o.Linked() {
+			if err := w.mustExist(op, networkKey(o.Metadata.Tenant, l.Network)); err != nil {
 				return nil, err
 			}
 		}
-		return nil, nil
+		return nil, w.checkLinks(asOr[*resource.Zone](before), o)
 	case *resource.RecordSet:
 		if err := w.mustExist(op, zoneKey(o)); err != nil {
 			return nil, err
@@ -207,6 +210,21 @@ func (w *work) check(p Principal, before, after resource.Object) (warnings []str
 		return w.checkService(asOr[*resource.Service](before), o)
 	case *resource.PrivateEndpoint:
 		return w.checkEndpoint(before.(*resource.PrivateEndpoint), o) // a new one goes through createEndpoint
+	case *resource.Ruleset:
+		if err := w.mustExist(op, tenant); err != nil {
+			return nil, err
+		}
+		return nil, w.checkRuleset(o)
+	case *resource.Gateway:
+		if err := w.mustExist(op, networkKey(o.Metadata.Tenant, o.Metadata.Network)); err != nil {
+			return nil, err
+		}
+		return w.checkGateway(o)
+	case *resource.Allowlist:
+		if err := w.mustExist(op, networkKey(o.Metadata.Tenant, o.Metadata.Network)); err != nil {
+			return nil, err
+		}
+		return w.checkAllowlist(o)
 	}
 	return nil, fault.Newf(op, fault.Invalid, "a %s cannot be applied", after.Head().Kind)
 }
@@ -234,18 +252,6 @@ func (w *work) checkNetwork(before, after *resource.Network) error {
 	return nil
 }
 
-// checkRecordSet refuses to write over what an endpoint made.
-func (w *work) checkRecordSet(key resource.Key) error {
-	w.c.mu.RLock()
-	defer w.c.mu.RUnlock()
-	for _, r := range w.c.world.endpointRecords(key.Tenant) {
-		if r.Key() == key {
-			return madeByEndpoint("control.checkRecordSet", r)
-		}
-	}
-	return nil
-}
-
 func madeByEndpoint(op string, r *resource.RecordSet) error {
 	return fault.Newf(op, fault.Conflict, "the record set was made by the endpoint %s and cannot be changed by hand", r.Status.Endpoint).
 		Advise("it goes when the endpoint's connection leaves Approved, or with the endpoint")
@@ -268,12 +274,18 @@ func networkKey(tenant, name string) resource.Key {
 
 // equal compares what somebody asked for.
 func equal(a, b resource.Object) (spec, notes bool) {
+	m, n := a.Head().Metadata, b.Head().Metadata
+	notes = maps.Equal(m.Labels, n.Labels) && maps.Equal(m.Annotations, n.Annotations)
+	if x, ok := a.(*resource.Allowlist); ok {
+		y := b.(*resource.Allowlist)
+		return x.Spec.Owner == y.Spec.Owner && slices.Equal(x.Spec.Gateways, y.Spec.Gateways) &&
+			slices.EqualFunc(x.Spec.Rules, y.Spec.Rules, resource.AllowRule.Equal), notes
+	}
 	x, _ := a.SpecAndStatus()
 	y, _ := b.SpecAndStatus()
 	j, err1 := json.Marshal(x)
 	k, err2 := json.Marshal(y)
-	m, n := a.Head().Metadata, b.Head().Metadata
-	return err1 == nil && err2 == nil && bytes.Equal(j, k), maps.Equal(m.Labels, n.Labels) && maps.Equal(m.Annotations, n.Annotations)
+	return err1 == nil && err2 == nil && bytes.Equal(j, k), notes
 }
 
 // keepStatus gives after the status of before, whatever a manifest says.
@@ -302,5 +314,11 @@ func clearStatus(o resource.Object) {
 		o.Status = resource.ServiceStatus{}
 	case *resource.PrivateEndpoint:
 		o.Status = resource.PrivateEndpointStatus{}
+	case *resource.Ruleset:
+		o.Status = resource.RulesetStatus{}
+	case *resource.Gateway:
+		o.Status = resource.GatewayStatus{}
+	case *resource.Allowlist:
+		o.Status = resource.AllowlistStatus{}
 	}
 }

@@ -107,7 +107,7 @@ func TestConnectionsAgainstATwin(t *testing.T) {
 			"request": func(rt *rapid.T) {
 				p := path.Draw(rt, "endpoint")
 				r.clk.Advance(time.Second)
-				ch, err := r.Apply(ctx, owner[p], []resource.Object{endpointTo(p, "ot/ot-cloud/contoso")}, ApplyOptions{})
+				ch, err := r.Apply(ctx, owner[p], []resource.Object{nameless(p, "ot/ot-cloud/contoso")}, ApplyOptions{})
 				if err != nil {
 					rt.Fatal(err)
 				}

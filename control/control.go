@@ -150,16 +150,20 @@ func (c *Control) forget(ctx context.Context) error {
 func (c *Control) reload(ctx context.Context) error {
 	var w *world
 	if err := c.store.View(ctx, func(tx *store.Tx) (err error) {
-		w, err = loadWorld(tx, c.clock.Now())
+		w, err = loadWorld(tx, c.clock.Now(), c.world)
 		return err
 	}); err != nil {
 		return err
 	}
+	c.replace(w)
+	return nil
+}
+
+func (c *Control) replace(w *world) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.world = w
 	c.wake(dirty{all: true})
-	return nil
 }
 
 // follow reloads when another server has written since.

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"slices"
 
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/identity"
@@ -9,7 +10,7 @@ import (
 	"github.com/isthmus-io/isthmus/store"
 )
 
-// Delete removes a noun. What others stand on stays: a tenant with networks or zones, a network with anything in it, a zone with
+// Delete removes a noun. What others stand on stays: a tenant with networks, zones or rulesets, a network with anything in it, a zone with
 // record sets, a service with connections that are Pending or Approved are Conflict. An endpoint goes in any state, with its
 // address and names. An agent or relay that is deleted is revoked at once.
 func (c *Control) Delete(ctx context.Context, p Principal, key resource.Key, reason string) error {
@@ -101,7 +102,7 @@ func (w *work) refuseIfAny(place resource.Key, kind resource.Kind, f store.Filte
 // leaveTenant also ends the tenant's tokens, so that they do not open a tenant of the same name made later.
 func (w *work) leaveTenant(t *resource.Tenant) error {
 	f := storeFilter(t.Metadata.Name, "")
-	for _, kind := range []resource.Kind{resource.KindNetwork, resource.KindZone} {
+	for _, kind := range []resource.Kind{resource.KindNetwork, resource.KindZone, resource.KindRuleset} {
 		if err := w.refuseIfAny(t.Key(), kind, f); err != nil {
 			return err
 		}
@@ -120,7 +121,7 @@ func (w *work) leaveTenant(t *resource.Tenant) error {
 
 func (w *work) leaveNetwork(n *resource.Network) error {
 	f := storeFilter(n.Metadata.Tenant, n.Metadata.Name)
-	for _, kind := range []resource.Kind{resource.KindPrivateEndpoint, resource.KindService, resource.KindAgent} {
+	for _, kind := range []resource.Kind{resource.KindPrivateEndpoint, resource.KindService, resource.KindAgent, resource.KindGateway, resource.KindAllowlist} {
 		if err := w.refuseIfAny(n.Key(), kind, f); err != nil {
 			return err
 		}
@@ -130,11 +131,19 @@ func (w *work) leaveNetwork(n *resource.Network) error {
 		return err
 	}
 	for _, o := range zones {
-		for _, linked := range o.(*resource.Zone).Spec.Networks {
-			if linked == n.Metadata.Name {
-				return fault.Newf("control.Delete", fault.Conflict, "%s is linked to it", o.Head().Key()).
-					Advise("take %s out of the zone's spec.networks first", n.Metadata.Name)
-			}
+		if _, linked := o.(*resource.Zone).LinkTo(n.Metadata.Name); linked {
+			return fault.Newf("control.Delete", fault.Conflict, "%s is linked to it", o.Head().Key()).
+				Advise("take %s out of the zone's spec.networks or spec.links first", n.Metadata.Name)
+		}
+	}
+	rulesets, err := w.List(resource.KindRuleset, storeFilter(n.Metadata.Tenant, ""))
+	if err != nil {
+		return err
+	}
+	for _, o := range rulesets {
+		if slices.Contains(o.(*resource.Ruleset).Spec.Networks, n.Metadata.Name) {
+			return fault.Newf("control.Delete", fault.Conflict, "%s is linked to it", o.Head().Key()).
+				Advise("take %s out of the ruleset's spec.networks first", n.Metadata.Name)
 		}
 	}
 	return w.DropJoinTokens(n.Metadata.Tenant, n.Metadata.Name)
@@ -218,6 +227,6 @@ func (w *work) changeKey(s *resource.Service) error {
 	if err := w.SetLinkKey(s.Metadata.UID, key); err != nil {
 		return err
 	}
-	w.changes = append(w.changes, change{before: s, after: s, key: key})
+	w.changed(change{before: s, after: s, key: key})
 	return nil
 }

@@ -34,6 +34,9 @@ func (w *work) createEndpoint(e *resource.PrivateEndpoint) (Change, error) {
 	if e.Status.Address, err = w.chooseAddress(network, e.Spec.Address); err != nil {
 		return Change{}, err
 	}
+	if err := w.checkClaims(e, service); err != nil {
+		return Change{}, err
+	}
 	conn := resource.Connection{State: resource.Pending, LinkID: newLinkID(), RequestedAt: w.now, RequestedBy: w.who}
 	auto := service.AutoApproves(m.Tenant)
 	if auto {
@@ -42,7 +45,7 @@ func (w *work) createEndpoint(e *resource.PrivateEndpoint) (Change, error) {
 		}
 	}
 	e.Status.Connection = conn
-	if err := w.insert(e, change{target: service.Metadata.UID}); err != nil {
+	if err := w.insert(e, change{target: service.Metadata.UID, service: service}); err != nil {
 		return Change{}, err
 	}
 	if err := w.TakeAddress(network.Metadata.UID, e.Status.Address, e.Metadata.UID); err != nil {
@@ -144,6 +147,15 @@ func (w *work) checkEndpoint(before, after *resource.PrivateEndpoint) (warnings 
 	if a := after.Spec.Address; a.IsValid() && a != before.Status.Address {
 		return nil, fault.Newf(op, fault.Conflict, "spec.address cannot change: the endpoint has %s", before.Status.Address).
 			Advise("take spec.address out, or make a new endpoint with %s", a)
+	}
+	if before.Spec.WithoutNames && !after.Spec.WithoutNames {
+		s, err := w.serviceOf(before)
+		if err != nil {
+			return nil, err
+		}
+		if err := w.checkClaims(after, s); err != nil {
+			return nil, err
+		}
 	}
 	return w.checkListener(after)
 }

@@ -29,7 +29,7 @@ func TestTwoServersShareOneWorld(t *testing.T) {
 	plans, stop := other.watch(gw)
 	<-plans
 	r.apply(otOps, endpointTo("ot/plant-7/a", "ot/ot-cloud/contoso"))
-	other.apply(otOps, endpointTo("ot/plant-7/b", "ot/ot-cloud/contoso"))
+	other.apply(otOps, nameless("ot/plant-7/b", "ot/ot-cloud/contoso"))
 	if p := <-plans; len(p.Endpoints) != 2 {
 		t.Errorf("after a write of its own the second server knows %d endpoints of 2", len(p.Endpoints))
 	}

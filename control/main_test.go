@@ -202,6 +202,13 @@ func endpointTo(path, service string) *resource.PrivateEndpoint {
 	return e
 }
 
+// nameless stands beside another endpoint for the same service.
+func nameless(path, service string) *resource.PrivateEndpoint {
+	e := endpointTo(path, service)
+	e.Spec.WithoutNames = true
+	return e
+}
+
 // plant makes the usual scene: ot with plant-7 and ot-cloud, which holds a hub it may see and one for itself; it and xx with a
 // network each.
 func plant(t testing.TB) *rig {

@@ -30,8 +30,12 @@ func (c compiler) agent(w *world, a *resource.Agent) plan.Plan {
 		out.Hubs = c.hubs(w, p, a)
 		return out.Seal()
 	}
+	out.Gateways, out.Revoked = c.gateways(w, p, a)
+	if a.Spec.Role == resource.RoleGateway {
+		return sealed(out)
+	}
 	n := p.names.get(func() names { return compileNames(w, here) })
-	out.Names, out.Zones, out.Upstreams = n.names, n.zones, n.upstreams
+	out.Names, out.Zones, out.Redirect, out.Forward, out.Upstreams, out.DNSClients = n.names, n.zones, n.redirect, n.forward, n.upstreams, n.clients
 	oldest := p.listener()
 	for _, e := range p.endpoints {
 		if e.Spec.Agent == a.Metadata.Name || e.Spec.Agent == "" && oldest == a {
@@ -46,6 +50,10 @@ func (c compiler) agent(w *world, a *resource.Agent) plan.Plan {
 			}
 		}
 	}
+	return sealed(out)
+}
+
+func sealed(out plan.Plan) plan.Plan {
 	slices.Sort(out.Revoked)
 	out.Revoked = slices.Compact(out.Revoked)
 	return out.Seal()
@@ -96,9 +104,16 @@ func (c compiler) endpoint(w *world, p *place, e *resource.PrivateEndpoint) plan
 	if !out.Open {
 		return out
 	}
+	out.Providers = w.providers(s)
+	return out
+}
+
+// providers are the agents that dial a service for others.
+func (w *world) providers(s *resource.Service) []plan.Peer {
+	var out []plan.Peer
 	for _, a := range w.at(placeOf(s)).agents {
 		if a.Spec.Role == resource.RoleAgent {
-			out.Providers = append(out.Providers, plan.Peer{ID: a.Status.SPIFFEID, Direct: a.Status.DirectAddress})
+			out = append(out, plan.Peer{ID: a.Status.SPIFFEID, Direct: a.Status.DirectAddress})
 		}
 	}
 	return out

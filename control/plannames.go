@@ -14,7 +14,10 @@ import (
 type names struct {
 	names     []plan.Name
 	zones     []string
+	redirect  []string
+	forward   []plan.Forward
 	upstreams []netip.AddrPort
+	clients   []netip.Prefix
 }
 
 // lazyNames keeps a network's names between two changes, so that a thousand agents of one network compile them once. It is
@@ -49,24 +52,37 @@ func compileNames(w *world, here placeKey) names {
 			if seen[pn.Public] {
 				continue // both halves of a name come from one endpoint
 			}
+			from := e.Key().String()
 			if pn.Zone != "" {
-				add(plan.Name{Name: pn.Public, TTL: resource.EndpointTTL, CNAME: pn.Private})
+				add(plan.Name{Name: pn.Public, TTL: resource.EndpointTTL, CNAME: pn.Private, Source: from})
 			}
-			add(plan.Name{Name: pn.Private, TTL: resource.EndpointTTL, A: []netip.Addr{e.Status.Address}})
+			add(plan.Name{Name: pn.Private, TTL: resource.EndpointTTL, A: []netip.Addr{e.Status.Address}, Source: from})
 		}
 	}
 	for key, z := range w.zones {
-		if key.Tenant != here.tenant || z.noun == nil || !slices.Contains(z.noun.Spec.Networks, here.network) {
+		if key.Tenant != here.tenant || z.noun == nil {
+			continue
+		}
+		link, linked := z.noun.LinkTo(here.network)
+		if !linked {
 			continue
 		}
 		out.zones = append(out.zones, key.Name)
+		if link.ResolutionPolicy == resource.NxDomainRedirect {
+			out.redirect = append(out.redirect, key.Name)
+		}
 		for _, r := range z.records {
 			add(recordName(r))
 		}
 	}
 	slices.Sort(out.zones)
+	slices.Sort(out.redirect)
 	slices.SortFunc(out.names, func(a, b plan.Name) int { return strings.Compare(a.Name, b.Name) })
+	if p.ruleset != nil {
+		out.forward = forwards(p.ruleset)
+	}
 	if p.network != nil {
+		out.clients = p.network.Spec.DNS.Clients
 		for _, u := range p.network.Spec.DNS.Upstreams {
 			if ap, err := resource.ParseUpstream(u); err == nil { // validated when it was applied
 				out.upstreams = append(out.upstreams, ap)
@@ -79,14 +95,17 @@ func compileNames(w *world, here placeKey) names {
 // endpointNames are the names an endpoint answers for: none unless its connection is approved.
 func (w *world) endpointNames(e *resource.PrivateEndpoint) []resource.PrivateName {
 	s := w.services[w.targets[e.Metadata.UID]]
-	if s == nil || !e.Status.Connection.Open() {
+	if s == nil || !e.Status.Connection.Open() || e.Spec.WithoutNames {
 		return nil
 	}
 	return s.PrivateNames()
 }
 
 func recordName(r *resource.RecordSet) plan.Name {
-	n := plan.Name{Name: r.Metadata.Zone, TTL: r.Spec.TTL, A: r.Spec.A, AAAA: r.Spec.AAAA, CNAME: r.Spec.CNAME, TXT: r.Spec.TXT}
+	n := plan.Name{
+		Name: r.Metadata.Zone, TTL: r.Spec.TTL, A: r.Spec.A, AAAA: r.Spec.AAAA, CNAME: r.Spec.CNAME, TXT: r.Spec.TXT,
+		MX: r.Spec.MX, SRV: r.Spec.SRV, PTR: r.Spec.PTR, CAA: r.Spec.CAA, Source: r.Key().String(),
+	}
 	if r.Metadata.Name != "@" {
 		n.Name = r.Metadata.Name + "." + r.Metadata.Zone
 	}

@@ -132,6 +132,12 @@ func (c *Control) fill(o resource.Object) {
 		}
 	case *resource.PrivateEndpoint:
 		c.fillEndpoint(w, o)
+	case *resource.Ruleset:
+		o.Status = resource.RulesetStatus{Rules: len(o.Spec.Rules)}
+	case *resource.Gateway:
+		o.Status = c.compiler.gatewayStatus(w, o, c.clock.Now())
+	case *resource.Allowlist:
+		o.Status = resource.AllowlistStatus{Rules: len(o.Spec.Rules), Expired: expired(o.Spec.Rules, c.clock.Now())}
 	}
 }
 
@@ -144,7 +150,9 @@ func (c *Control) fillEndpoint(w *world, e *resource.PrivateEndpoint) {
 	if s == nil || !e.Status.Connection.Open() {
 		return
 	}
-	e.Status.HostNames = s.HostNames()
+	if !e.Spec.WithoutNames {
+		e.Status.HostNames = s.HostNames()
+	}
 	for _, p := range s.Ports() {
 		e.Status.Ports = append(e.Status.Ports, p.Port)
 	}

@@ -66,6 +66,9 @@ func (w *work) checkService(before, after *resource.Service) (warnings []string,
 	if err := checkNames(before, after, users); err != nil {
 		return nil, err
 	}
+	if err := w.checkServiceClaims(before, after, users); err != nil {
+		return nil, err
+	}
 	for _, o := range users {
 		e := o.(*resource.PrivateEndpoint)
 		if state := e.Status.Connection.State; live(state) && before.VisibleTo(e.Metadata.Tenant) && !after.VisibleTo(e.Metadata.Tenant) {

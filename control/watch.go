@@ -10,18 +10,22 @@ import (
 
 // watcher is one WatchPlan call. wake holds at most one signal, so that any number of changes while it works are one.
 type watcher struct {
+	id    identity.ID
 	place placeKey
 	wake  chan struct{}
 }
 
 // wake tells the watchers concerned. Control.mu is held.
 func (c *Control) wake(d dirty) {
+	one := func(w *watcher) {
+		select {
+		case w.wake <- struct{}{}:
+		default:
+		}
+	}
 	signal := func(ws map[*watcher]struct{}) {
 		for w := range ws {
-			select {
-			case w.wake <- struct{}{}:
-			default:
-			}
+			one(w)
 		}
 	}
 	if d.all {
@@ -33,6 +37,21 @@ func (c *Control) wake(d dirty) {
 	for k := range d.places {
 		signal(c.watchers[k])
 	}
+	for id := range d.members {
+		for w := range c.watchers[placeOfID(id)] {
+			if w.id == id {
+				one(w)
+			}
+		}
+	}
+}
+
+// placeOfID is where a member belongs, by its name.
+func placeOfID(id identity.ID) placeKey {
+	if a, ok := id.Agent(); ok {
+		return placeKey{a.Tenant, a.Network}
+	}
+	return placeKey{}
 }
 
 // WatchPlan calls changed with the plan as it is, and again, on the same goroutine, each time it has become another. Changes that
@@ -49,10 +68,7 @@ func (c *Control) WatchPlan(ctx context.Context, id identity.ID, changed func(pl
 			Advise("end the other processes with this identity; one that lost its connection is forgotten within a minute")
 	}
 	defer leave()
-	w := &watcher{wake: make(chan struct{}, 1)}
-	if a, ok := id.Agent(); ok {
-		w.place = placeKey{a.Tenant, a.Network}
-	}
+	w := &watcher{id: id, place: placeOfID(id), wake: make(chan struct{}, 1)}
 	c.mu.Lock()
 	if c.watchers[w.place] == nil {
 		c.watchers[w.place] = map[*watcher]struct{}{}

@@ -123,7 +123,7 @@ func TestChangesWhileBusyComeTogether(t *testing.T) {
 	}()
 	<-entered
 	for i := range 20 {
-		r.apply(otOps, endpointTo(fmt.Sprintf("ot/plant-7/e%d", i), "ot/ot-cloud/contoso"))
+		r.apply(otOps, nameless(fmt.Sprintf("ot/plant-7/e%d", i), "ot/ot-cloud/contoso"))
 	}
 	leave <- struct{}{}
 	if p := <-entered; len(p.Endpoints) != 20 {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/plan"
 	"github.com/isthmus-io/isthmus/resource"
 	"github.com/isthmus-io/isthmus/store"
 )
@@ -21,6 +22,9 @@ type work struct {
 	now     time.Time
 	changes []change
 	taken   map[string]map[netip.Addr]string // addresses read so far, by the network's uid
+	claimed map[placeKey]claims              // names as the changes so far leave them, where somebody asked
+	zones   map[placeKey][]*resource.Zone    // linked, where somebody asked
+	made    map[resource.Key]*resource.RecordSet
 }
 
 // errDry rolls a dry run back.
@@ -31,10 +35,9 @@ func (c *Control) update(ctx context.Context, who, why string, fn func(w *work) 
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	w := &work{c: c, who: who, why: why, now: c.clock.Now().UTC()}
-	var before int64
 	err := c.store.Update(ctx, func(tx *store.Tx) (err error) {
 		w.Tx, w.changes, w.taken = tx, nil, map[string]map[netip.Addr]string{}
-		if before, err = tx.Revision(); err != nil {
+		if err := c.catchUp(tx); err != nil {
 			return err
 		}
 		if err := w.precondition(ctx); err != nil {
@@ -48,17 +51,34 @@ func (c *Control) update(ctx context.Context, who, why string, fn func(w *work) 
 	if err != nil || len(w.changes) == 0 {
 		return err
 	}
-	c.mu.RLock()
-	alone := before == c.world.revision
-	c.mu.RUnlock()
-	if !alone { // another server wrote in between
-		return c.reload(context.WithoutCancel(ctx))
+	for i := range w.changes { // before the lock: cutting a long list takes a while
+		if a, ok := w.changes[i].after.(*resource.Allowlist); ok {
+			var old []*plan.Part
+			if was := c.world.allowlist(a.Key()); was != nil {
+				old = was.parts
+			}
+			w.changes[i].parts = plan.Cut(a.Spec.Rules, old)
+		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	d := c.world.commit(w.changes)
 	c.world.revision++
 	c.wake(d)
+	return nil
+}
+
+// catchUp reads the world anew when another server has written, so that a change is decided on, and added to, what is there now.
+func (c *Control) catchUp(tx *store.Tx) error {
+	now, err := tx.Revision()
+	if err != nil || now == c.world.revision {
+		return err
+	}
+	w, err := loadWorld(tx, c.clock.Now(), c.world)
+	if err != nil {
+		return err
+	}
+	c.replace(w)
 	return nil
 }
 
@@ -70,8 +90,16 @@ func (w *work) insert(o resource.Object, ch change) error {
 		return err
 	}
 	ch.after = o
-	w.changes = append(w.changes, ch)
+	w.changed(ch)
 	return nil
+}
+
+func (w *work) changed(ch change) {
+	w.changes = append(w.changes, ch)
+	w.claim(ch)
+	if _, ok := ch.after.(*resource.Zone); ok {
+		w.zones = nil
+	}
 }
 
 // put keeps a noun that was changed; after must be another value than before.
@@ -79,7 +107,7 @@ func (w *work) put(before, after resource.Object) error {
 	if err := w.Put(after); err != nil {
 		return err
 	}
-	w.changes = append(w.changes, change{before: before, after: after})
+	w.changed(change{before: before, after: after})
 	return nil
 }
 
@@ -88,12 +116,18 @@ func (w *work) remove(o resource.Object, ch change) error {
 		return err
 	}
 	ch.before = o
-	w.changes = append(w.changes, ch)
+	w.changed(ch)
 	return nil
 }
 
-// get is Get with nil instead of NotFound.
+// get is Get with nil instead of NotFound. Long lists of rules are not read from the disk when the world has them.
 func (w *work) get(key resource.Key) (resource.Object, error) {
+	if key.Kind == resource.KindAllowlist && len(w.changes) == 0 {
+		if a := w.world().allowlist(key); a != nil {
+			return a.noun, nil
+		}
+		return nil, nil
+	}
 	o, err := w.Get(key)
 	if fault.KindOf(err) == fault.NotFound {
 		return nil, nil
@@ -175,7 +209,8 @@ func plural(k resource.Kind) string {
 		return "endpoints"
 	case resource.KindRecordSet:
 		return "recordsets"
-	case resource.KindTenant, resource.KindNetwork, resource.KindZone, resource.KindRelay, resource.KindAgent, resource.KindService:
+	case resource.KindTenant, resource.KindNetwork, resource.KindZone, resource.KindRelay, resource.KindAgent, resource.KindService, resource.KindRuleset,
+		resource.KindGateway, resource.KindAllowlist:
 	}
 	b := []byte(k)
 	b[0] |= 0x20 // ASCII lower case

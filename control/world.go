@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/isthmus-io/isthmus/identity"
+	"github.com/isthmus-io/isthmus/plan"
 	"github.com/isthmus-io/isthmus/resource"
 	"github.com/isthmus-io/isthmus/store"
 )
@@ -23,6 +24,7 @@ type world struct {
 	users    map[string][]*resource.PrivateEndpoint // service uid to endpoints, oldest first
 	keys     map[string][]byte                      // service uid to link key
 	agents   map[identity.ID]*resource.Agent
+	rulesets map[resource.Key]*resource.Ruleset
 	revoked  map[placeKey][]string // SPIFFE ids, sorted
 }
 
@@ -35,8 +37,29 @@ type place struct {
 	agents    []*resource.Agent
 	services  []*resource.Service
 	endpoints []*resource.PrivateEndpoint
+	gateways  []*resource.Gateway
 	names     lazyNames
+
+	allowlists []*allowlist      // by name
+	ruleset    *resource.Ruleset // the one that is linked to the network
 }
+
+// allowlist is a list of rules and what it is cut into for plans.
+type allowlist struct {
+	noun  *resource.Allowlist
+	parts []*plan.Part
+}
+
+// is tells whether the list is what the store holds. a may be nil.
+func (a *allowlist) is(v store.Version) bool {
+	if a == nil {
+		return false
+	}
+	m := a.noun.Metadata
+	return m.UID == v.UID && m.Generation == v.Generation && m.UpdatedAt.Equal(v.UpdatedAt)
+}
+
+func (a *allowlist) name() string { return a.noun.Metadata.Name }
 
 type zone struct {
 	noun    *resource.Zone
@@ -46,15 +69,18 @@ type zone struct {
 // change is one noun before and after a commit; one of the two may be nil.
 type change struct {
 	before, after resource.Object
-	target        string         // of an endpoint: its service's uid
-	key           []byte         // of a new service: its link key
-	revoked       *store.Revoked // of a deleted agent
+	target        string            // of an endpoint: its service's uid
+	service       *resource.Service // of a new endpoint: what it leads to
+	key           []byte            // of a new service: its link key
+	revoked       *store.Revoked    // of a deleted agent
+	parts         []*plan.Part      // of an allowlist
 }
 
-// dirty is whose plans may have changed.
+// dirty is whose plans may have changed: those of everybody, of everybody in a place, of single members.
 type dirty struct {
-	all    bool
-	places map[placeKey]struct{}
+	all     bool
+	places  map[placeKey]struct{}
+	members map[identity.ID]struct{}
 }
 
 func (d *dirty) add(k placeKey) { d.places[k] = struct{}{} }
@@ -63,14 +89,18 @@ func newWorld() *world {
 	return &world{
 		places: map[placeKey]*place{}, zones: map[resource.Key]*zone{}, services: map[string]*resource.Service{},
 		targets: map[string]string{}, users: map[string][]*resource.PrivateEndpoint{}, keys: map[string][]byte{},
-		agents: map[identity.ID]*resource.Agent{}, revoked: map[placeKey][]string{},
+		agents: map[identity.ID]*resource.Agent{}, rulesets: map[resource.Key]*resource.Ruleset{}, revoked: map[placeKey][]string{},
 	}
 }
 
-// loadWorld reads everything.
-func loadWorld(tx *store.Tx, now time.Time) (*world, error) {
+// loadWorld reads everything. old may be nil; long lists of rules that are as they were in it are not read again.
+func loadWorld(tx *store.Tx, now time.Time, old *world) (*world, error) {
 	w := newWorld()
-	all, err := tx.All()
+	all, err := tx.AllBut(resource.KindAllowlist)
+	if err != nil {
+		return nil, err
+	}
+	lists, err := tx.Versions(resource.KindAllowlist)
 	if err != nil {
 		return nil, err
 	}
@@ -94,6 +124,21 @@ func loadWorld(tx *store.Tx, now time.Time) (*world, error) {
 	for _, o := range all {
 		uid := o.Head().Metadata.UID
 		w.apply(change{after: o, target: targets[uid], key: keys[uid]})
+	}
+	for _, v := range lists {
+		if was := old.allowlist(v.Key); was.is(v) {
+			w.apply(change{after: was.noun, parts: was.parts})
+			continue
+		}
+		o, err := tx.ByUID(v.UID)
+		if err != nil {
+			return nil, err
+		}
+		ch := change{after: o}
+		if was := old.allowlist(v.Key); was != nil {
+			ch.parts = plan.Cut(o.(*resource.Allowlist).Spec.Rules, was.parts)
+		}
+		w.apply(ch)
 	}
 	for _, r := range revoked {
 		if r.NotAfter.After(now) {
@@ -136,7 +181,7 @@ func placeOf(o resource.Object) placeKey {
 
 // commit applies changes in their order and tells whose plans they may have changed.
 func (w *world) commit(changes []change) dirty {
-	d := dirty{places: map[placeKey]struct{}{}}
+	d := dirty{places: map[placeKey]struct{}{}, members: map[identity.ID]struct{}{}}
 	for _, ch := range changes {
 		if ch.before != nil {
 			w.reach(ch.before, &d)
@@ -166,8 +211,20 @@ func (w *world) reach(o resource.Object, d *dirty) {
 	case *resource.Network:
 		d.add(placeKey{o.Metadata.Tenant, o.Metadata.Name})
 	case *resource.Zone:
+		for _, l := range o.Linked() {
+			d.add(placeKey{o.Metadata.Tenant, l.Network})
+		}
+	case *resource.Ruleset:
 		for _, n := range o.Spec.Networks {
 			d.add(placeKey{o.Metadata.Tenant, n})
+		}
+	case *resource.Gateway:
+		w.carriers(o, d)
+	case *resource.Allowlist:
+		for _, g := range w.at(here).gateways {
+			if holdsFor(o, g) {
+				w.carriers(g, d)
+			}
 		}
 	case *resource.RecordSet:
 		if z := w.zones[zoneKey(o)]; z != nil && z.noun != nil {
@@ -223,6 +280,13 @@ func (w *world) apply(ch change) {
 			return
 		}
 		w.zone(o.Key()).noun = o
+	case *resource.Ruleset:
+		w.link(o.Key(), asOr[*resource.Ruleset](ch.after))
+	case *resource.Gateway:
+		p := w.place(here)
+		p.gateways = replace(p.gateways, uid, asOr[*resource.Gateway](ch.after), older)
+	case *resource.Allowlist:
+		w.place(here).allow(o, ch)
 	case *resource.RecordSet:
 		z := w.zone(zoneKey(o))
 		delete(z.records, o.Metadata.Name)
@@ -269,6 +333,55 @@ func (w *world) apply(ch change) {
 			w.targets[uid] = target
 		}
 	}
+}
+
+// link puts a ruleset in the place of what it was before; nil takes it away.
+func (w *world) link(k resource.Key, after *resource.Ruleset) {
+	if was := w.rulesets[k]; was != nil {
+		for _, n := range was.Spec.Networks {
+			if p := w.at(placeKey{k.Tenant, n}); p.ruleset == was {
+				p.ruleset = nil
+			}
+		}
+	}
+	delete(w.rulesets, k)
+	if after == nil {
+		return
+	}
+	w.rulesets[k] = after
+	for _, n := range after.Spec.Networks {
+		w.place(placeKey{k.Tenant, n}).ruleset = after
+	}
+}
+
+// allow puts an allowlist in the place of what it was before. Whoever makes the change without Control.mu has cut it already.
+func (p *place) allow(o *resource.Allowlist, ch change) {
+	i, found := slices.BinarySearchFunc(p.allowlists, o.Metadata.Name, func(a *allowlist, name string) int { return strings.Compare(a.name(), name) })
+	p.allowlists = slices.Clone(p.allowlists)
+	if found {
+		p.allowlists = slices.Delete(p.allowlists, i, i+1)
+	}
+	if ch.after == nil {
+		return
+	}
+	next := &allowlist{noun: o, parts: ch.parts}
+	if ch.parts == nil {
+		next.parts = plan.Cut(o.Spec.Rules, nil)
+	}
+	p.allowlists = slices.Insert(p.allowlists, i, next)
+}
+
+// allowlist returns what is known of an allowlist, nil when there is none or no world.
+func (w *world) allowlist(k resource.Key) *allowlist {
+	if w == nil {
+		return nil
+	}
+	for _, a := range w.at(placeKey{k.Tenant, k.Scope}).allowlists {
+		if a.name() == k.Name {
+			return a
+		}
+	}
+	return nil
 }
 
 func (w *world) zone(k resource.Key) *zone {

@@ -125,7 +125,7 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, fields []Field, path st
 		}
 		f := fields[at]
 		sub := join(path, name)
-		if !strings.HasSuffix(path, "]") { // lineOf looks for no items of lists, and there may be very many
+		if !strings.Contains(path, "[") { // lineOf looks for no items of lists, and there may be very many
 			d.lines[sub] = d.before + key.Line
 		}
 		if path == "" && name == "status" {

@@ -1,7 +1,9 @@
 package resource
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -115,4 +117,23 @@ func (r *AllowRule) validate(op string) error {
 		return fault.Newf(op, fault.Invalid, "%s has a note of %d bytes", where, len(r.Note)).Advise("keep it to 500")
 	}
 	return r.Limit.validate(op, where+": limit")
+}
+
+// Equal tells whether two rules say the same.
+func (r AllowRule) Equal(o AllowRule) bool {
+	return r.Name == o.Name && r.Action == o.Action && slices.Equal(r.Sources, o.Sources) && slices.Equal(r.Ports, o.Ports) && slices.Equal(r.Names, o.Names) &&
+		r.Expires.Equal(o.Expires) && r.Note == o.Note && r.Limit == o.Limit
+}
+
+// clone is Clone without the way through JSON.
+func (a *Allowlist) clone() *Allowlist {
+	c := *a
+	m := &c.Metadata
+	m.Labels, m.Annotations = maps.Clone(m.Labels), maps.Clone(m.Annotations)
+	c.Spec.Gateways, c.Spec.Rules = slices.Clone(c.Spec.Gateways), slices.Clone(c.Spec.Rules)
+	for i := range c.Spec.Rules {
+		r := &c.Spec.Rules[i]
+		r.Sources, r.Ports, r.Names = slices.Clone(r.Sources), slices.Clone(r.Ports), slices.Clone(r.Names)
+	}
+	return &c
 }

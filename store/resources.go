@@ -108,8 +108,34 @@ func (tx *Tx) List(kind resource.Kind, f Filter) ([]resource.Object, error) {
 	return tx.query(where, args...)
 }
 
-// All returns every noun.
-func (tx *Tx) All() ([]resource.Object, error) { return tx.query("kind <> ?", "") }
+// AllBut returns every noun of every kind but one.
+func (tx *Tx) AllBut(kind resource.Kind) ([]resource.Object, error) {
+	return tx.query("kind <> ?", string(kind))
+}
+
+// Version names a noun and when it last changed.
+type Version struct {
+	Key        resource.Key
+	UID        string
+	Generation int64
+	UpdatedAt  time.Time
+}
+
+// Versions returns the versions of the nouns of a kind, by tenant, scope and name, without reading the nouns.
+func (tx *Tx) Versions(kind resource.Kind) ([]Version, error) {
+	var out []Version
+	err := tx.sql.Rows(func(scan func(...any) error) error {
+		v := Version{Key: resource.Key{Kind: kind}}
+		var updated int64
+		if err := scan(&v.Key.Tenant, &v.Key.Scope, &v.Key.Name, &v.UID, &v.Generation, &updated); err != nil {
+			return err
+		}
+		v.UpdatedAt = moment(updated)
+		out = append(out, v)
+		return nil
+	}, "SELECT tenant, scope, name, uid, generation, updated FROM resources WHERE kind = ? ORDER BY tenant, scope, name", string(kind))
+	return out, err
+}
 
 // Referring returns the nouns inserted with this uid as their reference.
 func (tx *Tx) Referring(uid string) ([]resource.Object, error) {

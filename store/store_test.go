@@ -121,7 +121,7 @@ func TestAFunctionThatFailsLeavesNothing(t *testing.T) {
 			})
 		}()
 		view(t, st, func(tx *store.Tx) error {
-			if all, err := tx.All(); err != nil || len(all) != 0 {
+			if all, err := tx.AllBut(""); err != nil || len(all) != 0 {
 				t.Errorf("left behind: %v, %v", all, err)
 			}
 			if r, err := tx.Revision(); err != nil || r != 0 {

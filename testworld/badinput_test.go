@@ -264,7 +264,7 @@ func network(name, ranges string) string {
 }
 
 func endpoint(tenant, network, name string) string {
-	return fmt.Sprintf("apiVersion: isthmus/v1\nkind: PrivateEndpoint\nmetadata: {tenant: %s, network: %s, name: %s}\nspec: {service: ot/ot-cloud/historian}\n---\n", tenant, network, name)
+	return fmt.Sprintf("apiVersion: isthmus/v1\nkind: PrivateEndpoint\nmetadata: {tenant: %s, network: %s, name: %s}\nspec: {service: ot/ot-cloud/historian, withoutNames: true}\n---\n", tenant, network, name)
 }
 
 // fill makes a network whose range has room for three endpoints, and the three.
