@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -117,6 +118,13 @@ func (f *fake) does(script func(*asked)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.script = script
+}
+
+// look runs while no script does.
+func (f *fake) look(at func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	at()
 }
 
 func (f *fake) count(network string) int {
@@ -271,7 +279,7 @@ func (w *world) ask(g *upstream.Group, name string) <-chan upstream.Answer {
 	w.t.Helper()
 	got := make(chan upstream.Answer, 2)
 	w.Ask(context.Background(), g, question(w.t, name), func(a upstream.Answer) {
-		a.Message = append([]byte{}, a.Message...)
+		a.Message = slices.Clone(a.Message)
 		got <- a
 	})
 	return got
@@ -303,7 +311,7 @@ func recordsOf(t testing.TB, a upstream.Answer) string {
 	var out []string
 	for _, rr := range m.Answer {
 		f := strings.Fields(rr.String())
-		out = append(out, strings.Join(append(f[:1:1], f[3:]...), " "))
+		out = append(out, strings.Join(append([]string{strings.ToLower(f[0])}, f[3:]...), " "))
 	}
 	return strings.Join(out, ", ")
 }

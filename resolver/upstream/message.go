@@ -14,6 +14,8 @@ const (
 	headerLen = 12
 	maxName   = 255 // bytes of a name on the wire (RFC 1035 section 3.1)
 	cookieLen = 8   // a client's cookie (RFC 7873 section 4)
+
+	truncatedBit = 0x02 // in the header's third byte
 )
 
 // WireName turns a name as people write it into the form of a [Query].
@@ -91,7 +93,7 @@ func (r *reading) read(msg []byte) bool {
 		return false
 	}
 	r.id = binary.BigEndian.Uint16(msg)
-	r.truncated = msg[2]&0x02 != 0
+	r.truncated = msg[2]&truncatedBit != 0
 	r.rcode = uint16(msg[3] & 0x0f)
 	off := headerLen
 	switch binary.BigEndian.Uint16(msg[4:]) {

@@ -208,14 +208,16 @@ func (p *Pool) broken(s *socket, err error, w *work) bool {
 	return over
 }
 
-// arrived takes datagrams from a socket. It reports whether the socket is done with.
+// arrived takes datagrams from a socket; cut ones were longer than there was room. It reports whether the socket is done with.
 func (p *Pool) arrived(s *socket, msgs [][]byte, cut []bool, reads []reading, w *work) bool {
 	for i, m := range msgs {
+		if cut[i] {
+			m[2] |= truncatedBit
+		}
 		if !reads[i].read(m) {
 			p.metrics.dropped[dropMalformed].Inc()
 			msgs[i] = nil
 		}
-		reads[i].truncated = reads[i].truncated || cut[i]
 	}
 	now := p.clk.Now()
 	p.mu.Lock()
