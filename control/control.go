@@ -155,15 +155,11 @@ func (c *Control) reload(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	c.replace(w)
-	return nil
-}
-
-func (c *Control) replace(w *world) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.world = w
 	c.wake(dirty{all: true})
+	return nil
 }
 
 // follow reloads when another server has written since.

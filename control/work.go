@@ -35,7 +35,15 @@ func (c *Control) update(ctx context.Context, who, why string, fn func(w *work) 
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	w := &work{c: c, who: who, why: why, now: c.clock.Now().UTC()}
-	err := c.store.Update(ctx, func(tx *store.Tx) (err error) {
+	stale := c.world
+	defer func() {
+		if c.world != stale { // also when this change failed: those of other servers are news
+			c.mu.RLock()
+			defer c.mu.RUnlock()
+			c.wake(dirty{all: true})
+		}
+	}()
+	err := c.store.Update(ctx, func(tx *store.Tx) error {
 		w.Tx, w.changes, w.taken = tx, nil, map[string]map[netip.Addr]string{}
 		if err := c.catchUp(tx); err != nil {
 			return err
@@ -64,11 +72,14 @@ func (c *Control) update(ctx context.Context, who, why string, fn func(w *work) 
 	defer c.mu.Unlock()
 	d := c.world.commit(w.changes)
 	c.world.revision++
-	c.wake(d)
+	if c.world == stale {
+		c.wake(d)
+	}
 	return nil
 }
 
-// catchUp reads the world anew when another server has written, so that a change is decided on, and added to, what is there now.
+// catchUp reads the world anew when another server has written, so that a change is decided on, and added to, what is there now. Nobody
+// is woken by it yet.
 func (c *Control) catchUp(tx *store.Tx) error {
 	now, err := tx.Revision()
 	if err != nil || now == c.world.revision {
@@ -78,7 +89,9 @@ func (c *Control) catchUp(tx *store.Tx) error {
 	if err != nil {
 		return err
 	}
-	c.replace(w)
+	c.mu.Lock()
+	c.world = w
+	c.mu.Unlock()
 	return nil
 }
 
