@@ -65,6 +65,8 @@ var hidden = map[string][]string{
 	"github.com/miekg/dns":            {"resolver/..."},
 	"github.com/vishvananda/netlink":  {"agent"},
 	"github.com/danielgtaylor/huma":   {"control/httpdoor"},
+	"github.com/coder/websocket":      {"simulate/connection"},
+	"github.com/HdrHistogram":         {"simulate"},
 	"github.com/spf13/cobra":          {"cmd/..."},
 	"github.com/charmbracelet/":       {"demo"},
 	"github.com/hashicorp/yamux":      {},

@@ -25,6 +25,7 @@ const (
 	tokenLife    = time.Hour
 	requestLimit = time.Minute
 	maxReply     = 16 << 20
+	idleConns    = 8 // for whoever makes several requests at once
 )
 
 // Socket returns the path of the socket file of a hub with this data directory.
@@ -60,7 +61,7 @@ func New(cfg Config, clk clock.Clock) (*Client, error) {
 	var d net.Dialer
 	t := &http.Transport{
 		TLSClientConfig:     &tls.Config{RootCAs: cfg.Roots, ServerName: host, MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: time.Minute, MaxIdleConns: 4,
+		TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: time.Minute, MaxIdleConns: idleConns, MaxIdleConnsPerHost: idleConns,
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			if cfg.Socket != "" {
 				return d.DialContext(ctx, "unix", cfg.Socket)
@@ -98,7 +99,20 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 
 // send makes one request. The caller closes the body of an answer, which is never an error's.
 func (c *Client) send(ctx context.Context, method, path string, query url.Values, ifMatch string, in any) (*http.Response, error) {
-	op := "hubclient.send"
+	resp, err := c.exchange(ctx, method, path, query, ifMatch, in)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode >= 300 {
+		defer resp.Body.Close()
+		return nil, refused(resp)
+	}
+	return resp, nil
+}
+
+// exchange makes one request and returns what was answered, errors too. The caller closes the body.
+func (c *Client) exchange(ctx context.Context, method, path string, query url.Values, ifMatch string, in any) (*http.Response, error) {
+	op := "hubclient.exchange"
 	if query == nil {
 		query = url.Values{}
 	}
@@ -136,10 +150,6 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 	resp, err := c.http.Do(r)
 	if err != nil {
 		return nil, c.unreachable(err)
-	}
-	if resp.StatusCode >= 300 {
-		defer resp.Body.Close()
-		return nil, refused(resp)
 	}
 	return resp, nil
 }

@@ -41,8 +41,8 @@ func fixed(device string, share int, text string) message.Payload {
 type drawn int64
 
 func (d drawn) Int64N(n int64) int64 { return int64(d) % n }
-func (d drawn) Float64() float64   { return 0 }
-func (d drawn) Uint64() uint64     { return 0 }
+func (d drawn) Float64() float64     { return 0 }
+func (d drawn) Uint64() uint64       { return 0 }
 
 func body(t *testing.T, s *message.Source, random message.Random) string {
 	t.Helper()
