@@ -396,4 +396,3 @@ func upstreamSays(t testing.TB, name string, qtype string, records ...string) []
 	}
 	return out
 }
-
