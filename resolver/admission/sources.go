@@ -6,9 +6,7 @@ import (
 )
 
 // Sources is a set of addresses. Nil is the empty one.
-type Sources struct {
-	ranges []span // of IPv6 addresses, IPv4 as mapped, in order and apart
-}
+type Sources struct{ four, six []span } // each in order and apart
 
 type span struct{ first, last netip.Addr }
 
@@ -28,50 +26,65 @@ func Private() []netip.Prefix {
 func NewSources(prefixes []netip.Prefix) *Sources {
 	s := &Sources{}
 	for _, p := range prefixes {
-		if !p.IsValid() {
-			continue
+		if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 {
+			p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
 		}
-		p = p.Masked()
-		bits := p.Bits()
-		if p.Addr().Is4() {
-			bits += 96
+		switch {
+		case !p.IsValid():
+		case p.Addr().Is4():
+			s.four = append(s.four, spanOf(p))
+		default:
+			s.six = append(s.six, spanOf(p))
 		}
-		first := netip.AddrFrom16(p.Addr().As16())
-		ip := first.As16()
-		for i := bits; i < 128; i++ {
-			ip[i/8] |= 0x80 >> (i % 8)
-		}
-		s.ranges = append(s.ranges, span{first, netip.AddrFrom16(ip)})
 	}
-	slices.SortFunc(s.ranges, func(a, b span) int { return a.first.Compare(b.first) })
-	apart := s.ranges[:0]
-	for _, r := range s.ranges {
-		if n := len(apart); n > 0 && r.first.Compare(apart[n-1].last) <= 0 {
-			if apart[n-1].last.Less(r.last) {
-				apart[n-1].last = r.last
-			}
-			continue
-		}
-		apart = append(apart, r)
-	}
-	s.ranges = apart
+	s.four, s.six = apart(s.four), apart(s.six)
 	return s
 }
 
-// Has tells whether an address is in the set. Its zone does not count.
+func spanOf(p netip.Prefix) span {
+	first := p.Masked().Addr().WithZone("")
+	ip := first.AsSlice()
+	for i := p.Bits(); i < len(ip)*8; i++ {
+		ip[i/8] |= 0x80 >> (i % 8)
+	}
+	last, _ := netip.AddrFromSlice(ip)
+	return span{first, last}
+}
+
+// apart sorts spans and joins those that overlap.
+func apart(all []span) []span {
+	slices.SortFunc(all, func(a, b span) int { return a.first.Compare(b.first) })
+	out := all[:0]
+	for _, r := range all {
+		if n := len(out); n > 0 && r.first.Compare(out[n-1].last) <= 0 {
+			if out[n-1].last.Less(r.last) {
+				out[n-1].last = r.last
+			}
+			continue
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// Has tells whether an address is in the set. Its zone does not count, and an IPv4 address may come as a mapped one.
 func (s *Sources) Has(a netip.Addr) bool {
 	if s == nil || !a.IsValid() {
 		return false
 	}
-	a = netip.AddrFrom16(a.As16())
-	low, high := 0, len(s.ranges)
+	a = a.Unmap()
+	ranges := s.four
+	if a.Is6() {
+		a, ranges = a.WithZone(""), s.six
+	}
+	low, high := 0, len(ranges)
 	for low < high {
 		mid := int(uint(low+high) >> 1)
-		if s.ranges[mid].first.Compare(a) <= 0 {
+		if ranges[mid].first.Compare(a) <= 0 {
 			low = mid + 1
 		} else {
 			high = mid
 		}
 	}
-	return low > 0 && a.Compare(s.ranges[low-1].last) <= 0
+	return low > 0 && a.Compare(ranges[low-1].last) <= 0
 }
