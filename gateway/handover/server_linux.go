@@ -39,7 +39,7 @@ func (s *Server) Run(ctx context.Context) (took bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	defer ln.Close()
+	defer func() { _ = ln.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
 	defer stop()
 	var asking sync.WaitGroup
@@ -58,7 +58,7 @@ func (s *Server) Run(ctx context.Context) (took bool, err error) {
 			return false, fault.Wrap("handover.Run", fault.Unavailable, err, "the socket for a new process cannot be served")
 		}
 		asking.Go(func() {
-			defer c.Close()
+			defer func() { _ = c.Close() }()
 			select {
 			case one <- struct{}{}:
 			default:

@@ -45,7 +45,7 @@ func gather(op string, first, n int, names []string) (out []Socket, err error) {
 		if i < len(names) && names[i] != "" {
 			name = names[i]
 		}
-		f := os.NewFile(uintptr(first+i), name) //nolint:gosec // a small number
+		f := os.NewFile(uintptr(first+i), name)
 		key, err := keyOf(f)
 		if err != nil {
 			_ = f.Close()
@@ -82,7 +82,7 @@ func Notify(getenv func(string) string, states ...string) error {
 	if err != nil {
 		return fault.Wrap("handover.Notify", fault.Unavailable, err, "systemd cannot be told at "+getenv("NOTIFY_SOCKET"))
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	_, err = c.Write([]byte(strings.Join(states, "\n")))
 	return fault.Wrap("handover.Notify", fault.Unavailable, err, "systemd cannot be told at "+getenv("NOTIFY_SOCKET"))
 }

@@ -82,7 +82,7 @@ func (t *Taken) take() error {
 // Ready tells the other process that this one accepts, and waits until that one does not any more. A fault is that it can no longer be
 // asked, so that it may still be there; then this one goes on all the same.
 func (t *Taken) Ready(ctx context.Context) error {
-	defer t.conn.Close()
+	defer func() { _ = t.conn.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = t.conn.SetDeadline(time.Now()) })
 	defer stop()
 	_ = t.conn.SetDeadline(time.Now().Add(readyTime))

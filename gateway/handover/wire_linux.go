@@ -47,7 +47,7 @@ func send(c *net.UnixConn, m message) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...)) //nolint:gosec // short
+	_, err = c.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...))
 	return err
 }
 
@@ -132,7 +132,7 @@ func filesOf(ancillary []byte, name string) (files []*os.File, err error) {
 			return files, err
 		}
 		for _, fd := range fds {
-			files = append(files, os.NewFile(uintptr(fd), name)) //nolint:gosec // from the kernel
+			files = append(files, os.NewFile(uintptr(fd), name))
 		}
 	}
 	return files, nil
@@ -147,7 +147,7 @@ func sameUser(c *net.UnixConn) (pid int, err error) {
 	var cred *unix.Ucred
 	var inner error
 	if err := raw.Control(func(fd uintptr) {
-		cred, inner = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) //nolint:gosec // a descriptor is an int
+		cred, inner = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 	}); err != nil {
 		return 0, err
 	}
