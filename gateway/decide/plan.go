@@ -2,6 +2,7 @@ package decide
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -30,10 +31,16 @@ type Route struct {
 // listener is one listener with the names it knows.
 type listener struct {
 	resource.GatewayListener
-	exact    map[string]*Route
-	suffixes map[string]*Route // "example.net" for "*.example.net"
+	exact    map[string]Choice
+	suffixes map[string]Choice // "example.net" for "*.example.net"
 	labels   int               // of the longest suffix
-	nameless *Route
+	nameless Choice            // without a route when there is none
+}
+
+// Choice is one name of a listener and where it leads.
+type Choice struct {
+	Pattern string // a name, "*." and a suffix, or "" for the route without names
+	Route   *Route
 }
 
 // Compile makes decisions quick. Rules that have expired by now are left out. The gateway belongs to the plan and must not be changed.
@@ -58,10 +65,10 @@ func Compile(g plan.Gateway, now time.Time) *Plan {
 }
 
 func (p *Plan) compile(gl resource.GatewayListener) *listener {
-	l := &listener{GatewayListener: gl, exact: map[string]*Route{}, suffixes: map[string]*Route{}}
-	take := func(m map[string]*Route, name string, r *Route) {
-		if m[name] == nil {
-			m[name] = r
+	l := &listener{GatewayListener: gl, exact: map[string]Choice{}, suffixes: map[string]Choice{}}
+	take := func(m map[string]Choice, name, pattern string, r *Route) {
+		if m[name].Route == nil {
+			m[name] = Choice{pattern, r}
 		}
 	}
 	for _, bound := range []bool{true, false} { // whoever comes first stays
@@ -70,15 +77,15 @@ func (p *Plan) compile(gl resource.GatewayListener) *listener {
 			if bound != (len(r.Listeners) > 0) || bound && !slices.Contains(r.Listeners, l.Name) {
 				continue
 			}
-			if len(r.Names) == 0 && l.nameless == nil {
-				l.nameless = r
+			if len(r.Names) == 0 && l.nameless.Route == nil {
+				l.nameless.Route = r
 			}
 			for _, n := range r.Names {
 				if suffix, ok := strings.CutPrefix(n, "*."); ok {
-					take(l.suffixes, suffix, r)
+					take(l.suffixes, suffix, n, r)
 					l.labels = max(l.labels, strings.Count(suffix, ".")+1)
 				} else {
-					take(l.exact, n, r)
+					take(l.exact, n, n, r)
 				}
 			}
 		}
@@ -92,23 +99,23 @@ func (p *Plan) Rules() *allowlist.Table { return p.rules }
 // Gateway is what was compiled. It must not be changed.
 func (p *Plan) Gateway() *plan.Gateway { return &p.gateway }
 
-// Route returns where a name leads that a client of a listener asks for; "" is a client that sends none. False is nowhere. The route
-// may have a Problem.
-func (p *Plan) Route(listener, name string) (*Route, bool) {
+// Route returns where a name leads that a client of a listener asks for, and by which of the route's names; "" is a client that sends
+// none. False is nowhere. The route may have a Problem.
+func (p *Plan) Route(listener, name string) (Choice, bool) {
 	l := p.listeners[listener]
 	if l == nil {
-		return nil, false
+		return Choice{}, false
 	}
-	r := l.route(name)
-	return r, r != nil
+	c := l.route(name)
+	return c, c.Route != nil
 }
 
-func (l *listener) route(name string) *Route {
+func (l *listener) route(name string) Choice {
 	if l.Protocol == resource.GatewayTCP || name == "" {
 		return l.nameless
 	}
-	if r := l.exact[name]; r != nil {
-		return r
+	if c := l.exact[name]; c.Route != nil {
+		return c
 	}
 	// Only as many labels are tried as the longest suffix has, so that a name of a hundred labels costs no more.
 	at := len(name)
@@ -121,8 +128,8 @@ func (l *listener) route(name string) *Route {
 	}
 	for at < len(name) {
 		suffix := name[at+1:]
-		if r := l.suffixes[suffix]; r != nil {
-			return r
+		if c := l.suffixes[suffix]; c.Route != nil {
+			return c
 		}
 		dot := strings.IndexByte(suffix, '.')
 		if dot < 0 {
@@ -131,12 +138,6 @@ func (l *listener) route(name string) *Route {
 		at += 1 + dot
 	}
 	return l.nameless
-}
-
-// Choice is one name of a listener and where it leads.
-type Choice struct {
-	Pattern string // a name, "*." and a suffix, or "" for the route without names
-	Route   *Route
 }
 
 // Order returns everything a listener knows in the order in which it is tried: exact names, wildcards from the longest to the shortest,
@@ -148,12 +149,8 @@ func (p *Plan) Order(listener string) []Choice {
 	}
 	var out []Choice
 	if l.Protocol != resource.GatewayTCP {
-		for n, r := range l.exact {
-			out = append(out, Choice{n, r})
-		}
-		for n, r := range l.suffixes {
-			out = append(out, Choice{"*." + n, r})
-		}
+		out = slices.AppendSeq(out, maps.Values(l.exact))
+		out = slices.AppendSeq(out, maps.Values(l.suffixes))
 	}
 	wild := func(c Choice) int {
 		if strings.HasPrefix(c.Pattern, "*.") {
@@ -164,8 +161,8 @@ func (p *Plan) Order(listener string) []Choice {
 	slices.SortFunc(out, func(a, b Choice) int {
 		return cmp.Or(wild(b)-wild(a), strings.Compare(a.Pattern, b.Pattern))
 	})
-	if l.nameless != nil {
-		out = append(out, Choice{"", l.nameless})
+	if l.nameless.Route != nil {
+		out = append(out, l.nameless)
 	}
 	return out
 }
@@ -175,10 +172,11 @@ func (r *Route) TargetPort(listener uint16) uint16 { return cmp.Or(r.Port, liste
 
 // Decision is what becomes of a connection.
 type Decision struct {
-	Reason Reason          // why it is refused; "" when it is let in
-	Match  allowlist.Match // the rule that decided; its Rule is nil when none did
-	Route  *Route          // where it leads, nil as long as that is not known
-	Port   uint16          // the port there
+	Reason  Reason          // why it is refused; "" when it is let in
+	Match   allowlist.Match // the rule that decided; its Rule is nil when none did
+	Route   *Route          // where it leads, nil as long as that is not known
+	Pattern string          // by which of the route's names; "" when it has none
+	Port    uint16          // the port there
 }
 
 // Refused tells whether the connection ends here.
@@ -235,7 +233,8 @@ func (p *Plan) Choose(listener string, source netip.Addr, name string, now time.
 	case !ok && !p.gateway.OpenToAll:
 		return Decision{Reason: NoRule}
 	}
-	d := Decision{Match: match, Route: l.route(name)}
+	to := l.route(name)
+	d := Decision{Match: match, Route: to.Route, Pattern: to.Pattern}
 	if d.Route == nil {
 		d.Reason = NoRoute
 		return d

@@ -191,7 +191,7 @@ func (x *Explanation) rules(p *Plan, d Decision, now time.Time) {
 	if x.Rule != "" {
 		return
 	}
-	x.step("%d rules are for ranges around %s, and none of them lets it in", len(around), x.Source)
+	x.step("rules for ranges around %s: %d, of which none lets it in", x.Source, len(around))
 	if p.gateway.OpenToAll && !d.Refused() {
 		x.step("the gateway is open to all, so no rule is needed")
 	}
