@@ -37,6 +37,8 @@ type People interface {
 	RevokeJoinToken(ctx context.Context, p control.Principal, id, reason string) error
 	Audit(ctx context.Context, p control.Principal, f control.AuditFilter) ([]control.AuditRecord, error)
 	VerifyAudit(ctx context.Context, p control.Principal) error
+	NetworkNames(ctx context.Context, p control.Principal, network resource.Key) (control.NetworkNames, error)
+	GatewayOutline(ctx context.Context, p control.Principal, gateway resource.Key) (control.GatewayOutline, error)
 }
 
 // Members is what agents, hubs and relays may ask of it.
@@ -107,6 +109,7 @@ func New(ctl API, cfg Config, log *slog.Logger, clk clock.Clock, reg prometheus.
 	d.registerSelf(mux)
 	d.registerResources()
 	d.registerConnections()
+	d.registerOutlines()
 	d.registerTokens()
 	d.registerAudit()
 	d.registerMembers()

@@ -218,3 +218,11 @@ func (f *fake) WatchPlan(ctx context.Context, id identity.ID, changed func(plan.
 		}
 	}
 }
+
+func (f *fake) NetworkNames(_ context.Context, _ control.Principal, key resource.Key) (control.NetworkNames, error) {
+	return control.NetworkNames{Network: key.Path(), Names: []plan.Name{}, Zones: []string{}}, nil
+}
+
+func (f *fake) GatewayOutline(_ context.Context, _ control.Principal, key resource.Key) (control.GatewayOutline, error) {
+	return control.GatewayOutline{Gateway: plan.Gateway{Name: key.Path()}}, nil
+}
