@@ -26,15 +26,16 @@ func TestEqualQuestionsAreJoined(t *testing.T) {
 		got = append(got, w.ask(g, name))
 	}
 	<-came
+	rest := make(chan bool, 6)
 	// Not the same: another name, type, group, or way of asking.
 	others := []upstream.Query{question(t, "b.example"), question(t, "a.example"), question(t, "a.example"), question(t, "a.example"), question(t, "a.example")}
 	others[1].Type = dns.TypeAAAA
 	others[2].CD, others[3].DO, others[4].AD = true, true, true
 	for _, q := range others {
-		w.Ask(context.Background(), g, q, func(upstream.Answer) {})
+		w.Ask(context.Background(), g, q, func(upstream.Answer) { rest <- true })
 		<-came
 	}
-	w.Ask(context.Background(), group(w, f), question(t, "a.example"), func(upstream.Answer) {})
+	w.Ask(context.Background(), group(w, f), question(t, "a.example"), func(upstream.Answer) { rest <- true })
 	<-came
 	if n := f.count("udp"); n != 7 {
 		t.Errorf("%d queries, want 7", n)
@@ -50,6 +51,9 @@ func TestEqualQuestionsAreJoined(t *testing.T) {
 		if a.Joined {
 			joined++
 		}
+	}
+	for range 6 {
+		<-rest
 	}
 	if joined != 2 {
 		t.Errorf("%d were joined, want 2", joined)

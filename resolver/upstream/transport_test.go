@@ -11,6 +11,7 @@ import (
 	"crypto/x509/pkix"
 	"fmt"
 	"io"
+	"log"
 	"math/big"
 	"net"
 	"net/http"
@@ -398,10 +399,11 @@ func TestConnectionsThatFail(t *testing.T) {
 }
 
 // secure is a server over HTTPS.
-func secure(t testing.TB, conf *tls.Config, h2 bool, handle http.HandlerFunc) netip.AddrPort {
+func secure(t testing.TB, conf *tls.Config, handle http.HandlerFunc) netip.AddrPort {
 	t.Helper()
 	s := httptest.NewUnstartedServer(handle)
-	s.TLS, s.EnableHTTP2 = conf.Clone(), h2
+	s.TLS, s.EnableHTTP2 = conf.Clone(), true
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	return s.Listener.Addr().(*net.TCPAddr).AddrPort()
@@ -430,7 +432,7 @@ func TestAskOverHTTPS(t *testing.T) {
 		}
 	}
 	t.Run("one connection", func(t *testing.T) {
-		at := secure(t, conf, true, serve(nil))
+		at := secure(t, conf, serve(nil))
 		w := start(t, upstream.Config{Roots: roots})
 		g := w.Group([]upstream.Server{{Address: at, Transport: upstream.HTTPS, Name: "dns.example"}})
 		w.must(g, "A.example", good)
@@ -471,7 +473,7 @@ func TestAskOverHTTPS(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			at := secure(t, conf, true, serve(change))
+			at := secure(t, conf, serve(change))
 			w := start(t, upstream.Config{Roots: roots})
 			g := w.Group([]upstream.Server{{Address: at, Transport: upstream.HTTPS}, second.server()})
 			w.must(g, "a.example", good)
@@ -481,7 +483,7 @@ func TestAskOverHTTPS(t *testing.T) {
 		})
 	}
 	t.Run("another name", func(t *testing.T) {
-		at := secure(t, conf, true, serve(nil))
+		at := secure(t, conf, serve(nil))
 		w := start(t, upstream.Config{Roots: roots})
 		g := w.Group([]upstream.Server{{Address: at, Transport: upstream.HTTPS, Name: "other.example"}, second.server()})
 		w.must(g, "a.example", good)
@@ -491,7 +493,7 @@ func TestAskOverHTTPS(t *testing.T) {
 	})
 	t.Run("silence", func(t *testing.T) {
 		came, gone := make(chan struct{}), make(chan struct{})
-		at := secure(t, conf, true, func(_ http.ResponseWriter, r *http.Request) {
+		at := secure(t, conf, func(_ http.ResponseWriter, r *http.Request) {
 			close(came)
 			_, _ = io.Copy(io.Discard, r.Body)
 			<-r.Context().Done()
