@@ -12,6 +12,7 @@ import (
 	"github.com/isthmus-io/isthmus/control/jointoken"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/identity"
+	"github.com/isthmus-io/isthmus/plan"
 	"github.com/isthmus-io/isthmus/resource"
 	"github.com/isthmus-io/isthmus/store"
 )
@@ -63,6 +64,9 @@ func (c *Control) Enrol(ctx context.Context, req EnrolRequest) (EnrolReply, erro
 	}
 	if out.Plan, err = c.plan(op, out.ID); err != nil {
 		return EnrolReply{}, err
+	}
+	if out.Plan.HasParts() {
+		out.Plan = plan.Plan{} // long lists of rules come over the stream only
 	}
 	c.log.Info("control: joined", "id", string(out.ID), "version", req.Version)
 	return out, nil

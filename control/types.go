@@ -143,7 +143,7 @@ type EnrolReply struct {
 	Certificate string      `json:"certificate"` // PEM
 	Roots       string      `json:"roots"`       // PEM
 	Expires     time.Time   `json:"expires"`     // of the certificate
-	Plan        plan.Plan   `json:"plan"`
+	Plan        plan.Plan   `json:"plan"`        // empty for one that carries a gateway with rules: these come over the stream
 }
 
 // CertificateReply is a certificate with what it is verified by.

@@ -53,6 +53,6 @@ const (
 	reportEvery    = time.Minute
 	reportLook     = 5 * time.Second // how soon a change is reported
 	steadyAfter    = 30 * time.Second
-	maxPlan        = 16 << 20
+	maxPlan        = 64 << 20 // one line of the stream; rules come in parts of some 10 KiB
 	maxReply       = 16 << 20
 )

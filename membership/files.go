@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/identity"
 	"github.com/isthmus-io/isthmus/keepfile"
+	"github.com/isthmus-io/isthmus/plan"
 )
 
 const (
@@ -83,19 +85,54 @@ func (f files) remove(name string) error {
 
 // load reads a file; NotFound when there is none, Invalid when it cannot be understood.
 func (f files) load(name string, v any) error {
+	b, err := f.read(name)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return f.damaged(name, err)
+	}
+	return nil
+}
+
+func (f files) damaged(name string, err error) error {
+	return fault.New("membership.load", fault.Invalid, f.path(name)+" is damaged").Because(err)
+}
+
+func (f files) read(name string) ([]byte, error) {
 	op := "membership.load"
 	b, err := os.ReadFile(f.path(name))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fault.New(op, fault.NotFound, "there is no "+f.path(name)).Because(err)
+		return nil, fault.New(op, fault.NotFound, "there is no "+f.path(name)).Because(err)
 	case err != nil:
-		return fault.New(op, fault.Denied, "cannot read "+f.path(name)+": "+plainCause(err)).Because(err).
+		return nil, fault.New(op, fault.Denied, "cannot read "+f.path(name)+": "+plainCause(err)).Because(err).
 			Advise("run as the user who joined")
 	}
-	if err := json.Unmarshal(b, v); err != nil {
-		return fault.New(op, fault.Invalid, f.path(name)+" is damaged").Because(err)
+	return b, nil
+}
+
+// savePlan writes a plan as a stream would carry it: a line for each part, and one for the plan.
+func (f files) savePlan(p plan.Plan) error {
+	var w plan.Writer
+	lines, err := w.Lines(p)
+	if err != nil {
+		return err
 	}
-	return nil
+	return f.saveBytes(planFile, append(bytes.Join(lines, []byte{'\n'}), '\n'))
+}
+
+// loadPlan reads what savePlan wrote.
+func (f files) loadPlan() (plan.Plan, error) {
+	b, err := f.read(planFile)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	p, err := plan.ReadFile(b)
+	if err != nil {
+		return plan.Plan{}, f.damaged(planFile, err)
+	}
+	return p, nil
 }
 
 // plainCause is the part of a file error worth showing after words that name the file.

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 
@@ -76,6 +75,7 @@ func (m *Member) stream(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var plans plan.Reader
 	lines := make(chan []byte)
 	ended := make(chan error, 1)
 	go func() { ended <- readLines(ctx, resp.Body, lines) }()
@@ -96,13 +96,16 @@ func (m *Member) stream(ctx context.Context) error {
 			if len(line) == 0 {
 				continue
 			}
-			p, err := m.read(line)
+			p, whole, err := m.read(&plans, line)
 			if err != nil {
 				return err
 			}
 			m.setConnected(true)
 			m.trouble("control", "", nil)
-			m.adopt(p, line)
+			if !whole {
+				continue
+			}
+			m.adopt(p)
 			m.ReportSoon()
 		case <-quiet:
 			return fault.New(op, fault.Timeout, "the control plane went quiet")
@@ -116,17 +119,20 @@ func (m *Member) stream(ctx context.Context) error {
 	}
 }
 
-// read understands one plan and makes sure that it is ours.
-func (m *Member) read(line []byte) (plan.Plan, error) {
-	var p plan.Plan
-	if err := json.Unmarshal(line, &p); err != nil {
-		return p, fault.New("membership.read", fault.Invalid, "the control plane sent a plan that cannot be read").Because(err).
+// read understands one line and makes sure that a plan is ours; whole is false for a part of one.
+func (m *Member) read(plans *plan.Reader, line []byte) (p plan.Plan, whole bool, err error) {
+	p, whole, err = plans.Read(line)
+	if err != nil {
+		return p, false, fault.New("membership.read", fault.Invalid, "the control plane sent a plan that cannot be read: "+fault.Message(err)).Because(err).
 			Advise("bring this program and the control plane to the same version")
 	}
-	if identity.ID(p.Self.ID) != m.creds.ID() || p.Revision == "" {
-		return p, fault.Newf("membership.read", fault.Invalid, "the control plane sent a plan for %q", p.Self.ID)
+	if !whole {
+		return p, false, nil
 	}
-	return p, nil
+	if identity.ID(p.Self.ID) != m.creds.ID() || p.Revision == "" {
+		return p, false, fault.Newf("membership.read", fault.Invalid, "the control plane sent a plan for %q", p.Self.ID)
+	}
+	return p, true, nil
 }
 
 // readLines hands lines over, without their ends, until the body or the context ends; then it closes lines.

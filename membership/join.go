@@ -131,7 +131,7 @@ func (f files) joiningKey(t jointoken.Token) (keyPEM, csr string, err error) {
 func (f files) keepNew(k kept, p plan.Plan) error {
 	const spent = "see to the disk and join again with the same token within ten minutes; later only a new token helps"
 	if p.Revision != "" {
-		if err := f.save(planFile, p); err != nil {
+		if err := f.savePlan(p); err != nil {
 			return fault.New("membership.Join", fault.KindOf(err), fault.Message(err)).Because(err).Advise(spent)
 		}
 	}

@@ -3,7 +3,6 @@ package membership
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"log/slog"
 	"sync"
 
@@ -29,16 +28,16 @@ type Member struct {
 	renewed chan struct{} // the certificate changed: follow the plan over a new connection
 	more    chan struct{} // there is one more serving certificate to renew
 
-	mu        sync.Mutex // guards the fields below
-	kept      kept
-	unkept    bool // kept is newer than its file
-	plan      plan.Plan
-	planBytes []byte // of plan when its file is older, else nil
-	havePlan  bool
-	connected bool
-	report    func() Report
-	serving   map[string]*serving
-	problems  map[string]string // by what is troubled
+	mu         sync.Mutex // guards the fields below
+	kept       kept
+	unkept     bool // kept is newer than its file
+	plan       plan.Plan
+	havePlan   bool
+	planUnkept bool // plan is newer than its file
+	connected  bool
+	report     func() Report
+	serving    map[string]*serving
+	problems   map[string]string // by what is troubled
 }
 
 // Open reads what Join wrote. NotFound when nobody joined there. A certificate that has lapsed is no failure: Run renews it.
@@ -90,8 +89,7 @@ func Open(cfg Config, log *slog.Logger, clk clock.Clock) (*Member, error) {
 
 // loadPlan takes the plan from the disk. A damaged one is as good as none: the control plane has it too.
 func (m *Member) loadPlan() error {
-	var p plan.Plan
-	err := m.files.load(planFile, &p)
+	p, err := m.files.loadPlan()
 	switch {
 	case err == nil && p.Revision != "" && p.Self.ID == string(m.kept.ID):
 		m.plan, m.havePlan = p, true
@@ -153,13 +151,13 @@ func (m *Member) Run(ctx context.Context) error {
 }
 
 // adopt makes a plan the current one, writes it, and announces it.
-func (m *Member) adopt(p plan.Plan, raw []byte) {
+func (m *Member) adopt(p plan.Plan) {
 	m.mu.Lock()
 	if m.havePlan && m.plan.Revision == p.Revision {
 		m.mu.Unlock()
 		return
 	}
-	m.plan, m.havePlan, m.planBytes = p, true, raw
+	m.plan, m.havePlan, m.planUnkept = p, true, true
 	if p.Roots != "" && p.Roots != m.kept.Roots {
 		if err := m.creds.SetRoots([]byte(p.Roots)); err != nil {
 			m.log.Error("the plan's authorities cannot be read; keeping those from before", "error", err)
@@ -177,11 +175,9 @@ func (m *Member) adopt(p plan.Plan, raw []byte) {
 func (m *Member) saveWhatIsNew() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.planBytes != nil {
-		err := m.files.saveBytes(planFile, m.planBytes)
-		if err == nil {
-			m.planBytes = nil
-		}
+	if m.planUnkept {
+		err := m.files.savePlan(m.plan)
+		m.planUnkept = err != nil
 		m.troubleLocked("plan", "the newest plan is not on disk, and a restart would begin with an older one", err)
 	}
 	if m.unkept {
@@ -236,11 +232,4 @@ func signal(c chan struct{}) {
 }
 
 // emptied is what a removed member carries out: nothing.
-func emptied(p plan.Plan) (plan.Plan, []byte) {
-	e := plan.Plan{Self: p.Self, Roots: p.Roots}.Seal()
-	b, err := json.Marshal(e)
-	if err != nil {
-		panic("membership: a plan must marshal: " + err.Error())
-	}
-	return e, b
-}
+func emptied(p plan.Plan) plan.Plan { return plan.Plan{Self: p.Self, Roots: p.Roots}.Seal() }

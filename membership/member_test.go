@@ -310,11 +310,11 @@ func TestForeignAndUnreadablePlansAreNotCarriedOut(t *testing.T) {
 	foreign, _ := json.Marshal(plan.Plan{Self: plan.Self{ID: "spiffe://isthmus.local/tenant/it/network/x/agent/y"}}.Seal())
 	unsealed, _ := json.Marshal(plan.Plan{Self: plan.Self{ID: string(m.Credentials().ID())}})
 	for name, line := range map[string][]byte{"foreign": foreign, "without a revision": unsealed, "no JSON": []byte("{"), "null": []byte("null")} {
-		_, err := m.read(line)
+		_, _, err := m.read(&plan.Reader{}, line)
 		kindIs(t, name, err, fault.Invalid)
 	}
 	ours, _ := json.Marshal(plan.Plan{Self: plan.Self{ID: string(m.Credentials().ID())}}.Seal())
-	if _, err := m.read(ours); err != nil {
+	if _, _, err := m.read(&plan.Reader{}, ours); err != nil {
 		t.Error(err)
 	}
 }

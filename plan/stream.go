@@ -122,20 +122,28 @@ func (p *Plan) parts(yield func(*Part) bool) {
 	}
 }
 
+// HasParts tells whether an allowlist of the plan is in parts.
+func (p *Plan) HasParts() bool {
+	for range p.parts {
+		return true
+	}
+	return false
+}
+
 // thin is the plan without the rules that are in its parts.
 func (p Plan) thin() Plan {
-	for range p.parts {
-		p.Gateways = slices.Clone(p.Gateways)
-		for i := range p.Gateways {
-			lists := slices.Clone(p.Gateways[i].Allowlists)
-			for j := range lists {
-				if len(lists[j].Parts) > 0 {
-					lists[j].Rules = nil
-				}
+	if !p.HasParts() {
+		return p
+	}
+	p.Gateways = slices.Clone(p.Gateways)
+	for i := range p.Gateways {
+		lists := slices.Clone(p.Gateways[i].Allowlists)
+		for j := range lists {
+			if len(lists[j].Parts) > 0 {
+				lists[j].Rules = nil
 			}
-			p.Gateways[i].Allowlists = lists
 		}
-		break
+		p.Gateways[i].Allowlists = lists
 	}
 	return p
 }

@@ -2,7 +2,6 @@ package httpdoor
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"time"
 
@@ -25,7 +24,7 @@ func (d *door) registerPlan() {
 	d.api.OpenAPI().Paths[planPath].Get.Responses["200"] = &huma.Response{
 		Description: "Plans, until the member is removed, its certificate lapses or the server stops.",
 		Content: map[string]*huma.MediaType{"application/x-ndjson": {Schema: &huma.Schema{
-			Type: "string", Description: "lines, each empty or a JSON object that is a whole plan"}}},
+			Type: "string", Description: "lines, each empty or a JSON object: a plan, or a part of the rules of those that follow"}}},
 	}
 }
 
@@ -103,17 +102,28 @@ type lineWriter struct {
 	w     http.ResponseWriter
 	rc    *http.ResponseController
 	begun bool
+	plans plan.Writer
 }
 
 func (s *lineWriter) plan(p plan.Plan) error {
-	b, err := json.Marshal(p)
+	lines, err := s.plans.Lines(p)
+	for i := 0; i < len(lines) && err == nil; i++ {
+		err = s.put(lines[i])
+	}
 	if err != nil {
 		return err
 	}
-	return s.line(b)
+	return s.rc.Flush()
 }
 
 func (s *lineWriter) line(b []byte) error {
+	if err := s.put(b); err != nil {
+		return err
+	}
+	return s.rc.Flush()
+}
+
+func (s *lineWriter) put(b []byte) error {
 	_ = s.rc.SetReadDeadline(time.Time{}) // the stream outlives what bounds a request
 	_ = s.rc.SetWriteDeadline(time.Now().Add(lineLimit))
 	if !s.begun {
@@ -121,8 +131,9 @@ func (s *lineWriter) line(b []byte) error {
 		s.w.Header().Set("Content-Type", "application/x-ndjson")
 		s.w.WriteHeader(http.StatusOK)
 	}
-	if _, err := s.w.Write(append(b, '\n')); err != nil {
+	if _, err := s.w.Write(b); err != nil {
 		return err
 	}
-	return s.rc.Flush()
+	_, err := s.w.Write([]byte{'\n'})
+	return err
 }
