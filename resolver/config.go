@@ -43,9 +43,9 @@ func or[T int | time.Duration](v, fallback T) T {
 type View struct {
 	Names     []plan.Name
 	Zones     []string         // linked zones: a name in one that Names does not have does not exist
+	Redirect  []string         // those of Zones whose missing names are asked of Upstreams
+	Forward   []plan.Forward   // rules: who is asked for which names
 	Upstreams []netip.AddrPort // asked in this order for everything else; none: refuse
 
-	Redirect []string       // those of Zones whose missing names are asked of the public DNS
-	Forward  []plan.Forward // forwarding rules: the longest domain decides
-	Clients  []netip.Prefix // who may ask; none: private, link-local and loopback addresses
+	Clients []netip.Prefix // who may ask; none: loopback, private and shared addresses, and those of the link
 }
