@@ -47,7 +47,7 @@ type engine interface {
 	// close stops accepting for good, after what has queued when queued is set, and returns when the sockets are closed.
 	close(l *Listener, queued bool)
 	// run serves until ctx ends, then resets every connection.
-	run(ctx context.Context)
+	run(ctx context.Context) error
 	tick(now time.Time)
 	review(keep func(Visit) bool)
 	stats(s *Stats)
@@ -200,16 +200,18 @@ func (c *Carrier) Run(ctx context.Context) error {
 	c.mu.Unlock()
 	// Listeners are closed while the engine still runs, so that it accepts what has queued.
 	engine, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ctx, fail := context.WithCancel(ctx)
 	var keeping sync.WaitGroup
 	keeping.Go(func() {
 		c.keepTime(ctx)
 		c.closeAll()
 		cancel()
 	})
-	c.engine.run(engine)
+	err := c.engine.run(engine)
+	fail()
 	keeping.Wait()
 	c.sessions.end()
-	return nil
+	return err
 }
 
 func (c *Carrier) closeAll() {
@@ -240,6 +242,12 @@ func (c *Carrier) keepTime(ctx context.Context) {
 // Review asks about every connection that the gate has let in; those not kept are reset before it returns. Keep is called from
 // several goroutines, never for one visit at the same time as its own calls, and must not block.
 func (c *Carrier) Review(keep func(v Visit) bool) {
+	c.mu.Lock()
+	began := c.began
+	c.mu.Unlock()
+	if !began {
+		return
+	}
 	c.engine.review(keep)
 	c.sessions.review(keep)
 }

@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"github.com/isthmus-io/isthmus/wire/clienthello"
 )
 
 // Limits when an Entrance leaves a field at 0.
@@ -88,9 +90,15 @@ type Visit interface {
 // Hello is what a client said of itself before the decision. At an entrance without TLS it is empty.
 type Hello struct {
 	TLS        bool
-	ServerName string   // lower case, without a trailing dot; "" when there is none
-	ALPN       []string // in the client's order; nil when there are none
+	ServerName string // lower case, without a trailing dot; "" when there is none
+	hello      clienthello.Hello
 }
+
+// ALPN returns the protocols the client offers, in its order; nil when it offers none. It holds during Choose only.
+func (h Hello) ALPN() []string { return h.hello.ALPN() }
+
+// Offers tells whether the client offers a protocol. It holds during Choose only.
+func (h Hello) Offers(protocol string) bool { return h.hello.Offers(protocol) }
 
 // Way is where a connection goes.
 type Way struct {
@@ -116,6 +124,7 @@ type Meter interface {
 // Outcome is how a visit ended.
 type Outcome struct {
 	Reason         string        // one of the constants below
+	Detail         string        // with ReasonBadHello: one of clienthello.Reasons; otherwise ""
 	Sent, Received uint64        // bytes to and from the target, without Way.Header; 0 for connections given to Hand
 	Duration       time.Duration // since the accept
 }

@@ -1,8 +1,10 @@
 package carry
 
 import (
+	"errors"
 	"net/netip"
 
+	"github.com/isthmus-io/isthmus/wire/clienthello"
 	"github.com/isthmus-io/isthmus/wire/proxyproto"
 )
 
@@ -26,18 +28,22 @@ func readHeader(b []byte, peer netip.AddrPort) (source netip.AddrPort, n int, er
 // plain is an address without the mapping of IPv4 into IPv6, as rules are written.
 func plain(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
 
-// readHello looks for a ClientHello at the beginning of b. whole is false while more must come; a reason other than "" means that it
-// never will be one.
-func (e *Entrance) readHello(b []byte) (h Hello, whole bool, reason string) {
-	if len(b) > 0 {
-		var err error
-		h, whole, err = parseHello(b[:min(len(b), e.maxHello())])
-		if err != nil {
-			return Hello{}, false, ReasonBadHello
+// readHello looks for a ClientHello at the beginning of b. need is how many bytes more must come before it is worth looking again, 0
+// when the hello is whole. Every reason but "" means that it never will be one that is let in; detail says what is wrong with it.
+func (e *Entrance) readHello(b []byte) (h Hello, need int, reason, detail string) {
+	hello, err := clienthello.Parse(b)
+	if err == nil {
+		return Hello{TLS: true, ServerName: hello.ServerName, hello: hello}, 0, "", ""
+	}
+	if need, err = clienthello.Need(b); err == nil {
+		if len(b)+need <= e.maxHello() {
+			return Hello{}, max(1, need), "", ""
 		}
+		return Hello{}, 0, ReasonHelloTooLong, ""
 	}
-	if !whole && len(b) >= e.maxHello() {
-		return Hello{}, false, ReasonHelloTooLong
+	_, err = clienthello.Parse(b)
+	if m, ok := errors.AsType[clienthello.Malformed](err); ok {
+		detail = string(m)
 	}
-	return h, whole, ""
+	return Hello{}, 0, ReasonBadHello, detail
 }

@@ -121,10 +121,11 @@ func (p *portable) close(l *Listener, queued bool) {
 	}
 }
 
-func (p *portable) run(ctx context.Context) {
+func (p *portable) run(ctx context.Context) error {
 	<-ctx.Done()
 	p.accepts.Wait()
 	p.c.sessions.end()
+	return nil
 }
 
 func (p *portable) tick(time.Time)          {}
@@ -193,8 +194,9 @@ func (p *portable) live(s *session, at *Entrance, peer netip.AddrPort) {
 	s.calling.Lock()
 	s.visit = visit
 	s.calling.Unlock()
-	hello, first, reason := p.hello(s, at, first)
+	hello, first, reason, detail := p.hello(s, at, first)
 	if reason != "" {
+		s.detail = detail
 		s.end(reason)
 		return
 	}
@@ -246,18 +248,18 @@ func (p *portable) proxied(s *session, peer netip.AddrPort) (source netip.AddrPo
 }
 
 // hello reads the ClientHello of which first came already.
-func (p *portable) hello(s *session, at *Entrance, first []byte) (Hello, []byte, string) {
+func (p *portable) hello(s *session, at *Entrance, first []byte) (h Hello, read []byte, reason, detail string) {
 	for at.TLS {
-		h, whole, reason := at.readHello(first)
-		if whole || reason != "" {
-			return h, first, reason
+		h, need, reason, detail := at.readHello(first)
+		if need == 0 {
+			return h, first, reason, detail
 		}
 		var err error
 		if first, err = more(s, first); err != nil {
-			return Hello{}, nil, ReasonNoHello
+			return Hello{}, nil, ReasonNoHello, ""
 		}
 	}
-	return Hello{}, first, ""
+	return Hello{}, first, "", ""
 }
 
 // join connects to a target, one after the other.

@@ -15,7 +15,9 @@ type session struct {
 	visit   Visit      // set before calling is released for the first time with it
 	calling sync.Mutex // held while the visit is called or reviewed
 
-	since atomic.Int64 // nanoseconds: what limit is counted from
+	since  atomic.Int64 // nanoseconds: what limit is counted from
+	detail string       // of the outcome
+
 	limit atomic.Int64 // nanoseconds; 0: none
 	sent  atomic.Uint64
 	recvd atomic.Uint64
@@ -186,7 +188,7 @@ func (s *session) end(reason string) {
 	s.visit = nil
 	s.calling.Unlock()
 	if visit != nil {
-		visit.Ended(Outcome{Reason: reason, Sent: s.sent.Load(), Received: s.recvd.Load(), Duration: s.of.c.clk.Now().Sub(s.began)})
+		visit.Ended(Outcome{Reason: reason, Detail: s.detail, Sent: s.sent.Load(), Received: s.recvd.Load(), Duration: s.of.c.clk.Now().Sub(s.began)})
 	}
 }
 
