@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/gateway/decide"
 	"github.com/isthmus-io/isthmus/plan"
 	"github.com/isthmus-io/isthmus/resource"
 )
@@ -28,7 +29,7 @@ func HAProxy(g plan.Gateway, opt HAProxyOptions) (Output, error) {
 	if opt.Dir == "" {
 		opt.Dir = "/etc/haproxy"
 	}
-	h := haproxy{g: g, opt: opt, backends: map[string]bool{}}
+	h := haproxy{g: g, plan: decide.Compile(g, opt.Now), opt: opt, backends: map[string]bool{}}
 	for _, l := range g.Listeners {
 		if err := h.frontend(l); err != nil {
 			return Output{}, err
@@ -43,8 +44,11 @@ func HAProxy(g plan.Gateway, opt HAProxyOptions) (Output, error) {
 	h.out.note("an allowlist change needs a reload here, and established connections are not cut by one")
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Gateway %s.\n%s", g.Name, h.out.comments("#"))
-	fmt.Fprintf(&b, "global\n    maxconn %d\n\ndefaults\n    mode tcp\n    timeout client %ds\n    timeout server %ds\n    timeout connect 5s\n    timeout client-fin 5m\n    timeout server-fin 5m\n    retries 2\n    option redispatch 1\n\n",
-		cmp.Or(g.Limits.Connections, 100_000), cmp.Or(g.Limits.IdleSeconds, 3600), cmp.Or(g.Limits.IdleSeconds, 3600))
+	if n := g.Limits.Connections; n > 0 { // else HAProxy takes what its limit of open files allows
+		fmt.Fprintf(&b, "global\n    maxconn %d\n\n", n)
+	}
+	fmt.Fprintf(&b, "defaults\n    mode tcp\n    timeout client %ds\n    timeout server %ds\n    timeout connect 5s\n    timeout client-fin 5m\n    timeout server-fin 5m\n    retries 2\n    option redispatch 1\n\n",
+		cmp.Or(g.Limits.IdleSeconds, 3600), cmp.Or(g.Limits.IdleSeconds, 3600))
 	b.WriteString(h.front.String())
 	b.WriteString(h.back.String())
 	h.out.Files = append([]File{{Name: "haproxy.cfg", Body: []byte(b.String())}}, h.out.Files...)
@@ -53,6 +57,7 @@ func HAProxy(g plan.Gateway, opt HAProxyOptions) (Output, error) {
 
 type haproxy struct {
 	g           plan.Gateway
+	plan        *decide.Plan
 	opt         HAProxyOptions
 	out         Output
 	front, back strings.Builder
@@ -96,7 +101,7 @@ func (h *haproxy) frontend(l resource.GatewayListener) error {
 	if tls {
 		b.WriteString("    tcp-request content accept if { req.ssl_hello_type 1 }\n    tcp-request content reject\n")
 	}
-	if err := h.routes(l, tls); err != nil {
+	if err := h.routes(l); err != nil {
 		return err
 	}
 	b.WriteByte('\n')
@@ -226,67 +231,23 @@ func condition(pattern string) string {
 	return "{ req.ssl_sni,lower -m str " + pattern + " }"
 }
 
-// routes writes use_backend lines: exact names first, then wildcards, longest first; of equal ones those bound to the listener first.
-func (h *haproxy) routes(l resource.GatewayListener, tls bool) error {
-	type choice struct {
-		pattern string
-		bound   bool
-		route   plan.GatewayRoute
-	}
-	var all []choice
-	var rest []choice
-	for _, r := range h.g.Routes {
-		bound := len(r.Listeners) > 0
-		if bound && !slices.Contains(r.Listeners, l.Name) {
-			continue
-		}
-		if len(r.Names) == 0 {
-			rest = append(rest, choice{"", bound, r})
-			continue
-		}
-		for _, n := range r.Names {
-			if err := resource.ValidatePattern(n); err != nil {
-				return err
-			}
-			if tls {
-				all = append(all, choice{n, bound, r})
-			}
-		}
-	}
-	var order []string
-	for _, c := range all {
-		order = append(order, c.pattern)
-	}
-	order = sortPatterns(order)
-	boundFirst := func(a, b choice) int { return cmp.Compare(toInt(b.bound), toInt(a.bound)) }
-	slices.SortStableFunc(all, func(a, b choice) int {
-		return cmp.Or(cmp.Compare(slices.Index(order, a.pattern), slices.Index(order, b.pattern)), boundFirst(a, b))
-	})
-	slices.SortStableFunc(rest, boundFirst)
-	seen := map[string]bool{}
-	for _, c := range append(all, rest...) {
-		if seen[c.pattern] {
-			continue
-		}
-		seen[c.pattern] = true
-		name, err := h.backend(c.route, l)
+// routes writes use_backend lines in the order in which the gateway looks.
+func (h *haproxy) routes(l resource.GatewayListener) error {
+	for _, c := range h.plan.Order(l.Name) {
+		name, err := h.backend(c.Route.GatewayRoute, l)
 		if err != nil {
 			return err
 		}
-		if c.pattern == "" {
+		if c.Pattern == "" {
 			fmt.Fprintf(&h.front, "    default_backend %s\n", name)
 			continue
 		}
-		fmt.Fprintf(&h.front, "    use_backend %s if %s\n", name, condition(c.pattern))
+		if err := resource.ValidatePattern(c.Pattern); err != nil {
+			return err
+		}
+		fmt.Fprintf(&h.front, "    use_backend %s if %s\n", name, condition(c.Pattern))
 	}
 	return nil
-}
-
-func toInt(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // backend writes a backend once and returns its name. A route that leads nowhere gets one without servers, which refuses.

@@ -48,6 +48,7 @@ Exit codes: 0 done, 1 failed, 2 used wrongly.`,
 		newEndpoint(w),
 		newExplain(w),
 		newDNS(w),
+		newRender(w),
 	)
 	add(groupAccess,
 		newLogin(w),
