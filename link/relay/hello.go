@@ -2,69 +2,47 @@ package relay
 
 import (
 	"bytes"
-	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
-	"time"
+	"slices"
+
+	"github.com/isthmus-io/isthmus/wire/clienthello"
 )
 
 // maxHello bounds what is kept of a connection while its ClientHello is read. Hellos with post-quantum shares are below 4 KiB.
 const maxHello = 32 << 10
 
-var (
-	errHelloRead    = errors.New("the hello has been read")
-	errHelloTooLong = errors.New("the ClientHello is longer than 32 KiB")
-)
+var errHelloTooLong = errors.New("the ClientHello is longer than 32 KiB")
 
-// readHello reads one whole ClientHello, which began with first, and returns the protocols it offers and every byte read.
-// Nothing is written. The caller has set a read deadline.
-func readHello(ctx context.Context, c net.Conn, first []byte) (alpn []string, read []byte, err error) {
-	rec := &recorder{Conn: c, pending: first}
-	seen := false
-	// crypto/tls is the parser: it gives the hello to GetConfigForClient before it decides anything, and we stop it there.
-	err = tls.Server(rec, &tls.Config{
-		MinVersion: tls.VersionTLS12,
-		GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
-			alpn, seen = h.SupportedProtos, true
-			return nil, errHelloRead
-		},
-	}).HandshakeContext(context.WithoutCancel(ctx)) // the connection's deadline bounds it
-	if !seen {
-		return nil, nil, err
+// readHello reads one whole ClientHello, which began with first, and returns it with every byte read. Nothing behind it is read and
+// nothing is written. The caller has set a read deadline.
+func readHello(c net.Conn, first []byte) (clienthello.Hello, []byte, error) {
+	read := slices.Clip(first)
+	for {
+		need, err := clienthello.Need(read)
+		if err != nil {
+			return clienthello.Hello{}, nil, err
+		}
+		if need == 0 {
+			break
+		}
+		if len(read)+need > maxHello {
+			return clienthello.Hello{}, nil, errHelloTooLong
+		}
+		read = slices.Grow(read, need)
+		n, err := io.ReadFull(c, read[len(read):len(read)+need])
+		if err != nil {
+			return clienthello.Hello{}, nil, err
+		}
+		read = read[:len(read)+n]
 	}
-	return alpn, rec.read, nil
-}
-
-// recorder keeps what is read and swallows what is written, so that crypto/tls can look without being noticed.
-type recorder struct {
-	net.Conn
-	pending []byte // read before
-	read    []byte
-}
-
-func (r *recorder) Read(p []byte) (n int, err error) {
-	if len(r.pending) > 0 {
-		n = copy(p, r.pending)
-		r.pending = r.pending[n:]
-	} else {
-		n, err = r.Conn.Read(p)
+	h, err := clienthello.Parse(read)
+	if errors.Is(err, clienthello.BadName) || errors.Is(err, clienthello.NameIsAddress) {
+		err = nil // by no agent; whether the control plane minds is not the relay's to say
 	}
-	if len(r.read)+n > maxHello {
-		return 0, errHelloTooLong
-	}
-	r.read = append(r.read, p[:n]...)
-	return n, err
+	return h, read, err
 }
-
-func (r *recorder) Write(p []byte) (int, error) { return len(p), nil }
-
-// Close and the deadlines are not for the parser to use.
-func (r *recorder) Close() error                     { return nil }
-func (r *recorder) SetDeadline(time.Time) error      { return nil }
-func (r *recorder) SetReadDeadline(time.Time) error  { return nil }
-func (r *recorder) SetWriteDeadline(time.Time) error { return nil }
 
 // replay is a connection whose first bytes were read already.
 type replay struct {

@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -143,20 +142,20 @@ func (r *Relay) visit(ctx context.Context, c *net.TCPConn) {
 		r.metrics.visits.WithLabelValues("data").Inc()
 		r.serveHalf(ctx, c, first[0], known)
 	case tunnel.FirstTLS:
-		alpn, hello, err := readHello(ctx, c, first[:])
+		hello, read, err := readHello(c, first[:])
 		if err != nil {
 			r.metrics.visits.WithLabelValues("unreadable").Inc()
 			r.log.Debug("relay cannot read a ClientHello", "from", c.RemoteAddr(), "err", err)
 			return
 		}
-		if slices.Contains(alpn, tunnel.ALPNRelay) {
+		if hello.Offers(tunnel.ALPNRelay) {
 			r.metrics.visits.WithLabelValues("agent").Inc()
-			r.serveAgent(ctx, newReplay(c, hello), known)
+			r.serveAgent(ctx, newReplay(c, read), known)
 			return
 		}
 		r.metrics.visits.WithLabelValues("control").Inc()
 		known()
-		left = r.passOn(ctx, c, hello)
+		left = r.passOn(ctx, c, read)
 	default:
 		r.metrics.visits.WithLabelValues("unreadable").Inc()
 	}
