@@ -102,8 +102,8 @@ func (c *Conn) introduce(ctx context.Context, hello Hello, host string) error {
 	case mqtt.Accepted:
 		return nil
 	case mqtt.ServerUnavailable:
-		return fault.Newf(op, fault.Unavailable, "the hub cannot serve %s now (CONNACK code %d)", hello.Device, ack.Code)
+		return fault.Newf(op, fault.Unavailable, "the hub cannot serve the device now (CONNACK code %d)", ack.Code)
 	}
-	return fault.Newf(op, fault.Unauthenticated, "the hub refused %s with CONNACK code %d", hello.Device, ack.Code).
+	return fault.Newf(op, fault.Unauthenticated, "the hub refused the device with CONNACK code %d", ack.Code).
 		Advise("the device is not in the registry, or the key, the clock or the way in is wrong: the hub's log says which")
 }

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package simulate
+
+// raiseFileLimit has nothing to raise where sockets are not counted among files.
+func raiseFileLimit(int) error { return nil }
