@@ -57,7 +57,7 @@ func (t *Table) around(source netip.Addr) (rs *ranges, at int32, width uint8) {
 	source = source.Unmap()
 	switch {
 	case source.Is4():
-		return &t.v4.ranges, t.v4.find(uint32(fromAddr(source).lo)), 32 //nolint:gosec // the rest is 0
+		return &t.v4.ranges, t.v4.find(uint32(fromAddr(source).lo)), 32
 	case source.Is6():
 		return &t.v6.ranges, t.v6.find(fromAddr(source)), 128
 	}

@@ -119,8 +119,8 @@ func (rs *ranges) build(entries []entry, all []Rule, width uint8) []uint128 {
 		for inside >= 0 && rs.nodes[inside].from.last(width-rs.nodes[inside].bits).compare(e.from) < 0 {
 			leave()
 		}
-		rs.nodes = append(rs.nodes, node{from: e.from, bits: e.bits, around: inside, first: int32(i), end: int32(i) + 1}) //nolint:gosec // entries fit memory
-		inside = int32(len(rs.nodes)) - 1                                                                                 //nolint:gosec // the same
+		rs.nodes = append(rs.nodes, node{from: e.from, bits: e.bits, around: inside, first: int32(i), end: int32(i) + 1})
+		inside = int32(len(rs.nodes)) - 1
 		begin(e.from, inside)
 	}
 	for inside >= 0 {
@@ -155,14 +155,14 @@ func newRanges4(entries []entry, all []Rule) ranges4 {
 		}
 	}
 	upper := min(16, bits.Len(uint(len(rs.starts))))
-	rs.shift = uint8(32 - upper) //nolint:gosec // 16 to 31
+	rs.shift = uint8(32 - upper)
 	rs.top = make([]int32, 1<<upper+1)
 	at := 0
 	for i := range rs.top {
 		for at < len(rs.starts) && uint64(rs.starts[at]) < uint64(i)<<rs.shift {
 			at++
 		}
-		rs.top[i] = int32(at) //nolint:gosec // entries fit memory
+		rs.top[i] = int32(at)
 	}
 	return rs
 }
@@ -175,7 +175,7 @@ func (rs *ranges4) find(a uint32) int32 {
 	upper := a >> rs.shift
 	low, high := int(rs.top[upper]), int(rs.top[upper+1])
 	for low < high { // the first stretch that begins behind a
-		mid := int(uint(low+high) >> 1) //nolint:gosec // both are positions
+		mid := int(uint(low+high) >> 1)
 		if rs.starts[mid] <= a {
 			low = mid + 1
 		} else {

@@ -56,7 +56,7 @@ func New(lists []plan.Allowlist, now time.Time) *Table {
 			if !ok {
 				continue
 			}
-			e := entry{from: fromAddr(p.Addr()), bits: uint8(p.Bits()), rule: int32(i)} //nolint:gosec // at most 128; rules fit memory
+			e := entry{from: fromAddr(p.Addr()), bits: uint8(p.Bits()), rule: int32(i)}
 			if p.Addr().Is4() {
 				v4 = append(v4, e)
 			} else {

@@ -186,11 +186,11 @@ func TestHostNamesAreWhatAClientHelloMayHave(t *testing.T) {
 		list := append([]byte{0, byte(len(name) >> 8), byte(len(name))}, name...)
 		ext := append([]byte{0, 0, 0, byte(len(list) + 2), 0, byte(len(list))}, list...)
 		if len(list) > 253 {
-			ext[2], ext[3], ext[4], ext[5] = byte((len(list)+2)>>8), byte(len(list)+2), byte(len(list)>>8), byte(len(list)) //nolint:gosec // cut on purpose
+			ext[2], ext[3], ext[4], ext[5] = byte((len(list)+2)>>8), byte(len(list)+2), byte(len(list)>>8), byte(len(list))
 		}
-		body := append(append([]byte{3, 3}, make([]byte, 33)...), 0, 2, 0x13, 1, 1, 0, byte(len(ext)>>8), byte(len(ext))) //nolint:gosec // cut on purpose
+		body := append(append([]byte{3, 3}, make([]byte, 33)...), 0, 2, 0x13, 1, 1, 0, byte(len(ext)>>8), byte(len(ext)))
 		body = append(body, ext...)
-		record := append([]byte{22, 3, 1, byte((len(body) + 4) >> 8), byte(len(body) + 4), 1, 0, byte(len(body) >> 8), byte(len(body))}, body...) //nolint:gosec // cut on purpose
+		record := append([]byte{22, 3, 1, byte((len(body) + 4) >> 8), byte(len(body) + 4), 1, 0, byte(len(body) >> 8), byte(len(body))}, body...)
 		if h, err := clienthello.Parse(record); (err == nil) != hostName(name) || err == nil && h.ServerName != name {
 			t.Errorf("%q: %v, and a ClientHello with it: %q %v", name, hostName(name), h.ServerName, err)
 		}

@@ -70,13 +70,13 @@ func (b *bucket) giveBack(n int) {
 
 // muldiv is a*b/c without overflow in between. None is negative; a result over 2^63 is the largest number.
 func muldiv(a, b, c int64) int64 {
-	hi, lo := bits.Mul64(uint64(a), uint64(b)) //nolint:gosec // none is negative
-	if hi >= uint64(c) {                       //nolint:gosec // the same
+	hi, lo := bits.Mul64(uint64(a), uint64(b))
+	if hi >= uint64(c) {
 		return 1<<63 - 1
 	}
-	q, _ := bits.Div64(hi, lo, uint64(c)) //nolint:gosec // the same
+	q, _ := bits.Div64(hi, lo, uint64(c))
 	if q > 1<<63-1 {
 		return 1<<63 - 1
 	}
-	return int64(q) //nolint:gosec // just looked at
+	return int64(q)
 }

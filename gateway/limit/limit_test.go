@@ -248,7 +248,7 @@ func TestTheTightestLimitHoldsAndTheOthersKeepWhatItRefuses(t *testing.T) {
 
 func flood(i int) netip.Addr {
 	var b [4]byte
-	binary.BigEndian.PutUint32(b[:], uint32(i)) //nolint:gosec // a counter
+	binary.BigEndian.PutUint32(b[:], uint32(i))
 	return netip.AddrFrom4(b)
 }
 

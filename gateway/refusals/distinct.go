@@ -18,7 +18,7 @@ type distinct[K comparable] struct {
 func (d *distinct[K]) add(k K) {
 	h := maphash.Comparable(d.seed, k)
 	at := h % registers
-	rank := uint8(bits.LeadingZeros64(h|registers-1)) + 1 //nolint:gosec // at most 55
+	rank := uint8(bits.LeadingZeros64(h|registers-1)) + 1
 	d.ranks[at] = max(d.ranks[at], rank)
 }
 

@@ -36,7 +36,7 @@ func logged(b *bytes.Buffer) *slog.Logger {
 }
 
 func source(i int) netip.Addr {
-	return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}) //nolint:gosec // cut on purpose
+	return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
 }
 
 // running calls f beside Run and returns what was logged.

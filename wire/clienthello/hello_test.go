@@ -28,7 +28,7 @@ func TestRealHellos(t *testing.T) {
 	for name, b := range clients {
 		h, err := Parse(b)
 		if name == "openssl-address" {
-			if err != NameIsAddress {
+			if !errors.Is(err, NameIsAddress) {
 				t.Errorf("%s: %v", name, err)
 			}
 			continue
@@ -61,10 +61,10 @@ func everyCut(t testing.TB, b []byte) {
 			if !errors.Is(wantErr, ErrIncomplete) && !decides(b, cut, need) {
 				t.Fatalf("at %d of %d it needs %d", cut, len(b), need)
 			}
-		case err != wantErr || h.ServerName != want.ServerName || !bytes.Equal(h.protocols, want.protocols):
+		case !errors.Is(err, wantErr) || h.ServerName != want.ServerName || !bytes.Equal(h.protocols, want.protocols):
 			t.Fatalf("at %d of %d: %q %v, whole: %q %v", cut, len(b), h.ServerName, err, want.ServerName, wantErr)
 		default:
-			if need != 0 || needErr != nil && needErr != err {
+			if need != 0 || needErr != nil && !errors.Is(needErr, err) {
 				t.Fatalf("at %d of %d: %v, need %d %v", cut, len(b), err, need, needErr)
 			}
 			if decided < 0 {
@@ -292,11 +292,11 @@ func against(t *testing.T, b []byte, h Hello, err error) {
 		if h.ServerName != strings.ToLower(name) || !slices.Equal(h.ALPN(), alpn) {
 			t.Fatalf("%q %q, crypto/tls reads %q %q", h.ServerName, h.ALPN(), name, alpn)
 		}
-	case err == BadName, err == NameIsAddress:
+	case errors.Is(err, BadName), errors.Is(err, NameIsAddress):
 		if name == "" {
 			t.Fatalf("%v, crypto/tls reads no name", err)
 		}
-	case err == BadMessage, err == BadRecord, err == NotTLS:
+	case errors.Is(err, BadMessage), errors.Is(err, BadRecord), errors.Is(err, NotTLS):
 		// versions 2, no cipher suite, empty records, which crypto/tls lets pass at this point
 	default:
 		t.Fatalf("%v, crypto/tls reads %q %q", err, name, alpn)
