@@ -138,7 +138,8 @@ func (w *work) apply(p Principal, wanted resource.Object) (Change, error) {
 			return Change{}, err
 		}
 	}
-	return Change{Action: Updated, Warnings: warnings}, w.record(ownerOf(key), "update", key, portray(before), portray(after))
+	then, now := w.portrayBoth(before, after)
+	return Change{Action: Updated, Warnings: warnings}, w.record(ownerOf(key), "update", key, then, now)
 }
 
 func (w *work) create(p Principal, o resource.Object) (Change, error) {
@@ -170,7 +171,7 @@ func (w *work) create(p Principal, o resource.Object) (Change, error) {
 			return Change{}, err
 		}
 	}
-	return Change{Action: Created, Warnings: warnings}, w.record(ownerOf(key), "create", key, nil, portray(o))
+	return Change{Action: Created, Warnings: warnings}, w.record(ownerOf(key), "create", key, nil, w.portray(o))
 }
 
 // check decides whether a noun may stand as it is. before is nil for a new one.

@@ -86,7 +86,7 @@ func (w *work) delete(o resource.Object) error {
 	if err := w.remove(o, ch); err != nil {
 		return err
 	}
-	return w.record(ownerOf(key), "delete", key, portray(o), nil)
+	return w.record(ownerOf(key), "delete", key, w.portray(o), nil)
 }
 
 // refuseIfAny is Conflict when a place still holds nouns of a kind.

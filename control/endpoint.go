@@ -72,7 +72,7 @@ func (w *work) createEndpoint(e *resource.PrivateEndpoint) (Change, error) {
 // finishEndpoint writes the records: the consumer's of the endpoint, the provider's of the request, and both of a decision.
 func (w *work) finishEndpoint(e *resource.PrivateEndpoint, s *resource.Service, auto bool) error {
 	key, consumer, provider := e.Key(), e.Metadata.Tenant, s.Metadata.Tenant
-	if err := w.record(consumer, "create", key, nil, portray(e)); err != nil {
+	if err := w.record(consumer, "create", key, nil, w.portray(e)); err != nil {
 		return err
 	}
 	if provider != consumer {

@@ -59,15 +59,6 @@ func (c *Control) update(ctx context.Context, who, why string, fn func(w *work) 
 	if err != nil || len(w.changes) == 0 {
 		return err
 	}
-	for i := range w.changes { // before the lock: cutting a long list takes a while
-		if a, ok := w.changes[i].after.(*resource.Allowlist); ok {
-			var old []*plan.Part
-			if was := c.world.allowlist(a.Key()); was != nil {
-				old = was.parts
-			}
-			w.changes[i].parts = plan.Cut(a.Spec.Rules, old)
-		}
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	d := c.world.commit(w.changes)
@@ -108,6 +99,13 @@ func (w *work) insert(o resource.Object, ch change) error {
 }
 
 func (w *work) changed(ch change) {
+	if a, ok := ch.after.(*resource.Allowlist); ok {
+		var old []*plan.Part
+		if was := w.world().allowlist(a.Key()); was != nil {
+			old = was.parts
+		}
+		ch.parts = plan.Cut(a.Spec.Rules, old)
+	}
 	w.changes = append(w.changes, ch)
 	w.claim(ch)
 	if _, ok := ch.after.(*resource.Zone); ok {
@@ -190,9 +188,20 @@ type portrait struct {
 	Connection  *resource.Connection `json:"connection,omitempty"`
 }
 
-func portray(o resource.Object) any {
+// portrayBoth is what a record shows of a change.
+func (w *work) portrayBoth(before, after resource.Object) (any, any) {
+	if a, ok := after.(*resource.Allowlist); ok {
+		return w.portrayLists(before.(*resource.Allowlist), a)
+	}
+	return w.portray(before), w.portray(after)
+}
+
+func (w *work) portray(o resource.Object) any {
 	if o == nil {
 		return nil
+	}
+	if a, ok := o.(*resource.Allowlist); ok {
+		return w.portrayList(a, a.Spec.Rules)
 	}
 	m := o.Head().Metadata
 	spec, _ := o.SpecAndStatus()

@@ -354,9 +354,9 @@ func (w *world) link(k resource.Key, after *resource.Ruleset) {
 	}
 }
 
-// allow puts an allowlist in the place of what it was before. Whoever makes the change without Control.mu has cut it already.
+// allow puts an allowlist in the place of what it was before.
 func (p *place) allow(o *resource.Allowlist, ch change) {
-	i, found := slices.BinarySearchFunc(p.allowlists, o.Metadata.Name, func(a *allowlist, name string) int { return strings.Compare(a.name(), name) })
+	i, found := p.findAllowlist(o.Metadata.Name)
 	p.allowlists = slices.Clone(p.allowlists)
 	if found {
 		p.allowlists = slices.Delete(p.allowlists, i, i+1)
@@ -376,12 +376,15 @@ func (w *world) allowlist(k resource.Key) *allowlist {
 	if w == nil {
 		return nil
 	}
-	for _, a := range w.at(placeKey{k.Tenant, k.Scope}).allowlists {
-		if a.name() == k.Name {
-			return a
-		}
+	p := w.at(placeKey{k.Tenant, k.Scope})
+	if i, found := p.findAllowlist(k.Name); found {
+		return p.allowlists[i]
 	}
 	return nil
+}
+
+func (p *place) findAllowlist(name string) (int, bool) {
+	return slices.BinarySearchFunc(p.allowlists, name, func(a *allowlist, name string) int { return strings.Compare(a.name(), name) })
 }
 
 func (w *world) zone(k resource.Key) *zone {

@@ -67,6 +67,9 @@ func (r *Reader) Read(line []byte) (p Plan, ok bool, err error) {
 		for a := range p.Gateways[g].Allowlists {
 			list := &p.Gateways[g].Allowlists[a]
 			for i, part := range list.Parts {
+				if part == nil {
+					return Plan{}, false, fault.New("plan.Read", fault.Invalid, "a part of the plan is null")
+				}
 				known := r.have[part.Digest]
 				if known == nil {
 					known = r.fresh[part.Digest]

@@ -64,7 +64,7 @@ type Config struct {
 	TrustDomain string
 	// Roots are the authorities whose certificates members show.
 	Roots *x509.CertPool
-	// MaxBody bounds a request's body in bytes; 4 MiB when 0.
+	// MaxBody bounds the body of an apply in bytes; 32 MiB when 0, which is two allowlists of 100,000 rules. Other bodies are small.
 	MaxBody int64
 	// KeepAlive is how often a quiet plan stream says that it is alive; 15 s when 0.
 	KeepAlive time.Duration
@@ -74,7 +74,7 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	if c.MaxBody == 0 {
-		c.MaxBody = 4 << 20
+		c.MaxBody = 32 << 20
 	}
 	if c.KeepAlive == 0 {
 		c.KeepAlive = 15 * time.Second

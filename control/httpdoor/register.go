@@ -16,15 +16,18 @@ type route struct {
 	status           int // of success; 200, or 204 without a body, when 0
 	summary          string
 	tag              string
-	maxBody          int64 // the door's when 0
+	maxBody          int64 // maxSmall when 0; never more than the door's
 }
+
+// maxSmall bounds bodies that hold no nouns.
+const maxSmall = 64 << 10
 
 // handle registers an operation. I and O are the library's input and output structs; a fault from fn becomes a problem.
 func handle[I, O any](d *door, rt route, fn func(context.Context, *I) (*O, error)) {
 	op := huma.Operation{
 		OperationID: rt.id, Method: rt.method, Path: rt.path, Summary: rt.summary, Tags: []string{rt.tag}, DefaultStatus: rt.status,
 		Security: rt.access.security(), Middlewares: huma.Middlewares{d.keepRequest, d.settle(rt.access)},
-		MaxBodyBytes: d.cfg.MaxBody + 1, BodyReadTimeout: 30 * time.Second, RejectUnknownQueryParameters: true, SkipValidateBody: true,
+		MaxBodyBytes: min(maxSmall, d.cfg.MaxBody) + 1, BodyReadTimeout: 30 * time.Second, RejectUnknownQueryParameters: true, SkipValidateBody: true,
 		Responses: map[string]*huma.Response{"default": d.problemResponse()},
 	}
 	if rt.maxBody != 0 {

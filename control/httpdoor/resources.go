@@ -240,7 +240,7 @@ type applyReply struct {
 
 func (d *door) registerApply() {
 	handleBody(d, route{id: "apply", method: http.MethodPost, path: "/v1/apply", access: person, tag: "apply",
-		summary: "Make or change objects, all or nothing"},
+		summary: "Make or change objects, all or nothing", maxBody: d.cfg.MaxBody},
 		func(ctx context.Context, in *applyInput, b applyBody) (*struct{ Body applyReply }, error) {
 			if len(b.Objects) == 0 {
 				return nil, fault.New("httpdoor.apply", fault.Invalid, "objects is empty").Advise("send at least one object")

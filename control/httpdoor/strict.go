@@ -2,7 +2,6 @@ package httpdoor
 
 import (
 	"bytes"
-	"encoding"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,25 +21,21 @@ func decodeStrict(raw []byte, v any, where string) error {
 	if len(bytes.TrimSpace(raw)) == 0 {
 		return fault.New(op, fault.Invalid, "the request has no body").Advise("send a JSON object")
 	}
-	var tree any
-	if err := json.Unmarshal(raw, &tree); err != nil {
-		return fault.New(op, fault.Invalid, "the body is not JSON: "+position(raw, err)).Because(err)
+	err := json.Unmarshal(raw, v)
+	if syn, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return fault.New(op, fault.Invalid, "the body is not JSON: "+position(raw, syn)).Because(err)
 	}
-	if err := checkNames(tree, reflect.TypeOf(v).Elem(), where); err != nil {
+	if err := checkNames(raw, reflect.TypeOf(v).Elem(), where); err != nil {
 		return err
 	}
-	if err := json.Unmarshal(raw, v); err != nil {
+	if err != nil {
 		return fault.New(op, fault.Invalid, misfit(where, err)).Because(err).Advise("the API is described at /openapi.json")
 	}
 	return nil
 }
 
 // position says where JSON broke off being JSON.
-func position(raw []byte, err error) string {
-	syn, ok := errors.AsType[*json.SyntaxError](err)
-	if !ok {
-		return err.Error()
-	}
+func position(raw []byte, syn *json.SyntaxError) string {
 	before := raw[:min(max(int(syn.Offset)-1, 0), len(raw))]
 	line := bytes.Count(before, []byte("\n")) + 1
 	column := len(before) - bytes.LastIndexByte(before, '\n')
@@ -91,54 +86,6 @@ func join(where, field string) string {
 		return where
 	}
 	return where + "." + field
-}
-
-var (
-	jsonReader = reflect.TypeFor[json.Unmarshaler]()
-	textReader = reflect.TypeFor[encoding.TextUnmarshaler]()
-)
-
-// checkNames walks what was read beside the type it is meant for. What is not of the type's shape is left to encoding/json.
-func checkNames(tree any, t reflect.Type, where string) error {
-	for t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
-	if p := reflect.PointerTo(t); p.Implements(jsonReader) || p.Implements(textReader) {
-		return nil
-	}
-	switch x := tree.(type) {
-	case map[string]any:
-		if t.Kind() == reflect.Map {
-			for _, name := range sorted(x) {
-				if err := checkNames(x[name], t.Elem(), join(where, name)); err != nil {
-					return err
-				}
-			}
-		}
-		if t.Kind() != reflect.Struct {
-			return nil
-		}
-		known := fields(t)
-		for _, name := range sorted(x) {
-			ft, ok := known[name]
-			if !ok {
-				return unknownField(join(where, name), name, known)
-			}
-			if err := checkNames(x[name], ft, join(where, name)); err != nil {
-				return err
-			}
-		}
-	case []any:
-		if t.Kind() != reflect.Slice {
-			return nil
-		}
-		for i, e := range x {
-			if err := checkNames(e, t.Elem(), fmt.Sprintf("%s[%d]", where, i)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // fields lists the JSON names of a struct with their types, those of embedded structs too.

@@ -32,7 +32,7 @@ func (d *door) registerTokens() {
 			return &many[control.Token]{Body: items[control.Token]{emptyNotNull(tokens)}}, nil
 		})
 	handleBody(d, route{id: "create-token", method: http.MethodPost, path: "/v1/tokens", access: person, tag: "tokens",
-		status: http.StatusCreated, summary: "Make an API token", maxBody: 64 << 10},
+		status: http.StatusCreated, summary: "Make an API token"},
 		func(ctx context.Context, _ *body, b control.TokenRequest) (*struct{ Body tokenMade }, error) {
 			secret, t, err := d.ctl.CreateToken(ctx, principal(ctx), b)
 			if err != nil {
@@ -67,7 +67,7 @@ func (d *door) registerTokens() {
 			return nil, d.ctl.RevokeJoinToken(ctx, principal(ctx), in.ID, in.Reason)
 		})
 	handleBody(d, route{id: "create-join-token", method: http.MethodPost, path: "/v1/join-tokens", access: person, tag: "tokens",
-		status: http.StatusCreated, summary: "Make a one-time join token", maxBody: 64 << 10},
+		status: http.StatusCreated, summary: "Make a one-time join token"},
 		func(ctx context.Context, _ *body, b joinTokenBody) (*struct{ Body control.JoinToken }, error) {
 			req := control.JoinTokenRequest{For: b.For, Tenant: b.Tenant, Network: b.Network, Name: b.Name}
 			if b.TTL != "" {
