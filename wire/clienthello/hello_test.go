@@ -197,7 +197,7 @@ func TestWhatIsMalformed(t *testing.T) {
 		"60 kB in records":     {records(hello(extension(21, make([]byte, 60_000)), names("a.b")), 1000), nil, "a.b"},
 	} {
 		h, err := Parse(tc.b)
-		if err != tc.want || h.ServerName != tc.name {
+		if !errors.Is(err, tc.want) || h.ServerName != tc.name {
 			t.Errorf("%s: %q %v, wanted %q %v", name, h.ServerName, err, tc.name, tc.want)
 		}
 		if len(tc.b) < 1000 {
