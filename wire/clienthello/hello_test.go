@@ -64,7 +64,7 @@ func everyCut(t testing.TB, b []byte) {
 		case !errors.Is(err, wantErr) || h.ServerName != want.ServerName || !bytes.Equal(h.protocols, want.protocols):
 			t.Fatalf("at %d of %d: %q %v, whole: %q %v", cut, len(b), h.ServerName, err, want.ServerName, wantErr)
 		default:
-			if need != 0 || needErr != nil && !errors.Is(needErr, err) {
+			if need != 0 || !errors.Is(needErr, err) {
 				t.Fatalf("at %d of %d: %v, need %d %v", cut, len(b), err, need, needErr)
 			}
 			if decided < 0 {

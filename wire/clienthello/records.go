@@ -14,11 +14,14 @@ const (
 // MaxLength is the longest ClientHello that is read, in bytes without headers. Callers usually allow less.
 const MaxLength = 1<<16 - 1
 
-// Need returns how many more bytes are wanted at least before [Parse] can say anything but [ErrIncomplete]; 0 when it can now. The
-// error is the Malformed of bytes that show already what they are. len(b) plus Need is thus a lower bound of how long the hello is
-// with its records, so that one over the caller's limit can be refused at its first bytes.
+// Need returns how many more bytes are wanted at least before [Parse] can say anything but [ErrIncomplete]: 0 and no error when it has a
+// hello, and its error when it has none and never will. len(b) plus Need is a lower bound of how long the hello is with its records,
+// so that one over the caller's limit can be refused at its first bytes.
 func Need(b []byte) (int, error) {
-	_, need, err := follow(b)
+	m, need, err := follow(b)
+	if err == nil && need == 0 {
+		_, err = parse(m.body(b))
+	}
 	return need, err
 }
 
