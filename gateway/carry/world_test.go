@@ -92,6 +92,27 @@ func (w *world) dial() *net.TCPConn {
 	return dial(w.t, w.l.Addr())
 }
 
+// dialReset connects and is reset, which may be before connecting has returned.
+func (w *world) dialReset() {
+	w.t.Helper()
+	c, err := net.Dial("tcp", w.l.Addr().String())
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	wantReset(w.t, c)
+}
+
+// begun waits until Run has begun.
+func (w *world) begun() {
+	w.until("Run has begun", func(Stats) bool {
+		w.c.mu.Lock()
+		defer w.c.mu.Unlock()
+		return w.c.began
+	})
+}
+
 func dial(t testing.TB, at netip.AddrPort) *net.TCPConn {
 	t.Helper()
 	c, err := net.Dial("tcp", at.String())
@@ -273,7 +294,7 @@ func clientHello(t testing.TB, name string, alpn ...string) []byte {
 }
 
 // isReset tells whether an error is what a reset gives.
-func wantReset(t *testing.T, c net.Conn) {
+func wantReset(t testing.TB, c net.Conn) {
 	t.Helper()
 	n, err := io.Copy(io.Discard, c)
 	if n != 0 || err == nil || errors.Is(err, context.DeadlineExceeded) {
