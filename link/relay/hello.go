@@ -20,12 +20,16 @@ var errHelloTooLong = errors.New("the ClientHello is longer than 32 KiB")
 func readHello(c net.Conn, first []byte) (clienthello.Hello, []byte, error) {
 	read := slices.Clip(first)
 	for {
+		h, err := clienthello.Parse(read)
+		switch {
+		case errors.Is(err, clienthello.BadName), errors.Is(err, clienthello.NameIsAddress):
+			return clienthello.Hello{}, read, nil // from no agent; whether the control plane minds is not the relay's to say
+		case !errors.Is(err, clienthello.ErrIncomplete):
+			return h, read, err
+		}
 		need, err := clienthello.Need(read)
 		if err != nil {
 			return clienthello.Hello{}, nil, err
-		}
-		if need == 0 {
-			break
 		}
 		if len(read)+need > maxHello {
 			return clienthello.Hello{}, nil, errHelloTooLong
@@ -37,11 +41,6 @@ func readHello(c net.Conn, first []byte) (clienthello.Hello, []byte, error) {
 		}
 		read = read[:len(read)+n]
 	}
-	h, err := clienthello.Parse(read)
-	if errors.Is(err, clienthello.BadName) || errors.Is(err, clienthello.NameIsAddress) {
-		err = nil // by no agent; whether the control plane minds is not the relay's to say
-	}
-	return h, read, err
 }
 
 // replay is a connection whose first bytes were read already.
