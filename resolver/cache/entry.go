@@ -123,7 +123,7 @@ func (k *Key) flags() (f byte) {
 
 // entrySize is what an answer takes in the ring.
 func entrySize(k *Key, a *answer) int {
-	return (entryHead + len(k.Name) + 2*len(a.ttls) + len(a.body) + 7) &^ 7
+	return (entryHead + len(k.Name) + 2*a.records + len(a.body) + 7) &^ 7
 }
 
 // write fills an entry. Its size was computed by entrySize.
@@ -140,10 +140,10 @@ func (e entry) write(tag uint32, k *Key, a *answer, now int64) {
 	le.PutUint16(e[40:], a.counts[0])
 	le.PutUint16(e[42:], a.counts[1])
 	le.PutUint16(e[44:], a.counts[2])
-	le.PutUint16(e[46:], uint16(len(a.ttls)))
+	le.PutUint16(e[46:], uint16(a.records))
 	le.PutUint32(e[48:], uint32(len(a.body)))
 	n := entryHead + copy(e[entryHead:], k.Name)
-	for _, at := range a.ttls {
+	for _, at := range a.ttls[:a.records] {
 		le.PutUint16(e[n:], at)
 		n += 2
 	}

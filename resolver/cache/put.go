@@ -10,8 +10,9 @@ import (
 
 // answer is a message read for keeping.
 type answer struct {
-	body      []byte   // its records without OPT
-	ttls      []uint16 // where in the body TTLs stand
+	body      []byte             // its records without OPT
+	ttls      [maxRecords]uint16 // where in the body TTLs stand
+	records   int
 	counts    [3]uint16
 	rcode     byte
 	flags     byte
@@ -66,14 +67,12 @@ func (c *Cache) Put(k Key, msg []byte, now time.Time) bool {
 // parser is what reading one message takes.
 type parser struct {
 	answer answer
-	ttls   [maxRecords]uint16
-	chain  [maxChain + 1][]byte // the question's name, and where its CNAMEs lead
+	names  [maxChain + 1][message.MaxName]byte // the question's, and where its CNAMEs lead
+	sizes  [maxChain + 1]uint8
 	hops   int
-	names  [(maxChain + 1) * message.MaxName]byte
 	owner  [message.MaxName]byte
 	whole  [512]byte
 
-	records  int
 	positive bool   // there is what was asked for
 	shortest uint32 // TTL
 	negative uint32 // what the SOA says; 0: there is none
@@ -98,7 +97,7 @@ func (p *parser) read(cfg *Config, k *Key, msg []byte) (a *answer, ok bool) {
 	if msg[3]&message.AD != 0 {
 		a.flags |= flagAD
 	}
-	p.chain[0] = append(p.names[:0], k.Name...)
+	p.sizes[0] = uint8(copy(p.names[0][:], k.Name))
 	p.shortest = 1 << 31
 	for {
 		rec, ok := r.Next()
@@ -118,7 +117,6 @@ func (p *parser) read(cfg *Config, k *Key, msg []byte) (a *answer, ok bool) {
 	if p.hops > 0 {
 		a.flags |= flagCNAME
 	}
-	a.ttls = p.ttls[:p.records]
 	switch {
 	case p.opts == 0:
 		a.body = msg[start:]
@@ -165,7 +163,7 @@ func (p *parser) record(k *Key, msg []byte, rec message.Record, start int) bool 
 		p.optLast, p.optStart = true, rec.Start
 		return p.opts == 1 && rec.Section == message.Additional && rec.TTL>>24 == 0 // no extended rcode
 	}
-	if rec.Class != k.Class || rec.TTL == 0 || rec.TTL > 1<<31-1 || p.records == maxRecords { // RFC 2181 section 8: such a TTL is 0
+	if rec.Class != k.Class || rec.TTL == 0 || rec.TTL > 1<<31-1 || p.answer.records == maxRecords { // RFC 2181 section 8: such a TTL is 0
 		return false
 	}
 	if size := rec.End - rec.Data; rec.Type == typeA && size != 4 || rec.Type == typeAAAA && size != 16 {
@@ -183,8 +181,8 @@ func (p *parser) record(k *Key, msg []byte, rec message.Record, start int) bool 
 		ok = p.authority(msg, rec, owner)
 	case message.Additional:
 	}
-	p.ttls[p.records] = uint16(rec.Data - 6 - start)
-	p.records++
+	p.answer.ttls[p.answer.records] = uint16(rec.Data - 6 - start)
+	p.answer.records++
 	p.answer.counts[rec.Section]++
 	p.shortest = min(p.shortest, rec.TTL)
 	return ok
@@ -193,11 +191,11 @@ func (p *parser) record(k *Key, msg []byte, rec message.Record, start int) bool 
 // answers takes records of names on the chain of CNAMEs, and DNAMEs above them.
 func (p *parser) answers(k *Key, msg []byte, rec message.Record, owner []byte) bool {
 	at := p.hops
-	for at >= 0 && !bytes.Equal(owner, p.chain[at]) {
+	for at >= 0 && !bytes.Equal(owner, p.chain(at)) {
 		at--
 	}
 	if at < 0 {
-		return (rec.Type == typeDNAME || rec.Type == typeRRSIG) && isAbove(owner, p.chain[p.hops])
+		return (rec.Type == typeDNAME || rec.Type == typeRRSIG) && isAbove(owner, p.chain(p.hops))
 	}
 	if rec.Type == k.Type || k.Type == typeANY {
 		p.positive = true
@@ -208,29 +206,31 @@ func (p *parser) answers(k *Key, msg []byte, rec message.Record, owner []byte) b
 	if at != p.hops || p.hops == maxChain {
 		return false // two CNAMEs for one name, or too many
 	}
-	start := p.names[(p.hops+1)*message.MaxName:][:0:message.MaxName]
-	target, _, ok := message.Expand(start, msg[:rec.End], rec.Data)
+	target, _, ok := message.Expand(p.names[p.hops+1][:0], msg[:rec.End], rec.Data)
 	if !ok {
 		return false
 	}
 	message.Lower(target)
-	for _, before := range p.chain[:p.hops+1] {
-		if bytes.Equal(before, target) {
+	for i := range p.hops + 1 {
+		if bytes.Equal(p.chain(i), target) {
 			return false
 		}
 	}
 	p.hops++
-	p.chain[p.hops] = target
+	p.sizes[p.hops] = uint8(len(target))
 	return true
 }
+
+// chain is the name that i CNAMEs lead to.
+func (p *parser) chain(i int) []byte { return p.names[i][:p.sizes[i]] }
 
 // authority looks at who says that there is nothing, and for how long.
 func (p *parser) authority(msg []byte, rec message.Record, owner []byte) bool {
 	switch rec.Type {
 	case typeNS, typeDS:
-		return isAbove(owner, p.chain[p.hops])
+		return isAbove(owner, p.chain(p.hops))
 	case typeSOA:
-		if !isAbove(owner, p.chain[p.hops]) {
+		if !isAbove(owner, p.chain(p.hops)) {
 			return false
 		}
 		off, ok := rec.Data, true
@@ -277,12 +277,11 @@ func (p *parser) lifetime(cfg *Config) bool {
 // rebuild writes the records anew without the OPT record that stands among them.
 func (p *parser) rebuild(msg []byte) bool {
 	a := &p.answer
-	a.body, p.records = make([]byte, 0, len(msg)), 0
+	a.body, a.records = make([]byte, 0, len(msg)), 0
 	r, _ := message.Read(msg)
 	for {
 		rec, ok := r.Next()
 		if !ok {
-			a.ttls = p.ttls[:p.records]
 			return true
 		}
 		if rec.Type == typeOPT {
@@ -293,7 +292,7 @@ func (p *parser) rebuild(msg []byte) bool {
 			return false
 		}
 		owner, _, _ := message.Expand(p.owner[:0], msg, rec.Start)
-		p.ttls[p.records] = uint16(at + len(owner) + 4)
-		p.records++
+		a.ttls[a.records] = uint16(at + len(owner) + 4)
+		a.records++
 	}
 }

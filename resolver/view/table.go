@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"hash/maphash"
 	"strings"
-
-	"github.com/isthmus-io/isthmus/resolver/message"
 )
 
 // Table is a View made ready. It is never changed once New has returned it, and safe for concurrent use.
@@ -224,6 +222,3 @@ func (t *Table) target(n *node) []byte {
 	body, _ := t.set(n, typeCNAME)
 	return body[recordHead:]
 }
-
-// spell writes a node's name for people.
-func (t *Table) spell(i uint32) string { return message.Text(t.nameOf(&t.nodes[i])) }
