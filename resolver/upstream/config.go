@@ -116,7 +116,7 @@ const (
 	maxSockets   = 1024             // UDP sockets of a pool, those that wait for last answers included
 	socketAge    = 10 * time.Second // after which a port is given up however little it was used
 	withoutEDNS  = 15 * time.Minute // until a server that does not understand EDNS is asked with it again
-	withoutCase  = time.Hour        // until a server that does not echo case is asked with mixed case again
+	withoutCase  = time.Hour        // until one that does not echo case, or does not always send cookies, is trusted to again
 	keepUnused   = 10 * time.Minute // how long the health of a server is known that no group names
 	sweepEvery   = time.Second      // how often ports, idle connections and unused servers are looked at
 	maxTries     = 3                // at one server for one question

@@ -2,6 +2,8 @@ package upstream
 
 import (
 	"context"
+	"errors"
+	"syscall"
 	"time"
 
 	"github.com/miekg/dns"
@@ -215,7 +217,7 @@ func (p *Pool) finish(f *flight, w *work, a Answer) {
 
 // succeed ends a try with an answer, which may be one that another server could do better.
 func (p *Pool) succeed(f *flight, msg []byte, r *reading, now time.Time, w *work) {
-	a := f.answer(msg, r, now)
+	a := f.answer(msg, r, now, w)
 	if r.rcode != dns.RcodeFormatError && r.rcode != dns.RcodeNotImplemented {
 		f.try.server.understood(f.try.level, now)
 	}
@@ -229,10 +231,10 @@ func (p *Pool) succeed(f *flight, msg []byte, r *reading, now time.Time, w *work
 }
 
 // answer makes of a message what waiters get, and notes that the server lives.
-func (f *flight) answer(msg []byte, r *reading, now time.Time) Answer {
+func (f *flight) answer(msg []byte, r *reading, now time.Time, w *work) Answer {
 	s := f.try.server
 	rtt := now.Sub(f.try.began)
-	s.answered(rtt)
+	s.answered(rtt, w)
 	msg[0], msg[1] = 0, 0
 	if r.question != nil {
 		copy(r.question, f.name[:f.nameLen])
@@ -258,7 +260,7 @@ func (p *Pool) fail(f *flight, err error, lost bool, now time.Time, w *work) {
 	case forCase: // it answers over UDP, and over TCP nobody can say whether it changes case
 		s.plainUntil = now.Add(withoutCase)
 	case forCookie, forBadOnes:
-		s.cookied, s.cookie = false, s.cookie[:0]
+		s.withoutCookies(now)
 	}
 	if t.overTCP > forSize && now.Before(t.deadline) {
 		t.overTCP = notTCP
@@ -268,9 +270,15 @@ func (p *Pool) fail(f *flight, err error, lost bool, now time.Time, w *work) {
 	f.lost = f.lost || lost
 	s.failures++
 	p.metrics.failures.Inc()
-	if t.overTCP == notTCP {
-		p.blame(s, t.began, now, err)
+	if t.overTCP == notTCP && !ourOwn(err) {
+		p.blame(s, t.began, now, err, w)
 	}
 	p.leave(f)
 	p.proceed(f, now, w)
+}
+
+// ourOwn tells whether an error is of this machine, and says nothing of the server.
+func ourOwn(err error) bool {
+	return errors.Is(err, errNoSockets) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM) ||
+		errors.Is(err, syscall.EADDRINUSE)
 }

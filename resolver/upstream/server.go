@@ -23,6 +23,7 @@ type server struct {
 	cookie     []byte          // its own, which it wants back
 	cookied    bool            // it sends cookies, so an answer without is not its own
 	noLoop     bool            // it answered FORMERR to the loop option
+	lazyUntil  time.Time       // it sends cookies at times only, so they prove nothing
 	plainUntil time.Time       // it does not echo case
 	oldUntil   time.Time       // it does not know EDNS
 
@@ -55,7 +56,10 @@ func (s *server) understood(l level, now time.Time) {
 }
 
 // answered notes a sign of life.
-func (s *server) answered(rtt time.Duration) {
+func (s *server) answered(rtt time.Duration, w *work) {
+	if s.fails > 0 {
+		w.tells = append(w.tells, tell{server: s})
+	}
 	s.fails, s.skipTo = 0, time.Time{}
 	if s.rtt == 0 {
 		s.rtt = rtt
@@ -66,7 +70,7 @@ func (s *server) answered(rtt time.Duration) {
 
 // blame counts a failure and has the server skipped, for twice as long each time. Of the questions that were in flight together, the
 // first that fails counts: they tell of one outage.
-func (p *Pool) blame(s *server, began, now time.Time, err error) {
+func (p *Pool) blame(s *server, began, now time.Time, err error, w *work) {
 	if s.fails > 0 && began.Before(s.failedAt) {
 		return
 	}
@@ -78,7 +82,7 @@ func (p *Pool) blame(s *server, began, now time.Time, err error) {
 	}
 	pause = min(pause, p.cfg.MaxDead)
 	s.skipTo = now.Add(pause)
-	p.log.Debug("a DNS server does not answer", "server", s.Server.String(), "fails", s.fails, "skipped", pause, "err", err)
+	w.tells = append(w.tells, tell{server: s, fails: s.fails, pause: pause, err: err})
 	p.probeBy(s.skipTo)
 }
 
@@ -128,8 +132,7 @@ func (p *Pool) Group(servers []Server) *Group {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, v := range servers {
-		if err := v.Validate(); err != nil {
-			p.log.Warn("a DNS server is left out", "server", v.Address, "err", err)
+		if v.Validate() != nil {
 			continue
 		}
 		v = v.withDefaults()
@@ -198,6 +201,9 @@ func (g *Group) Status() []ServerStatus {
 		}
 		if now.Before(s.oldUntil) {
 			note("it does not know EDNS, so answers are small and without DNSSEC; tried again at %s", s.oldUntil.UTC().Format(time.RFC3339))
+		}
+		if now.Before(s.lazyUntil) {
+			note("it does not always send cookies, so answers are taken without")
 		}
 		if s.noLoop {
 			note("it does not take the option by which loops are found")

@@ -11,11 +11,12 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
-
-	"github.com/isthmus-io/isthmus/fault"
 )
 
-var errNoAnswer = errors.New("no answer in time")
+var (
+	errNoAnswer  = errors.New("no answer in time")
+	errNoSockets = errors.New("too many sockets are open")
+)
 
 // socket is a UDP socket on a random port, connected to one server, so that the kernel drops what comes from elsewhere and tells us
 // when the server's port is closed. It is used for a bounded time and number of questions.
@@ -41,7 +42,7 @@ func (p *Pool) overUDP(f *flight, now time.Time, w *work) {
 		return
 	}
 	if p.sockets >= maxSockets {
-		p.fail(f, fault.New("upstream.Ask", fault.Exhausted, "too many sockets are open"), false, now, w)
+		p.fail(f, errNoSockets, false, now, w)
 		return
 	}
 	p.sockets++
@@ -68,9 +69,14 @@ func (p *Pool) sendOver(f *flight, sock *socket, now time.Time, w *work) {
 	w.sends = append(w.sends, send{sock: sock, pkt: pkt, id: t.id})
 	sock.uses++
 	if sock.uses >= p.cfg.SocketUses {
-		s.current = slices.DeleteFunc(s.current, func(o *socket) bool { return o == sock })
-		sock.retired = true
+		sock.retire()
 	}
+}
+
+// retire takes a socket out of use; it is closed after its last answer.
+func (s *socket) retire() {
+	s.server.current = slices.DeleteFunc(s.server.current, func(o *socket) bool { return o == s })
+	s.retired = true
 }
 
 func (s *server) cookies(b []byte) []byte { return append(append(b, s.client[:]...), s.cookie...) }
@@ -84,7 +90,10 @@ func (p *Pool) open(o opening, w *work) {
 	waits := o.flight.gen == o.gen
 	if err != nil {
 		p.sockets--
-		if waits {
+		switch n := len(o.server.current); {
+		case waits && n > 0 && ourOwn(err):
+			p.sendOver(o.flight, o.server.current[int(p.dice.uint16())%n], now, w)
+		case waits:
 			p.fail(o.flight, err, false, now, w)
 		}
 		return
@@ -189,23 +198,23 @@ func (p *Pool) unsent(s send, err error, w *work) {
 	}
 }
 
-// unreachable fails all that wait on a socket: the network said that there is nobody.
+// unreachable fails all that wait on a socket, which is given up: the network said that there is nobody.
 func (p *Pool) unreachable(s *socket, err error, now time.Time, w *work) {
-	for _, f := range slices.Collect(maps.Values(s.pending)) { // a failure may send the next question from here
+	s.retire()
+	for _, f := range slices.Collect(maps.Values(s.pending)) {
 		p.fail(f, err, false, now, w)
 	}
+	p.closeEmpty(s)
 }
 
-// broken is told of an error of reading. It reports whether the socket is done with.
-func (p *Pool) broken(s *socket, err error, w *work) bool {
+// broken is told of an error of reading, after which the socket's goroutine ends.
+func (p *Pool) broken(s *socket, err error, w *work) {
 	now := p.clk.Now()
 	p.mu.Lock()
-	s.taking = true
+	s.taking = true // so that nobody else closes it
 	p.unreachable(s, err, now, w)
-	over := s.taken()
 	p.mu.Unlock()
 	p.do(w)
-	return over
 }
 
 // arrived takes datagrams from a socket; cut ones were longer than there was room. It reports whether the socket is done with.
@@ -256,7 +265,7 @@ func (p *Pool) datagram(sock *socket, msg []byte, r *reading, now time.Time, w *
 		p.doubt(f, forCase, now, w)
 		return
 	}
-	if t.cookied && !s.takeCookie(r.cookie) {
+	if t.cookied && !s.takeCookie(r.cookie, now) {
 		p.metrics.dropped[dropCookie].Inc()
 		if r.cookie == nil {
 			p.doubt(f, forCookie, now, w)
@@ -276,7 +285,7 @@ func (p *Pool) datagram(sock *socket, msg []byte, r *reading, now time.Time, w *
 	case r.truncated:
 		s.understood(t.level, now)
 		p.unload(f)
-		p.keepBest(f, f.answer(msg, r, now))
+		p.keepBest(f, f.answer(msg, r, now, w))
 		p.doubt(f, forSize, now, w)
 	default:
 		p.succeed(f, msg, r, now, w)
@@ -303,9 +312,9 @@ func (t *try) simpler(r *reading) bool {
 	return true
 }
 
-// takeCookie checks the cookie of an answer over UDP and keeps the server's part. It says no to another's cookie, and to none from a
-// server that sends them (RFC 7873 section 5.3).
-func (s *server) takeCookie(c []byte) bool {
+// takeCookie checks the cookie of an answer and keeps the server's part. It says no to another's cookie, and to none from a server
+// that sends them (RFC 7873 section 5.3).
+func (s *server) takeCookie(c []byte, now time.Time) bool {
 	if c == nil {
 		return !s.cookied
 	}
@@ -313,10 +322,16 @@ func (s *server) takeCookie(c []byte) bool {
 		return false
 	}
 	if n := len(c) - cookieLen; n >= 8 && n <= 32 {
-		s.cookied = true
+		s.cookied = !now.Before(s.lazyUntil)
 		s.cookie = append(s.cookie[:0], c[cookieLen:]...)
 	}
 	return true
+}
+
+// withoutCookies notes that a server has ceased to send them, or that only some of those behind its address do.
+func (s *server) withoutCookies(now time.Time) {
+	s.cookied, s.cookie = false, s.cookie[:0]
+	s.lazyUntil = now.Add(withoutCase)
 }
 
 // dialFrom is for connections: from one of our addresses, within the time of a try.

@@ -57,10 +57,8 @@ func (s *socket) listen(p *Pool) {
 			case errno == unix.EINTR:
 				continue
 			case errno != 0:
-				if p.broken(s, errno, &b.work) {
-					return true
-				}
-				continue
+				p.broken(s, errno, &b.work)
+				return true
 			}
 			if p.arrived(s, b.msgs[:n], b.cut[:n], b.reads[:n], &b.work) {
 				return true

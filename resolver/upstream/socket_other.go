@@ -2,11 +2,6 @@
 
 package upstream
 
-import (
-	"errors"
-	"net"
-)
-
 // listen takes what comes, until the socket is closed or done with.
 func (s *socket) listen(p *Pool) {
 	var w work
@@ -15,10 +10,8 @@ func (s *socket) listen(p *Pool) {
 	for {
 		n, err := s.conn.Read(buf)
 		if err != nil {
-			if errors.Is(err, net.ErrClosed) || p.broken(s, err, &w) {
-				return
-			}
-			continue
+			p.broken(s, err, &w)
+			return
 		}
 		msgs[0], cut[0] = buf[:n], n == len(buf)
 		if p.arrived(s, msgs, cut, reads, &w) {

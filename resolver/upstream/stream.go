@@ -223,8 +223,8 @@ func (p *Pool) streamed(st *stream, msg []byte, w *work) error {
 	if t.overTCP == forCase && e == recased {
 		s.plainUntil = now.Add(withoutCase)
 	}
-	if t.cookied && !s.takeCookie(r.cookie) {
-		s.cookied, s.cookie = false, s.cookie[:0] // it has ceased to send them
+	if t.cookied && !s.takeCookie(r.cookie, now) {
+		s.withoutCookies(now)
 	}
 	if t.simpler(&r) {
 		p.launch(f, now, w)

@@ -8,6 +8,15 @@ type work struct {
 	sends  []send
 	opens  []opening
 	ends   []ending
+	tells  []tell
+}
+
+// tell is something to log: a server that is skipped from now on, or lives again.
+type tell struct {
+	server *server
+	fails  int // 0: it lives
+	pause  time.Duration
+	err    error
 }
 
 // send is a datagram for a socket.
@@ -34,7 +43,7 @@ type ending struct {
 // do does the work, and what comes of it, until there is none.
 func (p *Pool) do(w *work) {
 	for len(w.sends)+len(w.opens)+len(w.ends) > 0 {
-		// Each of these may add to the lists.
+		// What is done here may add to the lists.
 		for i := 0; i < len(w.ends); i++ {
 			p.end(w.ends[i])
 			w.ends[i] = ending{}
@@ -57,6 +66,23 @@ func (p *Pool) do(w *work) {
 		w.opens = w.opens[:0]
 	}
 	w.asking = false
+	for _, t := range w.tells {
+		p.tell(t)
+	}
+	clear(w.tells)
+	w.tells = w.tells[:0]
+}
+
+// tell logs the beginning and the end of an outage for everybody, what is between for those who look closely.
+func (p *Pool) tell(t tell) {
+	switch at := t.server.Server.String(); t.fails {
+	case 0:
+		p.log.Info("a DNS server answers again", "server", at)
+	case 1:
+		p.log.Warn("a DNS server does not answer and is skipped", "server", at, "pause", t.pause, "err", t.err)
+	default:
+		p.log.Debug("a DNS server still does not answer", "server", at, "fails", t.fails, "pause", t.pause, "err", t.err)
+	}
 }
 
 func (p *Pool) end(e ending) {

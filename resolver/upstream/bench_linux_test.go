@@ -183,4 +183,3 @@ func forward(b *testing.B, p *upstream.Pool, g *upstream.Group, window int) {
 		b.Errorf("%d of %d failed", failed, b.N)
 	}
 }
-
