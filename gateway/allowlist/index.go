@@ -7,7 +7,7 @@ import (
 )
 
 // few is how many rules of one prefix are looked at one after the other.
-const few = 8
+const few = 4
 
 // index finds among many rules of one prefix those that can hold, by name, or by port for those without a name. The lists are ranks,
 // ascending.
