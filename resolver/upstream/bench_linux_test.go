@@ -53,7 +53,7 @@ func respond(conn *net.UDPConn) {
 // responder is this test as a process that only responds, so that its processor time is not ours.
 func responder(b *testing.B) upstream.Server {
 	b.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestResponder$") //nolint:noctx // killed below
+	cmd := exec.Command(os.Args[0], "-test.run=^TestResponder$")
 	cmd.Env = append(os.Environ(), "ISTHMUS_RESPOND=1")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
