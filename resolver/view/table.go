@@ -12,6 +12,7 @@ type Table struct {
 	slots []slot // open addressing, at most half full
 	mask  uint32
 	depth int    // labels of the deepest node
+	names int    // that exist, without the root
 	nodes []node // the root is the first
 	text  []byte // names, and records owned by the question (0xC00C)
 	soa   []byte // a SOA record without its owner, the same for all
@@ -90,15 +91,7 @@ func newZone(node uint32, text string) zone {
 func (t *Table) Problems() []string { return t.problems }
 
 // Names is how many names exist, those among them which exist only above others.
-func (t *Table) Names() int {
-	n := 0
-	for i := range t.nodes {
-		if t.nodes[i].flags&exists != 0 {
-			n++
-		}
-	}
-	return max(n-1, 0) // without the root
-}
+func (t *Table) Names() int { return t.names }
 
 func tagOf(seed maphash.Seed, name []byte) uint32 { return uint32(maphash.Bytes(seed, name)) }
 

@@ -181,6 +181,9 @@ func (b *builder) grow() {
 func (b *builder) exist(i uint32) {
 	for b.nodes[i].flags&exists == 0 {
 		b.nodes[i].flags |= exists
+		if i > 0 {
+			b.names++
+		}
 		i = b.parents[i]
 	}
 }

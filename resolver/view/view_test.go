@@ -106,8 +106,8 @@ func decide(t testing.TB, table *view.Table, name, qtype string) (*dns.Msg, view
 
 func TestAnswersOfAView(t *testing.T) {
 	table := view.New(plant(), 7)
-	if got := table.Problems(); len(got) != 0 {
-		t.Fatal(got)
+	if got := table.Problems(); len(got) != 0 || table.Names() != 32 {
+		t.Fatal(got, table.Names())
 	}
 	for _, c := range []struct {
 		name, qtype, rcode, answer, authority string
@@ -346,6 +346,7 @@ func BenchmarkDecide(b *testing.B) {
 		for _, c := range []struct{ what, format, qtype string }{
 			{"cname", "hub-%d.azure-devices.net", "A"}, {"nodata", "hub-%d.privatelink.azure-devices.net", "AAAA"},
 			{"missing", "other-%d.hall-1.plant.example", "A"}, {"foreign", "www-%d.elsewhere.example", "A"},
+			{"deep", strings.Repeat("a.", 110) + "%d.example", "A"},
 		} {
 			b.Run(fmt.Sprintf("%s/%d", c.what, n), func(b *testing.B) {
 				queries := make([]*message.Query, min(n/3, 8192)) // enough to leave the first caches
