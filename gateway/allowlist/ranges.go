@@ -36,7 +36,10 @@ func (u uint128) addr(width uint8) netip.Addr {
 }
 
 func (u uint128) compare(v uint128) int {
-	return cmp.Or(cmp.Compare(u.hi, v.hi), cmp.Compare(u.lo, v.lo))
+	if u.hi != v.hi {
+		return cmp.Compare(u.hi, v.hi)
+	}
+	return cmp.Compare(u.lo, v.lo)
 }
 
 func (u uint128) next() uint128 {
@@ -82,7 +85,10 @@ func (rs *ranges) build(entries []entry, all []Rule, width uint8) []uint128 {
 		return nil
 	}
 	slices.SortFunc(entries, func(a, b entry) int {
-		return cmp.Or(a.from.compare(b.from), cmp.Compare(a.bits, b.bits), cmp.Compare(a.rule, b.rule))
+		if c := a.from.compare(b.from); c != 0 { // cmp.Or would compare the rest too
+			return c
+		}
+		return cmp.Or(cmp.Compare(a.bits, b.bits), cmp.Compare(a.rule, b.rule))
 	})
 	entries = slices.Compact(entries) // a rule may have the same range twice
 	rs.rules = make([]int32, len(entries))
