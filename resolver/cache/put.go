@@ -233,13 +233,11 @@ func (p *parser) authority(msg []byte, rec message.Record, owner []byte) bool {
 		if !isAbove(owner, p.chain(p.hops)) {
 			return false
 		}
-		off, ok := rec.Data, true
-		for range 2 {
-			if _, off, ok = message.Expand(p.owner[:0], msg[:rec.End], off); !ok {
-				return false
-			}
+		_, off, ok := message.Expand(p.owner[:0], msg[:rec.End], rec.Data)
+		if !ok {
+			return false
 		}
-		if off+20 != rec.End {
+		if _, off, ok = message.Expand(p.owner[:0], msg[:rec.End], off); !ok || off+20 != rec.End {
 			return false
 		}
 		if minimum := binary.BigEndian.Uint32(msg[rec.End-4:]); minimum < 1<<31 { // RFC 2308 section 5

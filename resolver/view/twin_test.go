@@ -255,7 +255,7 @@ func FuzzRedirected(f *testing.F) {
 	} {
 		b := []byte(head + records)
 		b[7] = 200
-		f.Add(b, uint16(dns.TypeAAAA), true)
+		f.Add(b, dns.TypeAAAA, true)
 	}
 	f.Fuzz(func(t *testing.T, answer []byte, qtype uint16, second bool) {
 		table := tables[0]
@@ -303,8 +303,8 @@ func FuzzDecide(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(wire, uint16(dns.TypeA), true)
-		f.Add(wire, uint16(dns.TypeANY), false)
+		f.Add(wire, dns.TypeA, true)
+		f.Add(wire, dns.TypeANY, false)
 	}
 	f.Fuzz(func(t *testing.T, name []byte, qtype uint16, rd bool) {
 		packet := append(make([]byte, message.HeaderSize), name...)
