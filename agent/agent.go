@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/isthmus-io/isthmus/clock"
+	"github.com/isthmus-io/isthmus/gateway"
 	"github.com/isthmus-io/isthmus/identity"
 	"github.com/isthmus-io/isthmus/link/flow"
 	"github.com/isthmus-io/isthmus/link/transport"
@@ -27,7 +29,12 @@ type Config struct {
 	DirectListen string   // host:port on which other agents may make tunnels without a relay; empty: none
 	ProxyURL     string   // HTTP proxy for connections to relays; empty: HTTPS_PROXY and NO_PROXY of the environment; "none": no proxy
 	MaxFlows     int      // of one endpoint's port, and of one approved link: flow.DefaultMaxFlows
+
+	Gateway gateway.Config // of the gateways of the plan; the zero value carries them without a hand-over
 }
+
+// ErrDrained is how Run ends when the agent's gateway was told to drain and has nothing left.
+var ErrDrained = errors.New("the gateway has drained")
 
 // NoProxy as Config.ProxyURL means none, whatever the environment says.
 const NoProxy = "none"
@@ -46,6 +53,7 @@ type Agent struct {
 	endpoints *flow.Endpoints
 	services  *flow.Services
 	resolver  *resolver.Resolver // nil without DNSListen
+	gateway   *gateway.Gateway
 
 	carrying sync.Mutex // held while a plan or an address check is carried out; taken before mu
 
@@ -75,6 +83,7 @@ func New(cfg Config, creds *identity.Credentials, log *slog.Logger, clk clock.Cl
 	a.endpoints = flow.NewEndpoints(a.transport, log, reg, append(opts, flow.WithClock(clk))...)
 	a.services = flow.NewServices(log, clk, reg, opts...)
 	a.transport.Handle(a.services.Handle)
+	a.gateway = gateway.New(cfg.Gateway, a.transport, log, clk, reg)
 	if len(cfg.DNSListen) > 0 {
 		a.resolver = resolver.New(resolver.Config{Listen: cfg.DNSListen}, log, clk, reg)
 	}
@@ -91,6 +100,13 @@ func (a *Agent) Run(ctx context.Context) error {
 	if a.resolver != nil {
 		g.Go(func() error { return a.resolver.Run(ctx) })
 	}
+	g.Go(func() error {
+		err := a.gateway.Run(ctx)
+		if err == nil && ctx.Err() == nil {
+			return ErrDrained // the process was asked to end, and has nothing left to carry
+		}
+		return err
+	})
 	g.Go(func() error { a.keepAddresses(ctx); return nil })
 	err := g.Wait()
 	a.carrying.Lock()
@@ -136,13 +152,16 @@ func (a *Agent) SetPlan(p plan.Plan) {
 	troubles := a.addresses.add(want)
 	a.endpoints.Set(p.Endpoints)
 	a.transport.SetProviders(providersOf(p))
+	a.gateway.Set(p.Gateways)
 	if a.resolver != nil {
-		a.resolver.Set(resolver.View{Names: p.Names, Zones: p.Zones, Upstreams: p.Upstreams})
+		a.resolver.Set(resolver.View{
+			Names: p.Names, Zones: p.Zones, Redirect: p.Redirect, Forward: p.Forward, Upstreams: p.Upstreams, Clients: p.DNSClients,
+		})
 	}
 	a.noteTroubles(append(troubles, a.addresses.prune(want)...))
 }
 
-// providersOf returns the agents that open endpoints lead to.
+// providersOf returns the agents that open endpoints and gateways lead to.
 func providersOf(p plan.Plan) []identity.ID {
 	var list []identity.ID
 	for _, e := range p.Endpoints {
@@ -151,6 +170,16 @@ func providersOf(p plan.Plan) []identity.ID {
 		}
 		for _, peer := range e.Providers {
 			list = append(list, identity.ID(peer.ID))
+		}
+	}
+	for _, g := range p.Gateways {
+		for _, r := range g.Routes {
+			if r.Endpoint == nil {
+				continue
+			}
+			for _, peer := range r.Endpoint.Providers {
+				list = append(list, identity.ID(peer.ID))
+			}
 		}
 	}
 	return list
@@ -207,6 +236,9 @@ func (a *Agent) current() plan.Plan {
 
 // PlanRevision returns the revision of the plan that is carried out, empty before the first.
 func (a *Agent) PlanRevision() string { return a.current().Revision }
+
+// Gateway is what carries the gateways of the plan.
+func (a *Agent) Gateway() *gateway.Gateway { return a.gateway }
 
 // DNSAddr returns where the resolver answers, once it does: of use when DNSListen asked for any port. The zero value is no resolver.
 func (a *Agent) DNSAddr() netip.AddrPort {

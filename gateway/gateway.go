@@ -70,6 +70,8 @@ type Gateway struct {
 	changed chan struct{}   // has room for one: rules, or listeners that could not be opened, have changed
 	settled chan struct{}   // closed when the first configuration is in force
 	leaving chan time.Time  // has room for one: drain until then
+	drained chan struct{}   // closed when draining begins
+	handed  chan struct{}   // closed when another process accepts in this one's place
 }
 
 // phase is where in its life a gateway is.
@@ -91,6 +93,7 @@ func New(cfg Config, opener Opener, log *slog.Logger, clk clock.Clock, reg prome
 	g := &Gateway{
 		cfg: cfg, opener: opener, log: log, clk: clk, began: clk.Now(), fronts: map[string]*front{}, open: map[string]*listening{},
 		changed: make(chan struct{}, 1), settled: make(chan struct{}), leaving: make(chan time.Time, 1),
+		drained: make(chan struct{}), handed: make(chan struct{}),
 	}
 	g.doors.Store(&map[string]*door{})
 	g.ledger = refusals.New(refusals.Config{}, log, clk, reg)
@@ -165,6 +168,10 @@ func (g *Gateway) drain(ctx context.Context, end time.Time, handed bool) {
 	g.mu.Lock()
 	g.phase = draining
 	g.mu.Unlock()
+	if handed {
+		close(g.handed)
+	}
+	close(g.drained)
 	g.setting.Unlock()
 	if !handed {
 		g.notify("STOPPING=1") // otherwise the service goes on
@@ -234,6 +241,12 @@ func (g *Gateway) drainTime() time.Duration {
 
 // Ready is closed when the first configuration is in force.
 func (g *Gateway) Ready() <-chan struct{} { return g.settled }
+
+// Draining is closed when this process stops accepting and sees its connections out.
+func (g *Gateway) Draining() <-chan struct{} { return g.drained }
+
+// HandedOver is closed when another process has taken the gateway over; Draining is closed with it.
+func (g *Gateway) HandedOver() <-chan struct{} { return g.handed }
 
 func (g *Gateway) notify(states ...string) {
 	if !g.cfg.Systemd {

@@ -20,11 +20,11 @@ func newAgent(w *world) *cobra.Command {
 	return c
 }
 
-// newAgentJoin serves agents and hubs: both join a network in the same way.
+// newAgentJoin serves agents, hubs and gateways: all join a network in the same way.
 func newAgentJoin(w *world, role string) *cobra.Command {
 	j := &joining{process: process{w: w}}
 	var cfg agentnode.Config
-	article := map[string]string{"agent": "agent run", "hub": "hub serve"}[role]
+	article := map[string]string{"agent": "agent run", "hub": "hub serve", "gateway": "gateway run"}[role]
 	c := &cobra.Command{
 		Use:   "join",
 		Short: "Trade a join token for this " + role + "'s identity",

@@ -10,6 +10,7 @@ import (
 
 	"github.com/isthmus-io/isthmus/agent"
 	"github.com/isthmus-io/isthmus/clock"
+	"github.com/isthmus-io/isthmus/gateway"
 	"github.com/isthmus-io/isthmus/membership"
 )
 
@@ -64,8 +65,9 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, clk clock.Clock, reg
 	if cfg.Ready != nil {
 		cfg.Ready(a)
 	}
-	if err := g.Wait(); !errors.Is(err, context.Canceled) {
-		return err
+	err = g.Wait()
+	if errors.Is(err, context.Canceled) || errors.Is(err, agent.ErrDrained) || errors.Is(err, gateway.ErrHandedOver) {
+		return nil
 	}
-	return nil
+	return err
 }
