@@ -125,7 +125,7 @@ func (c *Client) RevokeToken(ctx context.Context, id string) error {
 	return c.do(ctx, request{method: http.MethodDelete, path: "/v1/tokens/" + id})
 }
 
-// CreateJoinToken makes a one-time token with which a process joins.
+// CreateJoinToken makes a token with which processes join, each once; one when nothing else is asked for.
 func (c *Client) CreateJoinToken(ctx context.Context, r JoinTokenRequest) (t JoinToken, err error) {
 	body := struct {
 		For     string `json:"for"`
@@ -133,9 +133,15 @@ func (c *Client) CreateJoinToken(ctx context.Context, r JoinTokenRequest) (t Joi
 		Network string `json:"network,omitempty"`
 		Name    string `json:"name,omitempty"`
 		TTL     string `json:"ttl,omitempty"`
-	}{For: r.For, Tenant: r.Tenant, Network: r.Network, Name: r.Name}
+		Uses    int    `json:"uses,omitempty"`
+
+		EphemeralAfter string `json:"ephemeralAfter,omitempty"`
+	}{For: r.For, Tenant: r.Tenant, Network: r.Network, Name: r.Name, Uses: r.Uses}
 	if r.TTL > 0 {
 		body.TTL = r.TTL.String()
+	}
+	if r.EphemeralAfter > 0 {
+		body.EphemeralAfter = r.EphemeralAfter.String()
 	}
 	err = c.do(ctx, request{method: http.MethodPost, path: "/v1/join-tokens", body: body, into: &t})
 	return t, err

@@ -73,13 +73,16 @@ type Token struct {
 	RevokedAt time.Time `json:"revokedAt,omitzero"`
 }
 
-// JoinTokenRequest asks for a join token. Tenant and Network are needed for agents and hubs and forbidden for relays.
+// JoinTokenRequest asks for a join token. Tenant and Network are needed for agents, hubs and gateways and forbidden for relays.
 type JoinTokenRequest struct {
-	For     string // agent, hub or relay
+	For     string // agent, hub, gateway or relay
 	Tenant  string
 	Network string
 	Name    string        // the only name that may join with it; the joiner chooses when empty
 	TTL     time.Duration // an hour when 0
+	Uses    int           // how many processes may join with it; 1 when 0
+
+	EphemeralAfter time.Duration // what joins is removed when it was not seen for so long; 0: never
 }
 
 // JoinToken is a fresh join token. Secret is shown this once.
@@ -92,7 +95,7 @@ type JoinToken struct {
 // JoinTokenView is what is known of a join token; never its text.
 type JoinTokenView struct {
 	ID        string    `json:"id"`
-	For       string    `json:"for"` // agent, hub or relay
+	For       string    `json:"for"` // agent, hub, gateway or relay
 	Tenant    string    `json:"tenant,omitempty"`
 	Network   string    `json:"network,omitempty"`
 	Name      string    `json:"name,omitempty"` // the only name that may join with it
@@ -100,11 +103,15 @@ type JoinTokenView struct {
 	CreatedAt time.Time `json:"createdAt"`
 	CreatedBy string    `json:"createdBy"`
 	Expires   time.Time `json:"expires"`
+	Uses      int       `json:"uses"` // how many processes may join with it
+	Used      int       `json:"used"` // how many did
 	UsedAt    time.Time `json:"usedAt,omitzero"`
 	UsedBy    string    `json:"usedBy,omitempty"` // the SPIFFE id that came of it
 	RevokedAt time.Time `json:"revokedAt,omitzero"`
 	RevokedBy string    `json:"revokedBy,omitempty"`
 	Reason    string    `json:"reason,omitempty"` // for which it was revoked
+
+	EphemeralAfter string `json:"ephemeralAfter,omitempty"` // a duration
 }
 
 // AuditFilter narrows an audit list.

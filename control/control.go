@@ -49,6 +49,7 @@ type Control struct {
 	presence  presence
 	uses      tokenUses
 	denied    *throttle.Throttle[string] // decisions that were denied, by who tried
+	began     time.Time                  // nobody could be seen before
 
 	writing sync.Mutex // held by a change from its transaction until the world shows it
 
@@ -82,6 +83,7 @@ func New(cfg Config, st *store.Store, authority *identity.Authority, log *slog.L
 		uses:     tokenUses{at: map[string]time.Time{}},
 		watchers: map[placeKey]map[*watcher]struct{}{},
 		denied:   throttle.New[string](throttle.Config{Burst: deniedBurst, Every: deniedEvery}, clk),
+		began:    clk.Now(),
 	}
 	if err := c.reload(context.Background()); err != nil {
 		return nil, err
@@ -128,7 +130,7 @@ func (c *Control) Run(ctx context.Context) error {
 
 // keep writes what is only in memory. A failure is logged and tried again next time: none of it decides anything.
 func (c *Control) keep(ctx context.Context) {
-	if err := errors.Join(c.keepPresence(ctx), c.keepUses(ctx), c.forget(ctx)); err != nil {
+	if err := errors.Join(c.keepPresence(ctx), c.keepUses(ctx), c.forget(ctx), c.sweep(ctx)); err != nil {
 		c.log.Warn("control: reports could not be written down", "error", err)
 	}
 }

@@ -22,8 +22,8 @@ import (
 const askAgain = 10 * time.Minute
 
 // Enrol turns a join token into an identity: the noun of an agent or relay, a certificate for the joiner's key, and its plan. The
-// token is used up by it and by nothing else: an error leaves it good. Within ten minutes the same token with the same key gives a
-// certificate for the same identity again.
+// one use of the token is spent by it and by nothing else: an error leaves it good. Within ten minutes the same token with the same key
+// gives a certificate for the same identity again.
 //
 // Faults: Invalid (token unreadable, request unreadable, the joiner's clock is off), Unauthenticated (token unknown or wrong),
 // Expired (or revoked), Conflict (used, or the name is taken), Denied (the token is for another name).
@@ -123,12 +123,19 @@ func (w *work) enrol(t store.JoinToken, req EnrolRequest) (EnrolReply, error) {
 	if err != nil {
 		return EnrolReply{}, err
 	}
-	if !t.UsedAt.IsZero() {
-		if t.UsedKey == key && w.now.Sub(t.UsedAt) < askAgain {
-			return w.certify(identity.ID(t.UsedBy), req.CSR)
-		}
-		return EnrolReply{}, fault.Newf(op, fault.Conflict, "the join token was used at %s by %s", t.UsedAt.Format(time.RFC3339), t.UsedBy).
-			Advise("a token is good for one process; %s", again)
+	use, before, err := w.JoinUse(t.ID, key)
+	switch {
+	case err != nil:
+		return EnrolReply{}, err
+	case before && w.now.Sub(use.At) < askAgain:
+		return w.certify(identity.ID(use.By), req.CSR)
+	case before && t.Uses > 1:
+		return EnrolReply{}, fault.Newf(op, fault.Conflict, "this process joined already, at %s as %s", use.At.Format(time.RFC3339), use.By).
+			Advise("use the identity it got, or join from an empty directory")
+	case t.Used >= t.Uses && t.Uses > 1:
+		return EnrolReply{}, fault.Newf(op, fault.Conflict, "the join token was %s", usedWords(t)).Advise("it was good for %d processes; %s", t.Uses, again)
+	case t.Used >= t.Uses:
+		return EnrolReply{}, fault.Newf(op, fault.Conflict, "the join token was %s", usedWords(t)).Advise("a token is good for one process; %s", again)
 	}
 	if !t.Revoked.IsZero() {
 		return EnrolReply{}, fault.Newf(op, fault.Expired, "the join token was revoked at %s, before it was used", t.Revoked.Format(time.RFC3339)).
@@ -171,7 +178,7 @@ func (w *work) enrol(t store.JoinToken, req EnrolRequest) (EnrolReply, error) {
 	if err := w.insert(o, change{}); err != nil {
 		return EnrolReply{}, err
 	}
-	if err := w.UseJoinToken(t.ID, w.now, string(id), key); err != nil {
+	if err := w.UseJoinToken(t.ID, store.JoinUse{Key: key, By: string(id), At: w.now}); err != nil {
 		return EnrolReply{}, err
 	}
 	k := o.Head().Key()
@@ -187,10 +194,15 @@ func (w *work) newAgent(op string, t store.JoinToken, name string, req EnrolRequ
 	o, _ := resource.New(resource.KindAgent)
 	a := o.(*resource.Agent)
 	a.Metadata = resource.Meta{Tenant: t.Tenant, Network: t.Network, Name: name}
-	a.Spec.Role = resource.RoleAgent
-	if Joiner(t.For) == JoinHub {
+	switch Joiner(t.For) {
+	case JoinHub:
 		a.Spec.Role = resource.RoleHub
+	case JoinGateway:
+		a.Spec.Role = resource.RoleGateway
+	default:
+		a.Spec.Role = resource.RoleAgent
 	}
+	a.Spec.EphemeralAfterSeconds = int(t.Ephemeral.Seconds())
 	if err := w.mustBeFree(op, a.Key()); err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/isthmus-io/isthmus/control/jointoken"
@@ -15,6 +16,10 @@ const (
 	defaultJoinTTL = time.Hour
 	// maxJoinTTL bounds the life of a join token.
 	maxJoinTTL = 30 * 24 * time.Hour
+	// maxUses bounds how many processes join with one token.
+	maxUses = 1000
+	// minEphemeral leaves time for a restart, and for reports, which come every minute.
+	minEphemeral = 5 * time.Minute
 )
 
 // keyOfJoinToken is how join tokens stand in audit records, beside the nouns.
@@ -26,10 +31,14 @@ func anotherToken(t store.JoinToken) string {
 	if t.Network != "" {
 		again += " --network " + t.Tenant + "/" + t.Network
 	}
+	if t.Uses > 1 {
+		again += fmt.Sprintf(" --uses %d", t.Uses)
+	}
 	return again
 }
 
-// CreateJoinToken makes a token with which one process joins one network, once. Relays are for administrators of the deployment.
+// CreateJoinToken makes a token with which one process, or as many as it has uses, joins one network, each once. Relays are for
+// administrators of the deployment.
 func (c *Control) CreateJoinToken(ctx context.Context, p Principal, req JoinTokenRequest) (JoinToken, error) {
 	op := "control.CreateJoinToken"
 	if err := p.mayWrite(op); err != nil {
@@ -37,6 +46,9 @@ func (c *Control) CreateJoinToken(ctx context.Context, p Principal, req JoinToke
 	}
 	if req.TTL == 0 {
 		req.TTL = defaultJoinTTL
+	}
+	if req.Uses == 0 {
+		req.Uses = 1
 	}
 	if err := checkJoinRequest(op, p, req); err != nil {
 		return JoinToken{}, err
@@ -62,12 +74,13 @@ func (c *Control) CreateJoinToken(ctx context.Context, p Principal, req JoinToke
 		out.Expires = w.now.Add(req.TTL)
 		if err := w.AddJoinToken(store.JoinToken{
 			ID: tok.ID, Hash: hashOf(tok.Secret), For: string(req.For), Tenant: req.Tenant, Network: req.Network, Name: req.Name,
-			Created: w.now, MadeBy: w.who, Expires: out.Expires,
+			Created: w.now, MadeBy: w.who, Expires: out.Expires, Uses: req.Uses, Ephemeral: req.EphemeralAfter,
 		}); err != nil {
 			return err
 		}
 		return w.record(req.Tenant, "create", keyOfJoinToken(tok.ID), nil, map[string]any{
 			"for": req.For, "tenant": req.Tenant, "network": req.Network, "name": req.Name, "expires": out.Expires,
+			"uses": req.Uses, "ephemeralAfter": req.EphemeralAfter.String(),
 		})
 	})
 	if err != nil {
@@ -78,9 +91,9 @@ func (c *Control) CreateJoinToken(ctx context.Context, p Principal, req JoinToke
 
 func checkJoinRequest(op string, p Principal, req JoinTokenRequest) error {
 	switch req.For {
-	case JoinAgent, JoinHub:
+	case JoinAgent, JoinHub, JoinGateway:
 		if req.Tenant == "" || req.Network == "" {
-			return fault.Newf(op, fault.Invalid, "a token for an %s needs a tenant and a network", req.For).Advise("name the network as TENANT/NETWORK")
+			return fault.Newf(op, fault.Invalid, "a token for %s needs a tenant and a network", withArticle(req.For)).Advise("name the network as TENANT/NETWORK")
 		}
 		if !p.sees(req.Tenant) {
 			return noSuch(op, networkKey(req.Tenant, req.Network))
@@ -93,7 +106,18 @@ func checkJoinRequest(op string, p Principal, req JoinTokenRequest) error {
 			return err
 		}
 	default:
-		return fault.Newf(op, fault.Invalid, "%q cannot join", req.For).Advise("make a token for an agent, a hub or a relay")
+		return fault.Newf(op, fault.Invalid, "%q cannot join", req.For).Advise("make a token for an agent, a gateway, a hub or a relay")
+	}
+	switch {
+	case req.Uses < 0 || req.Uses > maxUses:
+		return fault.Newf(op, fault.Invalid, "%d uses are not possible", req.Uses).Advise("a join token has 1 to %d uses", maxUses)
+	case req.Uses > 1 && req.Name != "":
+		return fault.Newf(op, fault.Invalid, "%d processes cannot all be called %s", req.Uses, req.Name).Advise("leave the name out; each is given one of its own")
+	case req.EphemeralAfter == 0:
+	case req.For == JoinHub || req.For == JoinRelay:
+		return fault.Newf(op, fault.Invalid, "%s does not come and go by itself", withArticle(req.For)).Advise("leave ephemeralAfter out; it is for agents and gateways")
+	case req.EphemeralAfter < minEphemeral || req.EphemeralAfter > maxJoinTTL:
+		return fault.Newf(op, fault.Invalid, "removing what was not seen for %s is not possible", req.EphemeralAfter).Advise("choose 5 minutes (5m) to 30 days (720h)")
 	}
 	if req.TTL < 0 || req.TTL > maxJoinTTL {
 		return fault.Newf(op, fault.Invalid, "a life of %s is not possible", req.TTL).Advise("a join token lives at most 30 days (720h), an hour when nothing is said")
@@ -102,6 +126,14 @@ func checkJoinRequest(op string, p Principal, req JoinTokenRequest) error {
 		return resource.ValidateName(req.Name)
 	}
 	return nil
+}
+
+// withArticle is a joiner in prose.
+func withArticle(j Joiner) string {
+	if j == JoinAgent {
+		return "an agent"
+	}
+	return "a " + string(j)
 }
 
 // ListJoinTokens returns what is known of the join tokens of the principal's reach, the oldest first, those used, expired and revoked
@@ -133,9 +165,13 @@ func joinTokenView(t store.JoinToken, now time.Time) JoinTokenView {
 	v := JoinTokenView{
 		ID: t.ID, For: Joiner(t.For), Tenant: t.Tenant, Network: t.Network, Name: t.Name, State: JoinUnused, CreatedAt: t.Created, CreatedBy: t.MadeBy,
 		Expires: t.Expires, UsedAt: t.UsedAt, UsedBy: t.UsedBy, RevokedAt: t.Revoked, RevokedBy: t.RevokedBy, Reason: t.Reason,
+		Uses: t.Uses, Used: t.Used,
+	}
+	if t.Ephemeral > 0 {
+		v.EphemeralAfter = t.Ephemeral.String()
 	}
 	switch {
-	case !t.UsedAt.IsZero():
+	case t.Used >= t.Uses:
 		v.State = JoinUsed
 	case !t.Revoked.IsZero():
 		v.State = JoinRevoked
@@ -145,8 +181,8 @@ func joinTokenView(t store.JoinToken, now time.Time) JoinTokenView {
 	return v
 }
 
-// RevokeJoinToken ends a join token before it is used; revoking it again changes nothing. NotFound when there is none the principal may
-// see; Conflict when it was used, because what joined with it does not leave by this.
+// RevokeJoinToken ends a join token before it is used, or used up; revoking it again changes nothing. NotFound when there is none the
+// principal may see; Conflict when it is used up, because what joined with it does not leave by this.
 func (c *Control) RevokeJoinToken(ctx context.Context, p Principal, id, reason string) error {
 	op := "control.RevokeJoinToken"
 	if err := p.mayWrite(op); err != nil {
@@ -163,7 +199,7 @@ func (c *Control) RevokeJoinToken(ctx context.Context, p Principal, id, reason s
 		if !ok || !p.sees(t.Tenant) {
 			return fault.Newf(op, fault.NotFound, "there is no join token %q", id).Advise("list them with: isthmus token joins list")
 		}
-		if !t.UsedAt.IsZero() {
+		if t.Used >= t.Uses {
 			return w.usedAlready(op, t)
 		}
 		if !t.Revoked.IsZero() {
@@ -181,9 +217,18 @@ func (c *Control) RevokeJoinToken(ctx context.Context, p Principal, id, reason s
 	})
 }
 
+// usedWords says when a token was used, and by whom.
+func usedWords(t store.JoinToken) string {
+	last := t.UsedAt.Format(time.RFC3339) + " by " + t.UsedBy
+	if t.Uses > 1 {
+		return fmt.Sprintf("used %d times, the last time at %s", t.Used, last)
+	}
+	return "used at " + last
+}
+
 // usedAlready tells who has to go when a token fell into the wrong hands and was used.
 func (w *work) usedAlready(op string, t store.JoinToken) error {
-	e := fault.Newf(op, fault.Conflict, "join token %s was used at %s by %s", t.ID, t.UsedAt.Format(time.RFC3339), t.UsedBy)
+	e := fault.Newf(op, fault.Conflict, "join token %s was %s", t.ID, usedWords(t))
 	kind := resource.KindAgent
 	if Joiner(t.For) == JoinRelay {
 		kind = resource.KindRelay

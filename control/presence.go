@@ -3,6 +3,8 @@ package control
 import (
 	"context"
 	"net"
+	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -102,8 +104,8 @@ const (
 // cut shortens a text to n bytes without leaving half a character.
 func cut(s string, n int) string { return strings.ToValidUTF8(s[:min(len(s), n)], "") }
 
-// Report notes what an agent or relay says of itself. A new direct address is a change of other agents' plans and is kept at once;
-// everything else is kept within Config.Keep. Unauthenticated when the process was deleted.
+// Report notes what an agent or relay says of itself. A new direct address is a change of other agents' plans, and where its resolver
+// answers decides which forwarding rules would go in circles: both are kept at once; everything else is kept within Config.Keep. Unauthenticated when the process was deleted.
 func (c *Control) Report(ctx context.Context, id identity.ID, r AgentReport) error {
 	op := "control.Report"
 	if err := checkHostPort(op, "the direct address", r.Direct); err != nil {
@@ -128,7 +130,8 @@ func (c *Control) Report(ctx context.Context, id identity.ID, r AgentReport) err
 	s := c.presence.at(id)
 	s.last, s.report, s.reported, s.unkept = c.clock.Now(), r, true, true
 	c.presence.mu.Unlock()
-	if a == nil || a.Status.DirectAddress == r.Direct {
+	r.DNSAddresses = answering(r.DNSAddresses)
+	if a == nil || a.Status.DirectAddress == r.Direct && slices.Equal(a.Status.DNSAddresses, r.DNSAddresses) {
 		return nil
 	}
 	return c.update(ctx, string(id), "", func(w *work) error {
@@ -138,9 +141,24 @@ func (c *Control) Report(ctx context.Context, id identity.ID, r AgentReport) err
 		}
 		before := o.(*resource.Agent)
 		after := resource.Clone(before)
-		after.Status.DirectAddress = r.Direct
+		after.Status.DirectAddress, after.Status.DNSAddresses = r.Direct, r.DNSAddresses
 		return w.put(before, after)
 	})
+}
+
+// maxDNSAddresses bounds what is kept of where a resolver answers.
+const maxDNSAddresses = 64
+
+// answering puts addresses in order and leaves those out at which nobody can be asked.
+func answering(list []netip.AddrPort) []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, a := range list[:min(len(list), maxDNSAddresses)] {
+		if a.IsValid() && a.Port() != 0 && !a.Addr().IsUnspecified() {
+			out = append(out, netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port()))
+		}
+	}
+	slices.SortFunc(out, netip.AddrPort.Compare)
+	return slices.Compact(out)
 }
 
 func (w *world) relay(id identity.ID) *resource.Relay {

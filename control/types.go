@@ -1,6 +1,7 @@
 package control
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/isthmus-io/isthmus/identity"
@@ -79,15 +80,20 @@ const (
 	JoinAgent Joiner = "agent"
 	JoinHub   Joiner = "hub"
 	JoinRelay Joiner = "relay"
+
+	JoinGateway Joiner = "gateway"
 )
 
-// JoinTokenRequest asks for a join token. Tenant and Network are needed for agents and hubs and forbidden for relays.
+// JoinTokenRequest asks for a join token. Tenant and Network are needed for agents, hubs and gateways and forbidden for relays.
 type JoinTokenRequest struct {
-	For     Joiner        `json:"for" enum:"agent,hub,relay"`
+	For     Joiner        `json:"for" enum:"agent,hub,relay,gateway"`
 	Tenant  string        `json:"tenant,omitempty"`
 	Network string        `json:"network,omitempty"`
 	Name    string        `json:"name,omitempty" doc:"the only name that may join with it; the joiner chooses when absent"`
-	TTL     time.Duration `json:"ttl,omitempty"` // an hour when 0, at most 30 days
+	TTL     time.Duration `json:"ttl,omitempty"`  // an hour when 0, at most 30 days
+	Uses    int           `json:"uses,omitempty"` // how many processes may join with it: 1 when 0, at most 1000
+	// EphemeralAfter has what joins removed when it was not seen for so long: 5 minutes to 30 days; 0: never. Agents and gateways only.
+	EphemeralAfter time.Duration `json:"ephemeralAfter,omitempty"`
 }
 
 // JoinToken is a fresh join token. Secret is shown this once; only a hash of it is kept.
@@ -101,8 +107,8 @@ type JoinToken struct {
 type JoinTokenState string
 
 const (
-	JoinUnused  JoinTokenState = "unused" // it may be used
-	JoinUsed    JoinTokenState = "used"
+	JoinUnused  JoinTokenState = "unused" // it may be used, also when some of its uses were
+	JoinUsed    JoinTokenState = "used"   // used up
 	JoinExpired JoinTokenState = "expired"
 	JoinRevoked JoinTokenState = "revoked"
 )
@@ -118,11 +124,15 @@ type JoinTokenView struct {
 	CreatedAt time.Time      `json:"createdAt"`
 	CreatedBy string         `json:"createdBy"`
 	Expires   time.Time      `json:"expires"`
-	UsedAt    time.Time      `json:"usedAt,omitzero"`
-	UsedBy    string         `json:"usedBy,omitempty" doc:"the SPIFFE id that came of it"`
+	Uses      int            `json:"uses" doc:"how many processes may join with it"`
+	Used      int            `json:"used" doc:"how many did"`
+	UsedAt    time.Time      `json:"usedAt,omitzero" doc:"when the last one did"`
+	UsedBy    string         `json:"usedBy,omitempty" doc:"the SPIFFE id that came of that"`
 	RevokedAt time.Time      `json:"revokedAt,omitzero"`
 	RevokedBy string         `json:"revokedBy,omitempty"`
 	Reason    string         `json:"reason,omitempty" doc:"for which it was revoked"`
+
+	EphemeralAfter string `json:"ephemeralAfter,omitempty" doc:"what joined with it is removed when it was not seen for so long" example:"1h0m0s"`
 }
 
 // EnrolRequest is what a joiner sends. Secret is the whole token text.
@@ -159,6 +169,8 @@ type AgentReport struct {
 	Direct       string   `json:"direct,omitempty"` // host:port, empty when it is not reachable
 	PlanRevision string   `json:"planRevision,omitempty"`
 	Problems     []string `json:"problems,omitempty"`
+
+	DNSAddresses []netip.AddrPort `json:"dnsAddresses,omitempty"` // where its resolver answers
 }
 
 // AuditFilter narrows an audit list. Records come in the order of their sequence.

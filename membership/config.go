@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/isthmus-io/isthmus/clock"
@@ -46,6 +47,8 @@ type Report struct {
 	Direct       string   `json:"direct,omitempty"`       // host:port, empty when it is not reachable
 	PlanRevision string   `json:"planRevision,omitempty"` // of the plan carried out; the one last announced when empty
 	Problems     []string `json:"problems,omitempty"`     // what of the plan it cannot do, in words
+
+	DNSAddresses []netip.AddrPort `json:"dnsAddresses,omitempty"` // agents: where the resolver answers
 }
 
 const (

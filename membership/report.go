@@ -62,5 +62,6 @@ func (m *Member) describe() Report {
 }
 
 func (r Report) equal(o Report) bool {
-	return r.Version == o.Version && r.Direct == o.Direct && r.PlanRevision == o.PlanRevision && slices.Equal(r.Problems, o.Problems)
+	return r.Version == o.Version && r.Direct == o.Direct && r.PlanRevision == o.PlanRevision && slices.Equal(r.Problems, o.Problems) &&
+		slices.Equal(r.DNSAddresses, o.DNSAddresses)
 }

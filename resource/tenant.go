@@ -109,6 +109,8 @@ const (
 // AgentSpec is fixed at enrolment.
 type AgentSpec struct {
 	Role AgentRole `json:"role" enum:"agent,hub,gateway" doc:"what the process is for"`
+	// EphemeralAfterSeconds is for processes that come and go by themselves, such as those of a scale set.
+	EphemeralAfterSeconds int `json:"ephemeralAfterSeconds,omitempty" doc:"it is removed when it was not seen for so long; never when absent" minimum:"0"`
 }
 
 // AgentStatus is what the agent last reported.

@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"reflect"
 	"sync"
@@ -152,7 +153,8 @@ func TestEachThingIsGivenOnce(t *testing.T) {
 				return tx.Remove(resource.Key{Kind: resource.KindNetwork, Tenant: "ot", Name: "plant-7"})
 			},
 			"join token": func(tx *store.Tx) error {
-				return errors.Join(tx.AddJoinToken(store.JoinToken{ID: "j", Hash: []byte{1}, Expires: t0}), tx.UseJoinToken("j", t0, "a", "k"), tx.UseJoinToken("j", t0, "b", "k"))
+				return errors.Join(tx.AddJoinToken(store.JoinToken{ID: "j", Hash: []byte{1}, Expires: t0}), tx.UseJoinToken("j", store.JoinUse{Key: "k", By: "a", At: t0}),
+					tx.UseJoinToken("j", store.JoinUse{Key: "l", By: "b", At: t0}))
 			},
 		} {
 			if err := st.Update(ctx, tc); fault.KindOf(err) != fault.Conflict {
@@ -178,6 +180,109 @@ func TestEachThingIsGivenOnce(t *testing.T) {
 				t.Errorf("a deleted endpoint keeps its link id: %v", err)
 			}
 			return err
+		})
+	})
+}
+
+func TestAJoinTokenHasSoManyUses(t *testing.T) {
+	server.Each(t, func(t *testing.T, dsn string) {
+		st := open(t, dsn)
+		use := func(key string) store.JoinUse { return store.JoinUse{Key: key, By: "spiffe " + key, At: t0} }
+		update(t, st, func(tx *store.Tx) error {
+			return errors.Join(
+				tx.AddJoinToken(store.JoinToken{ID: "j", Hash: []byte{1}, Tenant: "ot", Network: "n", Created: t0, Expires: t0.Add(time.Hour), Uses: 2, Ephemeral: time.Hour}),
+				tx.AddJoinToken(store.JoinToken{ID: "k", Hash: []byte{1}, Tenant: "ot", Network: "n", Created: t0, Expires: t0.Add(time.Hour), Uses: 2}),
+				tx.UseJoinToken("j", use("a")), tx.UseJoinToken("k", use("a")))
+		})
+		if err := st.Update(ctx, func(tx *store.Tx) error { return tx.UseJoinToken("j", use("a")) }); fault.KindOf(err) != fault.Conflict {
+			t.Errorf("one key joined twice: %v", err)
+		}
+		update(t, st, func(tx *store.Tx) error {
+			got, ok, err := tx.JoinToken("j")
+			if !ok || err != nil || got.Uses != 2 || got.Used != 1 || got.UsedBy != "spiffe a" || got.Ephemeral != time.Hour {
+				t.Errorf("%+v, %t, %v", got, ok, err)
+			}
+			if ok, err := tx.RevokeJoinToken("k", t0, "x", "y"); !ok || err != nil {
+				t.Errorf("a token with a use left is not revoked: %t, %v", ok, err)
+			}
+			return tx.UseJoinToken("j", use("b"))
+		})
+		for id, key := range map[string]string{"j": "c", "k": "c"} {
+			if err := st.Update(ctx, func(tx *store.Tx) error { return tx.UseJoinToken(id, use(key)) }); fault.KindOf(err) != fault.Conflict {
+				t.Errorf("token %s: %v", id, err)
+			}
+		}
+		update(t, st, func(tx *store.Tx) error {
+			if ok, err := tx.RevokeJoinToken("j", t0, "x", "y"); ok || err != nil {
+				t.Errorf("a token that is used up is revoked: %v", err)
+			}
+			if u, ok, err := tx.JoinUse("j", "b"); !ok || err != nil || u.By != "spiffe b" || !u.At.Equal(t0) {
+				t.Errorf("%+v, %t, %v", u, ok, err)
+			}
+			if _, ok, err := tx.JoinUse("j", "c"); ok || err != nil {
+				t.Errorf("a use that was none: %t, %v", ok, err)
+			}
+			return tx.DropJoinTokens("ot", "n")
+		})
+		update(t, st, func(tx *store.Tx) error {
+			_, ok, err := tx.JoinUse("j", "b")
+			if ok {
+				t.Error("uses outlive their token")
+			}
+			return err
+		})
+	})
+}
+
+// Every kind is kept and comes back as it was, and is listed by its version.
+func TestEveryKindIsKept(t *testing.T) {
+	server.Each(t, func(t *testing.T, dsn string) {
+		st := open(t, dsn)
+		var all []resource.Object
+		for i, k := range resource.Kinds() {
+			o, _ := resource.New(k)
+			m := &o.Head().Metadata
+			*m = resource.Meta{Name: "x", UID: fmt.Sprint("u", i), Generation: 3, CreatedAt: t0, UpdatedAt: t0.Add(time.Nanosecond), Labels: map[string]string{"a": "b"}}
+			switch s, _ := resource.ScopeOf(k); s {
+			case resource.ScopeNetwork:
+				m.Tenant, m.Network = "ot", "n"
+			case resource.ScopeZone:
+				m.Tenant, m.Zone = "ot", "z"
+			case resource.ScopeTenant:
+				m.Tenant = "ot"
+			case resource.ScopeDeployment:
+			}
+			if a, ok := o.(*resource.Allowlist); ok {
+				a.Spec = resource.AllowlistSpec{Owner: "Fabrikam", Rules: []resource.AllowRule{{Name: "r", Sources: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}, Expires: t0}}}
+			}
+			all = append(all, o)
+		}
+		update(t, st, func(tx *store.Tx) error {
+			for _, o := range all {
+				if err := tx.Insert(o, ""); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		update(t, st, func(tx *store.Tx) error {
+			for _, o := range all {
+				k := o.Head().Key()
+				got, err := tx.Get(k)
+				if err != nil || !reflect.DeepEqual(got, o) {
+					t.Errorf("%s: %+v, %v", k, got, err)
+				}
+				list, err := tx.Versions(k.Kind)
+				m := o.Head().Metadata
+				if err != nil || len(list) != 1 || list[0] != (store.Version{Key: k, UID: m.UID, Generation: 3, UpdatedAt: m.UpdatedAt}) {
+					t.Errorf("%s: %+v, %v", k, list, err)
+				}
+			}
+			rest, err := tx.AllBut(resource.KindAllowlist)
+			if err != nil || len(rest) != len(all)-1 {
+				t.Errorf("%d of %d, %v", len(rest), len(all)-1, err)
+			}
+			return nil
 		})
 	})
 }
@@ -214,7 +319,7 @@ func TestUpdatesAreOneAfterTheOther(t *testing.T) {
 func TestTokensAndKeys(t *testing.T) {
 	server.Each(t, func(t *testing.T, dsn string) {
 		st := open(t, dsn)
-		j := store.JoinToken{ID: "j", Hash: []byte{1, 2}, For: "agent", Tenant: "ot", Network: "plant-7", Name: "gw", Created: t0, MadeBy: "alice", Expires: t0.Add(time.Hour)}
+		j := store.JoinToken{Uses: 1, ID: "j", Hash: []byte{1, 2}, For: "agent", Tenant: "ot", Network: "plant-7", Name: "gw", Created: t0, MadeBy: "alice", Expires: t0.Add(time.Hour)}
 		a := store.APIToken{ID: "a", Hash: []byte{3}, Name: "ci", Tenant: "ot", Role: "operator", Created: t0, MadeBy: "alice"}
 		s, _ := resource.New(resource.KindService)
 		s.Head().Metadata = resource.Meta{Tenant: "ot", Network: "plant-7", Name: "hub", UID: "s1"}
@@ -267,10 +372,10 @@ func TestTokensAndKeys(t *testing.T) {
 			if k, _, err := tx.JoinToken("k"); err != nil || !k.Revoked.Equal(t0.Add(time.Minute)) || k.RevokedBy != "alice" || k.Reason != "lost" {
 				t.Errorf("revoked join token: %+v, %v", k, err)
 			}
-			if err := tx.UseJoinToken("k", t0, "spiffe://x", "key"); fault.KindOf(err) != fault.Conflict {
+			if err := tx.UseJoinToken("k", store.JoinUse{Key: "key", By: "spiffe://x", At: t0}); fault.KindOf(err) != fault.Conflict {
 				t.Errorf("a revoked join token is used: %v", err)
 			}
-			if err := tx.UseJoinToken("j", t0, "spiffe://x", "key"); err != nil {
+			if err := tx.UseJoinToken("j", store.JoinUse{Key: "key", By: "spiffe://x", At: t0}); err != nil {
 				return err
 			}
 			if ok, err := tx.RevokeJoinToken("j", t0, "alice", ""); ok || err != nil {

@@ -17,23 +17,34 @@ type JoinToken struct {
 	Created time.Time
 	MadeBy  string
 	Expires time.Time
-	UsedAt  time.Time // zero until it is used
-	UsedBy  string    // the SPIFFE id that came of it
-	UsedKey string    // hash of the public key it was used with, so that the same joiner may ask again
-	Revoked time.Time // zero while nobody has revoked it; a token that was used is never revoked
+	Uses    int       // how many processes may join with it; 1 when 0 is added
+	Used    int       // how many did
+	UsedAt  time.Time // when it was last used; zero until then
+	UsedBy  string    // the SPIFFE id that came of that
+	UsedKey string    // hash of the public key it was last used with
+	Revoked time.Time // zero while nobody has revoked it; a token that is used up is never revoked
 
 	RevokedBy string
 	Reason    string // for which it was revoked
+
+	Ephemeral time.Duration // after which what joined with it is removed when it was not seen; 0: never
+}
+
+// JoinUse is one process that joined with a token.
+type JoinUse struct {
+	Key string // hash of its public key, so that the same joiner may ask again
+	By  string // its SPIFFE id
+	At  time.Time
 }
 
 // AddJoinToken keeps a fresh token.
 func (tx *Tx) AddJoinToken(t JoinToken) error {
-	_, err := tx.sql.Exec("INSERT INTO join_tokens (id, hash, joiner, tenant, network, name, created, made_by, expires) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		t.ID, t.Hash, t.For, t.Tenant, t.Network, t.Name, nanos(t.Created), t.MadeBy, nanos(t.Expires))
+	_, err := tx.sql.Exec("INSERT INTO join_tokens (id, hash, joiner, tenant, network, name, created, made_by, expires, uses, ephemeral) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		t.ID, t.Hash, t.For, t.Tenant, t.Network, t.Name, nanos(t.Created), t.MadeBy, nanos(t.Expires), max(t.Uses, 1), int64(t.Ephemeral))
 	return err
 }
 
-const joinColumns = "id, hash, joiner, tenant, network, name, created, made_by, expires, used_at, used_by, used_key, revoked_at, revoked_by, reason"
+const joinColumns = "id, hash, joiner, tenant, network, name, created, made_by, expires, used_at, used_by, used_key, revoked_at, revoked_by, reason, uses, used, ephemeral"
 
 // JoinToken returns a token; ok is false when there is none with this id.
 func (tx *Tx) JoinToken(id string) (t JoinToken, ok bool, err error) {
@@ -56,11 +67,12 @@ func (tx *Tx) joinTokens(where string, arg any) ([]JoinToken, error) {
 	var out []JoinToken
 	err := tx.sql.Rows(func(scan func(...any) error) error {
 		var t JoinToken
-		var created, expires, used, revoked int64
+		var created, expires, used, revoked, ephemeral int64
 		if err := scan(&t.ID, &t.Hash, &t.For, &t.Tenant, &t.Network, &t.Name, &created, &t.MadeBy, &expires, &used, &t.UsedBy, &t.UsedKey,
-			&revoked, &t.RevokedBy, &t.Reason); err != nil {
+			&revoked, &t.RevokedBy, &t.Reason, &t.Uses, &t.Used, &ephemeral); err != nil {
 			return err
 		}
+		t.Ephemeral = time.Duration(ephemeral)
 		t.Created, t.Expires, t.UsedAt, t.Revoked = moment(created), moment(expires), moment(used), moment(revoked)
 		out = append(out, t)
 		return nil
@@ -68,18 +80,32 @@ func (tx *Tx) joinTokens(where string, arg any) ([]JoinToken, error) {
 	return out, err
 }
 
-// UseJoinToken marks a token used; Conflict when it was before, or was revoked.
-func (tx *Tx) UseJoinToken(id string, at time.Time, by, key string) error {
-	n, err := tx.sql.Exec("UPDATE join_tokens SET used_at = ?, used_by = ?, used_key = ? WHERE id = ? AND used_at = 0 AND revoked_at = 0", nanos(at), by, key, id)
+// UseJoinToken counts one use of a token; Conflict when it is used up, was revoked, or was used with this key.
+func (tx *Tx) UseJoinToken(id string, use JoinUse) error {
+	n, err := tx.sql.Exec("UPDATE join_tokens SET used = used + 1, used_at = ?, used_by = ?, used_key = ? WHERE id = ? AND used < uses AND revoked_at = 0",
+		nanos(use.At), use.By, use.Key, id)
 	if err == nil && n == 0 {
 		return fault.New("store.UseJoinToken", fault.Conflict, "the join token was used or revoked before")
 	}
+	if err != nil {
+		return err
+	}
+	_, err = tx.sql.Exec("INSERT INTO join_uses (token, used_key, used_by, used_at) VALUES (?, ?, ?, ?)", id, use.Key, use.By, nanos(use.At))
 	return err
 }
 
-// RevokeJoinToken ends a token that was not used; ok is false when it was used or revoked, or there is none.
+// JoinUse returns the use of a token with a key; ok is false when there was none.
+func (tx *Tx) JoinUse(id, key string) (u JoinUse, ok bool, err error) {
+	var at int64
+	u.Key = key
+	ok, err = tx.sql.Row([]any{&u.By, &at}, "SELECT used_by, used_at FROM join_uses WHERE token = ? AND used_key = ?", id, key)
+	u.At = moment(at)
+	return u, ok, err
+}
+
+// RevokeJoinToken ends a token that is not used up; ok is false when it is, when it was revoked, or when there is none.
 func (tx *Tx) RevokeJoinToken(id string, at time.Time, by, reason string) (ok bool, err error) {
-	n, err := tx.sql.Exec("UPDATE join_tokens SET revoked_at = ?, revoked_by = ?, reason = ? WHERE id = ? AND used_at = 0 AND revoked_at = 0",
+	n, err := tx.sql.Exec("UPDATE join_tokens SET revoked_at = ?, revoked_by = ?, reason = ? WHERE id = ? AND used < uses AND revoked_at = 0",
 		nanos(at), by, reason, id)
 	return n > 0, err
 }

@@ -15,7 +15,7 @@ func itoa(n int) string { return strconv.Itoa(n) }
 func newToken(w *world) *cobra.Command {
 	c := &cobra.Command{
 		Use: "token", Aliases: []string{"tokens"}, Short: "Make, list and revoke API tokens, and let processes join",
-		Long: `API tokens are for people and programs that use the API. Join tokens are for processes: each lets one agent, hub or relay in, once, for a short time.
+		Long: `API tokens are for people and programs that use the API. Join tokens are for processes: each lets one agent, gateway, hub or relay in, once, for a short time.
 The text of a token is shown once, on standard output; the server keeps only a hash of it.`,
 		Example: `  isthmus token create ann --tenant ot --role operator > ann.token
   isthmus token join --for agent --network ot/plant-7 --ttl 1h`,
@@ -134,21 +134,25 @@ func newTokenJoin(w *world) *cobra.Command {
 		file    string
 	)
 	c := &cobra.Command{
-		Use: "join --for agent|hub|relay", Short: "Make a one-time token with which a process joins", Args: cobra.NoArgs,
+		Use: "join --for agent|gateway|hub|relay", Short: "Make a token with which a process joins", Args: cobra.NoArgs,
 		Long: `Make a join token and print the command to paste on the machine that joins. The token also says where the control plane is and how to know it. It lets
-one process in, once, until it expires or is revoked: see "isthmus token joins".`,
+one process in, once, until it expires or is revoked: see "isthmus token joins". For a scale set, --uses lets several in, each once, and --ephemeral-after removes those
+that were not seen for so long, so that machines which went leave nothing behind.`,
 		Example: `  isthmus token join --for agent --network ot/plant-7 --ttl 1h
   isthmus token join --for hub --network ot/ot-cloud --name hub-1 --out hub-1.join
-  isthmus token join --for relay --name eu-1`,
+  isthmus token join --for relay --name eu-1
+  isthmus token join --for gateway --network ot/ot-cloud --uses 20 --ephemeral-after 1h --ttl 720h --out scale-set.join`,
 	}
 	n := addConnection(w, c)
 	out.addTo(c, outTable, outJSON, outYAML)
-	c.Flags().StringVar(&req.For, "for", "agent", "what joins: `agent`, hub or relay")
+	c.Flags().StringVar(&req.For, "for", "agent", "what joins: `agent`, gateway, hub or relay")
 	c.Flags().StringVarP(&network, "network", "n", "", "`TENANT/NETWORK` it joins; not for relays")
 	c.Flags().StringVar(&req.Name, "name", "", "the only `NAME` that may join with it; the joiner chooses when absent")
 	c.Flags().DurationVar(&req.TTL, "ttl", time.Hour, "how long it may wait, as a `DURATION`")
+	c.Flags().IntVar(&req.Uses, "uses", 1, "how `MANY` processes may join with it, each once; at most 1000")
+	c.Flags().DurationVar(&req.EphemeralAfter, "ephemeral-after", 0, "remove what joined when it was not seen for this `DURATION`; agents and gateways only")
 	c.Flags().StringVar(&file, "out", "", "write the token to a new `FILE` only this user may read, instead of showing it")
-	_ = c.RegisterFlagCompletionFunc("for", cobra.FixedCompletions([]string{"agent", "hub", "relay"}, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
+	_ = c.RegisterFlagCompletionFunc("for", cobra.FixedCompletions([]string{"agent", "gateway", "hub", "relay"}, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
 	c.RunE = n.asking(func(c *cobra.Command, s *session, _ []string) error {
 		if err := joinNetwork(&req, network, s.tenant); err != nil {
 			return err
@@ -171,7 +175,7 @@ one process in, once, until it expires or is revoked: see "isthmus token joins".
 				return err
 			}
 			w.printf("isthmus %s join%s --token-file %s\n", req.For, address, file)
-			w.note("join token %s is in %s; good once, until %s", t.ID, file, w.at(t.Expires))
+			w.note("join token %s is in %s; good %s, until %s", t.ID, file, times(req.Uses), w.at(t.Expires))
 			return nil
 		}
 		if out.structured() {
@@ -179,10 +183,17 @@ one process in, once, until it expires or is revoked: see "isthmus token joins".
 		}
 		// A here-document keeps the token out of the list of processes.
 		w.printf("isthmus %s join%s --token-file - <<'END'\n%s\nEND\n", req.For, address, t.Secret)
-		w.note("paste this where the %s will run; good once, until %s", req.For, w.at(t.Expires))
+		w.note("paste this where the %s will run; good %s, until %s", req.For, times(req.Uses), w.at(t.Expires))
 		return nil
 	})
 	return c
+}
+
+func times(n int) string {
+	if n <= 1 {
+		return "once"
+	}
+	return strconv.Itoa(n) + " times"
 }
 
 // joinNetwork checks --for and --network against each other.
@@ -193,9 +204,9 @@ func joinNetwork(req *client.JoinTokenRequest, network, tenant string) error {
 			return usagef("a relay belongs to no network").advise("leave --network out")
 		}
 		return nil
-	case "agent", "hub":
+	case "agent", "gateway", "hub":
 	default:
-		return usagef("--for %q is nothing that joins", req.For).advise("write agent, hub or relay")
+		return usagef("--for %q is nothing that joins", req.For).advise("write agent, gateway, hub or relay")
 	}
 	if network == "" {
 		return usagef("--network is missing").advise("name the network the %s joins: --network TENANT/NETWORK", req.For)

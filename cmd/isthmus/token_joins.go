@@ -92,7 +92,11 @@ their end, and with their network.`,
 func (w *world) joinState(t client.JoinTokenView) cell {
 	switch t.State {
 	case joinUnused:
-		return cell{"unused, " + span(t.Expires.Sub(w.clock.Now())) + " left", green}
+		left := span(t.Expires.Sub(w.clock.Now())) + " left"
+		if t.Used > 0 {
+			return cell{itoa(t.Used) + " of " + itoa(t.Uses) + " used, " + left, green}
+		}
+		return cell{"unused, " + left, green}
 	case joinUsed:
 		return cell{text: "used " + w.ago(t.UsedAt)}
 	case joinExpired:

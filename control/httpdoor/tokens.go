@@ -15,11 +15,14 @@ type tokenMade struct {
 }
 
 type joinTokenBody struct {
-	For     control.Joiner `json:"for" enum:"agent,hub,relay" doc:"what may join with it"`
+	For     control.Joiner `json:"for" enum:"agent,hub,relay,gateway" doc:"what may join with it"`
 	Tenant  string         `json:"tenant,omitempty" doc:"the tenant it joins; not for relays" example:"ot"`
 	Network string         `json:"network,omitempty" doc:"the network it joins; not for relays" example:"plant-7"`
 	Name    string         `json:"name,omitempty" doc:"the only name that may join with it; the joiner chooses when absent"`
 	TTL     string         `json:"ttl,omitempty" doc:"how long it may be used; an hour when absent" example:"24h"`
+	Uses    int            `json:"uses,omitempty" minimum:"1" maximum:"1000" doc:"how many processes may join with it, each once; 1 when absent"`
+
+	EphemeralAfter string `json:"ephemeralAfter,omitempty" doc:"remove what joined when it was not seen for so long; agents and gateways only" example:"1h"`
 }
 
 func (d *door) registerTokens() {
@@ -67,13 +70,19 @@ func (d *door) registerTokens() {
 			return nil, d.ctl.RevokeJoinToken(ctx, principal(ctx), in.ID, in.Reason)
 		})
 	handleBody(d, route{id: "create-join-token", method: http.MethodPost, path: "/v1/join-tokens", access: person, tag: "tokens",
-		status: http.StatusCreated, summary: "Make a one-time join token"},
+		status: http.StatusCreated, summary: "Make a join token"},
 		func(ctx context.Context, _ *body, b joinTokenBody) (*struct{ Body control.JoinToken }, error) {
-			req := control.JoinTokenRequest{For: b.For, Tenant: b.Tenant, Network: b.Network, Name: b.Name}
-			if b.TTL != "" {
+			req := control.JoinTokenRequest{For: b.For, Tenant: b.Tenant, Network: b.Network, Name: b.Name, Uses: b.Uses}
+			for _, f := range []struct {
+				name, text string
+				into       *time.Duration
+			}{{"ttl", b.TTL, &req.TTL}, {"ephemeralAfter", b.EphemeralAfter, &req.EphemeralAfter}} {
+				if f.text == "" {
+					continue
+				}
 				var err error
-				if req.TTL, err = time.ParseDuration(b.TTL); err != nil || req.TTL <= 0 {
-					return nil, fault.Newf("httpdoor.joinToken", fault.Invalid, "ttl %q is not a duration", b.TTL).Because(err).
+				if *f.into, err = time.ParseDuration(f.text); err != nil || *f.into <= 0 {
+					return nil, fault.Newf("httpdoor.joinToken", fault.Invalid, "%s %q is not a duration", f.name, f.text).Because(err).
 						Advise("write it as 30m or 24h")
 				}
 			}
