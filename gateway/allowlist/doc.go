@@ -1,9 +1,9 @@
 // Package allowlist decides who may come in: rules of address ranges, ports, names and times, compiled into an immutable [Table] that
-// answers in well under a microsecond however many rules there are. It is for the gateway, which asks it for every connection, and for those who explain
-// what the gateway does.
+// answers in well under a microsecond however many rules there are. It is for the gateway, which asks it for every connection, and
+// for those who explain what the gateway does.
 //
-// Of all rules that hold for a source, a port and a name and have not expired, the one with the longest prefix decides; of equally long
-// ones the one that denies; of those left the first by name of allowlist and rule, so that every gateway names the same one.
+// Of all rules that hold for a source, a port and a name and have not expired, the one with the longest prefix decides; of equally
+// long ones the one that denies; of those left the first by name of allowlist and rule, so that every gateway names the same one.
 //
 // Invariants:
 //
