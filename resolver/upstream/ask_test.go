@@ -17,6 +17,20 @@ import (
 	"github.com/isthmus-io/isthmus/resolver/upstream"
 )
 
+func TestAnswer(t *testing.T) {
+	f := newFake(t, nil, (*asked).ok)
+	w := start(t, upstream.Config{})
+	a := w.must(group(w, f), "www.Elsewhere.example", "www.elsewhere.example. A 192.0.2.1")
+	if a.Server == nil || a.Server.Address != f.addr || a.Truncated || a.Joined {
+		t.Errorf("answer %+v", a)
+	}
+	// Nothing of what makes forging hard is handed on.
+	m := new(dns.Msg)
+	if err := m.Unpack(a.Message); err != nil || m.Id != 0 || m.Question[0].Name != "www.elsewhere.example." || m.IsEdns0() == nil {
+		t.Errorf("message %v, %v", m, err)
+	}
+}
+
 func TestEqualQuestionsAreJoined(t *testing.T) {
 	f, came := silent(t)
 	w := start(t, upstream.Config{})
@@ -109,6 +123,34 @@ func TestQuestionsAreTakenBack(t *testing.T) {
 	}
 	if len(got) != 0 {
 		t.Error("somebody was answered twice")
+	}
+}
+
+// counted is a context that never ends and counts who listens for that.
+type counted struct {
+	context.Context //nolint:containedctx // it is one
+	ended           chan struct{}
+	listeners       atomic.Int32
+}
+
+func (c *counted) Done() <-chan struct{} { return c.ended }
+
+func (c *counted) AfterFunc(func()) func() bool {
+	c.listeners.Add(1)
+	return func() bool { c.listeners.Add(-1); return true }
+}
+
+func TestAnsweredQuestionsLeaveTheirContext(t *testing.T) {
+	f := newFake(t, nil, (*asked).ok)
+	w := start(t, upstream.Config{})
+	ctx := &counted{Context: context.Background(), ended: make(chan struct{})}
+	for range 3 {
+		if _, err := w.Exchange(ctx, group(w, f), question(t, "a.example")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := ctx.listeners.Load(); n != 0 {
+		t.Errorf("%d still listen", n)
 	}
 }
 

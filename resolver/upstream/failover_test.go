@@ -216,6 +216,82 @@ func TestAllAreSkipped(t *testing.T) {
 	}
 }
 
+func TestTheSoonestOfTheSkipped(t *testing.T) {
+	first, came1 := silent(t)
+	second, came2 := silent(t)
+	w := start(t, upstream.Config{})
+	g := group(w, first, second)
+	// The first fails twice and is skipped for two seconds, then the second, which is skipped for one.
+	got := w.ask(g, "a.example")
+	<-came1
+	w.clk.Advance(try)
+	<-came2
+	w.clk.Advance(time.Second)
+	<-came1 // the probe
+	w.clk.Advance(500 * time.Millisecond)
+	<-came1 // a second round: its pause ends first
+	w.clk.Advance(time.Second)
+	eventually(t, func() bool { return g.Status()[0].Fails == 2 })
+	if st := g.Status(); st[0].SkippedUntil.Sub(w.clk.Now()) != 2*time.Second || st[1].SkippedUntil.After(w.clk.Now()) {
+		t.Fatalf("status %+v", st)
+	}
+	if name := <-came2; name != "." {
+		t.Errorf("the second got %q, want a probe", name)
+	}
+	second.does((*asked).ok)
+	if a := w.must(g, "b.example", "b.example. A 192.0.2.1"); a.Server.Address != second.addr {
+		t.Errorf("answered by %v", a.Server)
+	}
+	first.does((*asked).ok)
+	w.clk.Advance(500 * time.Millisecond)
+	if a := <-got; a.Err != nil {
+		t.Error(a.Err)
+	}
+}
+
+// An answer, even SERVFAIL, is not kept back for servers that are most likely dead.
+func TestUnwillingBesideDead(t *testing.T) {
+	dead := closed(t)
+	first := newFake(t, nil, says(dns.RcodeServerFailure))
+	w := start(t, upstream.Config{})
+	g := w.Group([]upstream.Server{dead, first.server()})
+	w.must(g, "a.example", "SERVFAIL")
+	before := g.Status()[0].Queries
+	w.must(g, "a.example", "SERVFAIL")
+	if n := g.Status()[0].Queries; n != before {
+		t.Error("the dead one was asked again")
+	}
+}
+
+func TestTriesAreBounded(t *testing.T) {
+	f, came := silent(t)
+	w := start(t, upstream.Config{QueryTimeout: time.Hour})
+	got := w.ask(group(w, f), "a.example")
+	for range 3 {
+		for <-came == "." {
+		}
+		w.clk.Advance(try)
+	}
+	if a := <-got; fault.KindOf(a.Err) != fault.Timeout {
+		t.Errorf("answer %+v", a)
+	}
+}
+
+// What is wrong with this machine is not held against the server.
+func TestOurOwnFaults(t *testing.T) {
+	f := newFake(t, nil, (*asked).ok)
+	w := start(t, upstream.Config{SourceAddresses: []netip.Addr{netip.MustParseAddr("192.0.2.77")}})
+	for _, transport := range []upstream.Transport{upstream.UDP, upstream.TCP} {
+		g := w.Group([]upstream.Server{{Address: f.addr, Transport: transport}})
+		if _, err := w.Exchange(context.Background(), g, question(t, "a.example")); fault.KindOf(err) != fault.Unavailable {
+			t.Errorf("%s: %v", transport, err)
+		}
+		if st := g.Status()[0]; !st.Healthy || st.Failures != 1 {
+			t.Errorf("%s: %+v", transport, st)
+		}
+	}
+}
+
 // A datagram may be lost: the only server there is is asked again.
 func TestLostDatagrams(t *testing.T) {
 	f, came := silent(t)

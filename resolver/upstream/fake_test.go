@@ -112,6 +112,7 @@ type fake struct {
 	ports  map[uint16]int // of UDP queries
 	ids    map[uint16]int
 	conns  int
+	ended  int // connections
 }
 
 func (f *fake) does(script func(*asked)) {
@@ -199,6 +200,7 @@ func newFake(t testing.TB, conf *tls.Config, script func(*asked)) *fake {
 			f.conns++
 			f.mu.Unlock()
 			all.Go(func() {
+				defer f.look(func() { f.ended++ })
 				defer c.Close()
 				for {
 					var size [2]byte

@@ -4,6 +4,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -285,6 +286,41 @@ func TestCookies(t *testing.T) {
 	if f.count("tcp") != tcp {
 		t.Error("it is still asked over TCP")
 	}
+	// One that sends them at times only is not held to it, for an hour.
+	f.does(func(a *asked) { answer(a, "192.0.2.1", ours+theirs) })
+	w.must(g, "i.example", "i.example. A 192.0.2.1")
+	f.does((*asked).ok)
+	w.must(g, "j.example", "j.example. A 192.0.2.1")
+	if st := g.Status()[0]; f.count("tcp") != tcp || st.Cookies || len(st.Notes) != 1 {
+		t.Errorf("asked %d times over TCP, status %+v", f.count("tcp")-tcp, st)
+	}
+	w.clk.Advance(time.Hour)
+	f.does(func(a *asked) { answer(a, "192.0.2.1", ours+theirs) })
+	w.must(g, "k.example", "k.example. A 192.0.2.1")
+	if st := g.Status()[0]; !st.Cookies || len(st.Notes) != 0 {
+		t.Errorf("after an hour: %+v", st)
+	}
+}
+
+// A port is not kept for long, however little it is used.
+func TestPortsGrowOld(t *testing.T) {
+	f := newFake(t, nil, (*asked).ok)
+	w := start(t, upstream.Config{Sockets: 1})
+	g := group(w, f)
+	ports := func() (n int) {
+		w.must(g, "a.example", good)
+		f.look(func() { n = len(f.ports) })
+		return n
+	}
+	ports()
+	for range 9 {
+		w.clk.Advance(time.Second)
+		if n := ports(); n != 1 {
+			t.Fatalf("%d ports", n)
+		}
+	}
+	w.clk.Advance(time.Second)
+	eventually(t, func() bool { return ports() == 2 })
 }
 
 func TestEachServerHasItsOwnCookie(t *testing.T) {

@@ -389,5 +389,10 @@ func TestConnectionsThatFail(t *testing.T) {
 		if st := g.Status(); st[0].Healthy {
 			t.Errorf("status %+v", st)
 		}
+		eventually(t, func() bool { // the connection may be what is dead: the next question gets another
+			ended := 0
+			f.look(func() { ended = f.ended })
+			return ended == 1
+		})
 	})
 }

@@ -143,5 +143,5 @@ func (p *Pool) fail(f *flight, err error, lost bool, now time.Time, w *work) {
 // ourOwn tells whether an error is of this machine, and says nothing of the server.
 func ourOwn(err error) bool {
 	return errors.Is(err, errNoSockets) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM) ||
-		errors.Is(err, syscall.EADDRINUSE)
+		errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.EADDRNOTAVAIL)
 }
