@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +18,12 @@ import (
 	"github.com/isthmus-io/isthmus/node"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if file := os.Getenv(stubProcess); file != "" {
+		serveStub(file)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func TestBadConnectionStrings(t *testing.T) {
 	for _, text := range []string{"", "HostName=h", "HostName=h.example;SharedAccessKeyName=service;SharedAccessKey=AAAA", "HostName=h.example;DeviceId=d;SharedAccessKey=not base64!"} {

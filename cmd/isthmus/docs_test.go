@@ -77,7 +77,7 @@ func document(b *strings.Builder, c *cobra.Command) {
 	} else {
 		fmt.Fprintf(b, "%s\n\n", sentence(c.Short))
 	}
-	if !c.HasAvailableSubCommands() {
+	if !holdsOnly(c) {
 		fmt.Fprintf(b, "```\n%s\n", useLine(c))
 		rows := slices.DeleteFunc(flags(c, false), func(r [2]string) bool { return strings.Contains(r[0], "--help") })
 		section(b, "Flags", rows)
@@ -170,7 +170,7 @@ func TestExamplesAreValid(t *testing.T) {
 		if err == nil && c.Args != nil && !c.HasSubCommands() {
 			err = c.Args(c, c.Flags().Args())
 		}
-		if err != nil || c.HasSubCommands() && len(words) > 0 {
+		if err != nil || holdsOnly(c) && len(words) > 0 {
 			t.Errorf("%s: %v", line, err)
 		}
 	}

@@ -39,8 +39,15 @@ func help(c *cobra.Command) string {
 
 func sentence(s string) string { return strings.TrimSuffix(s, ".") + "." }
 
+// runsItself marks a command that does something by itself although it holds others.
+const runsItself = "isthmus-runs-itself"
+
+func holdsOnly(c *cobra.Command) bool {
+	return c.HasAvailableSubCommands() && c.Annotations[runsItself] == ""
+}
+
 func useLine(c *cobra.Command) string {
-	if c.HasAvailableSubCommands() {
+	if holdsOnly(c) {
 		return c.CommandPath() + " COMMAND"
 	}
 	_, args, _ := strings.Cut(c.Use, " ")

@@ -19,6 +19,7 @@ type world struct {
 	in       io.Reader
 	out, err io.Writer // safe for concurrent use
 	getenv   func(string) string
+	environ  func() []string // the whole of it, for commands that take settings of others' making; nil for none
 	clock    clock.Clock
 	terminal bool // out is a terminal
 	typing   bool // in is a terminal
@@ -26,7 +27,7 @@ type world struct {
 
 func systemWorld() *world {
 	w := &world{
-		in: os.Stdin, out: &lockedWriter{w: os.Stdout}, err: &lockedWriter{w: os.Stderr}, getenv: os.Getenv, clock: clock.System{},
+		in: os.Stdin, out: &lockedWriter{w: os.Stdout}, err: &lockedWriter{w: os.Stderr}, getenv: os.Getenv, environ: os.Environ, clock: clock.System{},
 		terminal: term.IsTerminal(int(os.Stdout.Fd())), typing: term.IsTerminal(int(os.Stdin.Fd())),
 	}
 	return w

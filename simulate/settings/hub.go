@@ -39,6 +39,7 @@ func (r *reader) hub() {
 	}
 	r.out.APIAddress = r.address("ApiAddress")
 	r.roots()
+	r.groupKey()
 	if r.in.Part == DevicesOnly {
 		if len(r.problems) == 0 && r.out.Connection.Policy == "" {
 			r.refuse("IotHubConnectionString", "", "the connection string of a policy that may change the registry is needed").
@@ -78,16 +79,19 @@ func (r *reader) contents(name string, n *node) *node {
 	return &node{text: strings.TrimSpace(string(b)), set: true, from: "file " + n.text}
 }
 
-func (r *reader) signIn() {
-	out := r.out
+func (r *reader) groupKey() {
 	key := r.get("GroupKey")
 	if file := r.get("GroupKeyFile"); file.text != "" {
 		key = r.contents("GroupKeyFile", file)
 	}
-	out.GroupKey = strings.TrimSpace(key.text)
-	if b, err := base64.StdEncoding.DecodeString(out.GroupKey); out.GroupKey != "" && (err != nil || len(b) < 16) {
+	r.out.GroupKey = strings.TrimSpace(key.text)
+	if b, err := base64.StdEncoding.DecodeString(r.out.GroupKey); r.out.GroupKey != "" && (err != nil || len(b) < 16) {
 		r.refuse("GroupKey", key.from, "it is not base64 of at least 16 bytes")
 	}
+}
+
+func (r *reader) signIn() {
+	out := r.out
 	out.CertificateFile, out.CertificateKeyFile = r.text("CertificateFile", ""), r.text("CertificateKeyFile", r.text("CertificateFile", ""))
 
 	n := r.get("SignIn")
