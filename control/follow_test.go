@@ -8,24 +8,31 @@ import (
 	"github.com/isthmus-io/isthmus/store"
 )
 
+// second is another server on the same database.
+func (r *rig) second() *rig {
+	r.t.Helper()
+	st, err := store.Open(ctx, store.Config{DSN: r.dsn}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { st.Close() })
+	c, err := New(Config{}, st, r.authz, slog.New(slog.DiscardHandler), r.clk, nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return &rig{Control: c, t: r.t, st: st, clk: r.clk, authz: r.authz, dsn: r.dsn}
+}
+
 // Two servers on one database: what one commits the other passes on, when it looks and when it writes itself.
 func TestTwoServersShareOneWorld(t *testing.T) {
 	r := plant(t)
-	st, err := store.Open(ctx, store.Config{DSN: r.dsn}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer st.Close()
-	second, err := New(Config{}, st, r.authz, slog.New(slog.DiscardHandler), r.clk, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	other := r.second()
+	second := other.Control
 	gw := r.join(JoinAgent, "ot/plant-7/gw")
 	if _, err := second.plan("test", gw); err == nil {
 		t.Fatal("the second server knows the agent already")
 	}
 	second.follow(ctx)
-	other := &rig{Control: second, t: t, st: st, clk: r.clk, authz: r.authz, dsn: r.dsn}
 	plans, stop := other.watch(gw)
 	<-plans
 	r.apply(otOps, endpointTo("ot/plant-7/a", "ot/ot-cloud/contoso"))

@@ -202,6 +202,13 @@ func endpointTo(path, service string) *resource.PrivateEndpoint {
 	return e
 }
 
+func addrPorts(list ...string) (out []netip.AddrPort) {
+	for _, s := range list {
+		out = append(out, netip.MustParseAddrPort(s))
+	}
+	return out
+}
+
 // nameless stands beside another endpoint for the same service.
 func nameless(path, service string) *resource.PrivateEndpoint {
 	e := endpointTo(path, service)
