@@ -4,20 +4,17 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
 
-	"golang.org/x/sync/errgroup"
+	"github.com/isthmus-io/isthmus/resolver/datagram"
 )
 
-// maxQuery bounds a query over UDP; a longer one is cut and then malformed.
-const maxQuery = 4096
-
-// answerUDP reads datagrams, answers at once what the view knows, and hands the rest to a goroutine each.
-func (r *Resolver) answerUDP(ctx context.Context, g *errgroup.Group, conn *net.UDPConn) error {
-	buf := make([]byte, maxQuery)
-	path := newReturnPath(conn)
+// answerUDP reads datagrams in batches and answers at once what the view and the cache know. Upstreams are asked when those answers are
+// on their way: names of the network do not wait for others.
+func (r *Resolver) answerUDP(ctx context.Context, sock *datagram.Socket) error {
+	batch, d := sock.NewBatch(r.cfg.Batch), r.newDesk()
+	var later []*exchange
 	for errs := 0; ; {
-		n, client, err := path.read(buf)
+		n, err := batch.Read()
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil
@@ -29,44 +26,25 @@ func (r *Resolver) answerUDP(ctx context.Context, g *errgroup.Group, conn *net.U
 			continue
 		}
 		errs = 0
-		reply, later := r.take(buf[:n], client, false)
-		if later == nil {
-			path.write(reply, client)
-			continue
+		d.open()
+		for i := range n {
+			reply, more := d.answer(batch.Room(i), batch.Packet(i), batch.Client(i), overUDP)
+			if more {
+				var x *exchange
+				if x, reply = d.exchange(); x != nil {
+					x.sock, x.back = sock, batch.Return(i)
+					later = append(later, x)
+					continue
+				}
+			}
+			batch.Answer(i, reply)
 		}
-		if !r.reserve() {
-			path.write(later.busy(), client)
-			continue
+		batch.Flush()
+		d.close()
+		for i, x := range later {
+			later[i] = nil
+			x.start()
 		}
-		back := path.keep()
-		g.Go(func() error {
-			defer r.release()
-			back.write(later.finish(ctx), client)
-			return nil
-		})
-	}
-}
-
-func (r *Resolver) reserve() bool {
-	select {
-	case r.forwards <- struct{}{}:
-		return true
-	default:
-		return false
-	}
-}
-
-func (r *Resolver) release() { <-r.forwards }
-
-// plainPath answers from the socket's own address.
-type plainPath struct{ conn *net.UDPConn }
-
-func (p plainPath) read(buf []byte) (int, netip.AddrPort, error) {
-	return p.conn.ReadFromUDPAddrPort(buf)
-}
-
-func (p plainPath) write(reply []byte, to netip.AddrPort) {
-	if len(reply) > 0 {
-		_, _ = p.conn.WriteToUDPAddrPort(reply, to) // a client that is gone asks again
+		later = later[:0]
 	}
 }
