@@ -140,7 +140,7 @@ func (w *world) token(j control.Joiner, ttl time.Duration) string {
 func (w *world) joined(j control.Joiner) Config {
 	w.t.Helper()
 	cfg := Config{Dir: filepath.Join(w.t.TempDir(), "member"), Proxy: "none", Version: "1.0", Timeout: 10 * time.Second}
-	name := map[control.Joiner]string{control.JoinAgent: "gw-1", control.JoinHub: "hub-1"}[j]
+	name := map[control.Joiner]string{control.JoinAgent: "gw-1", control.JoinHub: "hub-1"}[j] // a gateway is given its name
 	if err := Join(w.t.Context(), cfg, w.token(j, time.Hour), JoinInfo{Name: name, Clock: w.clock}); err != nil {
 		w.t.Fatal(err)
 	}
