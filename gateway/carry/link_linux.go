@@ -14,6 +14,8 @@ const (
 	target = 1
 )
 
+const alwaysHeard = 64 // bytes of a hello up to which each new one is looked at
+
 // link is one connection: a client's socket and, later, a target's. What the client sends before it is decided waits in the kernel,
 // where it is looked at without taking it, so that nothing is held here and another target can be tried.
 type link struct {
@@ -137,7 +139,7 @@ func (w *worker) happened(l *link, side int, events uint32) {
 func (w *worker) hear(l *link) {
 	fd := l.fd[client]
 	if l.want > 0 && !l.ending[client] && unread(fd) < int(l.want) {
-		return // one byte at a time is not read over and over
+		return
 	}
 	n, e := recv(fd, w.scratch[:MostHeader+MostHello], unix.MSG_PEEK|unix.MSG_DONTWAIT)
 	if e != 0 && e != unix.EAGAIN {
@@ -181,7 +183,10 @@ func (w *worker) hear(l *link) {
 			w.choose(l, h)
 			return
 		}
-		l.want = int32(len(b) + need)
+		// One byte at a time is not read over and over; but bytes that are wrong show it before all are there.
+		if l.want = 0; len(b) >= alwaysHeard {
+			l.want = int32(min(len(b)+need, 2*len(b)))
+		}
 	}
 	if left || !w.watchSide(l, client) {
 		w.end(l, ReasonNoHello)

@@ -75,6 +75,7 @@ func TestBadHellos(t *testing.T) {
 			each(t, func(t *testing.T, cfg Config) {
 				w := newWorld(t, cfg, &Entrance{TLS: true}, nil)
 				conn := w.dial()
+				w.until("it is listened to", func(s Stats) bool { return s.Opening == 1 })
 				_, _ = conn.Write(c.say)
 				if c.leave {
 					_ = conn.CloseWrite()
