@@ -124,6 +124,7 @@ func (r *Resolver) Run(ctx context.Context) error {
 	asking, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var pool errgroup.Group
 	pool.Go(func() error { return r.pool.Run(asking) })
+	<-r.pool.Ready()
 	err := r.listen(ctx)
 	stop()
 	if failed := pool.Wait(); err == nil {

@@ -28,6 +28,8 @@ type Pool struct {
 	batches sync.Pool     // of *batch, where datagrams come in batches
 
 	owned sync.WaitGroup // all goroutines of Run; added to under mu, while running
+	began sync.Once
+	ready chan struct{} // closed by Run
 
 	mu      sync.Mutex // guards the fields below, and flights, servers, sockets and streams. No network, no callback under it
 	running bool
@@ -52,7 +54,7 @@ type Pool struct {
 // New returns a pool that asks nobody until Run. reg may be nil.
 func New(cfg Config, log *slog.Logger, clk clock.Clock, reg prometheus.Registerer) *Pool {
 	p := &Pool{
-		cfg: cfg.withDefaults(), log: log, clk: clk, seed: maphash.MakeSeed(), wake: make(chan struct{}, 1),
+		cfg: cfg.withDefaults(), log: log, clk: clk, seed: maphash.MakeSeed(), wake: make(chan struct{}, 1), ready: make(chan struct{}),
 		flights: map[key]*flight{}, leaving: map[uint64]*flight{}, servers: map[Server]*server{}, streams: map[*stream]struct{}{},
 		all: timeline{which: 0}, tries: timeline{which: 1},
 	}
@@ -69,6 +71,9 @@ func New(cfg Config, log *slog.Logger, clk clock.Clock, reg prometheus.Registere
 // Token is this resolver in the [LoopOption] of the queries it sends.
 func (p *Pool) Token() [8]byte { return p.cfg.Token }
 
+// Ready is closed as soon as Run takes questions.
+func (p *Pool) Ready() <-chan struct{} { return p.ready }
+
 // Run asks until ctx ends; then every question has been answered with fault.Unavailable and all that was started has ended. It fails
 // only when the pool runs already.
 func (p *Pool) Run(ctx context.Context) error {
@@ -81,6 +86,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	}
 	p.running, p.ctx = true, ctx
 	p.mu.Unlock()
+	p.began.Do(func() { close(p.ready) })
 	p.keepTime(ctx)
 	p.shut()
 	p.owned.Wait()
