@@ -10,6 +10,7 @@ import (
 	"github.com/isthmus-io/isthmus/gateway/balance"
 	"github.com/isthmus-io/isthmus/gateway/carry"
 	"github.com/isthmus-io/isthmus/gateway/decide"
+	"github.com/isthmus-io/isthmus/gateway/handover"
 	"github.com/isthmus-io/isthmus/gateway/limit"
 	"github.com/isthmus-io/isthmus/plan"
 	"github.com/isthmus-io/isthmus/resource"
@@ -36,8 +37,9 @@ type front struct {
 // state is a front's configuration, compiled. It is immutable.
 type state struct {
 	decide *decide.Plan
-	ways   []way // by the number of their route
-	most   int64 // connections
+	at     map[netip.AddrPort]string // listeners by address
+	ways   []way                     // by the number of their route
+	most   int64                     // connections
 	drain  time.Duration
 }
 
@@ -47,11 +49,15 @@ type way struct {
 	proxy resource.ProxyVersion
 }
 
-// door is one listening address in the eyes of the gate. It is immutable.
+// door is one listening address in the eyes of the gate. It is immutable. What is listened on there has one name in one configuration
+// and may have another in the next, under connections that are on their way in.
 type door struct {
-	front    *front
-	listener string
-	address  netip.AddrPort // of the listener; the zero address is every address
+	front   *front
+	address netip.AddrPort // the zero address is every address
+}
+
+func addressOf(l *resource.GatewayListener) netip.AddrPort {
+	return netip.AddrPortFrom(l.Address.Unmap(), l.Port)
 }
 
 func newFront(g *Gateway, name string) *front {
@@ -64,7 +70,7 @@ func (f *front) now() *state { return f.last.Load() }
 // set compiles a configuration and puts it in force for connections that come.
 func (f *front) set(p plan.Gateway, now time.Time) {
 	s := &state{
-		decide: decide.Compile(p, now), ways: make([]way, len(p.Routes)),
+		decide: decide.Compile(p, now), ways: make([]way, len(p.Routes)), at: make(map[netip.AddrPort]string, len(p.Listeners)),
 		most: int64(p.Limits.Connections), drain: time.Duration(p.Limits.DrainSeconds) * time.Second,
 	}
 	if s.most == 0 {
@@ -72,6 +78,9 @@ func (f *front) set(p plan.Gateway, now time.Time) {
 	}
 	if s.drain == 0 {
 		s.drain = defaultDrain
+	}
+	for i := range p.Listeners {
+		s.at[addressOf(&p.Listeners[i])] = p.Listeners[i].Name
 	}
 	for i, r := range p.Routes {
 		w := &s.ways[i]
@@ -126,10 +135,10 @@ func (s *state) pattern(listener, name string) string {
 	return cmp.Or(c.Pattern, anyName)
 }
 
-// entrance is a listener in the eyes of the carrier.
-func (f *front) entrance(p *plan.Gateway, l *resource.GatewayListener) *carry.Entrance {
+// entrance is a listener in the eyes of the carrier, which calls it by its address.
+func entrance(p *plan.Gateway, l *resource.GatewayListener) *carry.Entrance {
 	e := &carry.Entrance{
-		Name: f.name + "/" + l.Name, Port: l.Port, TLS: l.Protocol != resource.GatewayTCP, TrustProxies: l.TrustProxies,
+		Name: handover.Key(addressOf(l)), Port: l.Port, TLS: l.Protocol != resource.GatewayTCP, TrustProxies: l.TrustProxies,
 		HelloTimeout: time.Duration(p.Limits.HelloSeconds) * time.Second, IdleTimeout: time.Duration(p.Limits.IdleSeconds) * time.Second,
 		MaxHello: p.Limits.HelloBytes,
 	}

@@ -22,13 +22,13 @@ func (g *Gateway) Arrive(at *carry.Entrance, source netip.AddrPort) (carry.Visit
 		return nil, g.refuse(refusals.Refusal{Listener: at.Name, Source: source.Addr(), Reason: string(decide.NoListener)})
 	}
 	f := d.front
-	no := refusals.Refusal{Gateway: f.name, Listener: d.listener, Source: source.Addr()}
 	s := f.state.Load()
 	if s == nil {
-		no.Reason = reasonGone
-		return nil, g.refuse(no)
+		return nil, g.refuse(refusals.Refusal{Gateway: f.name, Listener: at.Name, Source: source.Addr(), Reason: reasonGone})
 	}
-	if is := s.decide.Arrive(d.listener, source.Addr(), g.clk.Now()); is.Refused() {
+	listener := s.at[d.address]
+	no := refusals.Refusal{Gateway: f.name, Listener: listener, Source: source.Addr()}
+	if is := s.decide.Arrive(listener, source.Addr(), g.clk.Now()); is.Refused() {
 		no.Reason, no.Rule = string(is.Reason), ruleOf(is)
 		return nil, g.refuse(no)
 	}
@@ -61,7 +61,7 @@ func (g *Gateway) dropped(at *carry.Entrance, peer netip.AddrPort, reason string
 	}
 	no := refusals.Refusal{Listener: at.Name, Source: peer.Addr(), Reason: reason}
 	if d := (*g.doors.Load())[at.Name]; d != nil {
-		no.Gateway, no.Listener = d.front.name, d.listener
+		no.Gateway, no.Listener = d.front.name, d.front.now().at[d.address]
 	}
 	g.refuse(no)
 }

@@ -52,7 +52,7 @@ type Gateway struct {
 	ledger   *refusals.Ledger
 	began    time.Time
 
-	doors atomic.Pointer[map[string]*door] // by the name of their Entrance
+	doors atomic.Pointer[map[string]*door] // by address
 
 	setting sync.Mutex // held by Set, and through a hand-over; taken before mu
 

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -14,7 +13,8 @@ import (
 
 // listening is one address that is wanted. Its fields are guarded by the gateway's mu.
 type listening struct {
-	key      string // as handover.Key gives it
+	key      string // as handover.Key gives it, and the entrance's name
+	name     string // ot/ot-cloud/front/mqtt
 	entrance *carry.Entrance
 	listener *carry.Listener // nil: it could not be opened
 	problem  string
@@ -32,14 +32,14 @@ func (g *Gateway) relisten(fronts []*front) {
 		p := f.now().decide.Gateway()
 		for i := range p.Listeners {
 			l := &p.Listeners[i]
-			e := f.entrance(p, l)
-			at := netip.AddrPortFrom(l.Address.Unmap(), l.Port)
-			doors[e.Name] = &door{front: f, listener: l.Name, address: at}
-			w := &listening{key: handover.Key(at), entrance: e}
+			e := entrance(p, l)
+			w := &listening{key: e.Name, name: f.name + "/" + l.Name, entrance: e}
 			if other, taken := seen[w.key]; taken {
 				w.problem = "it has the address of " + other
+			} else {
+				seen[w.key] = w.name
+				doors[w.key] = &door{front: f, address: addressOf(l)}
 			}
-			seen[w.key] = e.Name
 			want = append(want, w)
 		}
 	}
@@ -54,8 +54,8 @@ func (g *Gateway) relisten(fronts []*front) {
 	g.open = map[string]*listening{}
 	for _, w := range want {
 		if w.problem != "" {
-			g.open[w.entrance.Name] = w // nobody's key
-			g.log.Warn("a listener is left out", "listener", w.entrance.Name, "problem", w.problem)
+			g.open[w.name] = w // nobody's key
+			g.log.Warn("a listener is left out", "listener", w.name, "problem", w.problem)
 			continue
 		}
 		if b := before[w.key]; b != nil {
@@ -71,7 +71,7 @@ func (g *Gateway) relisten(fronts []*front) {
 	}
 	for _, b := range before {
 		if b.listener != nil {
-			g.log.Info("no longer listening", "listener", b.entrance.Name, "address", b.key)
+			g.log.Info("no longer listening", "listener", b.name, "address", b.key)
 			g.carrier.Close(b.listener)
 		}
 	}
@@ -95,14 +95,14 @@ func (g *Gateway) listen(w *listening) {
 	if err == nil {
 		w.problem, w.again = "", time.Time{}
 		w.wait.Reset()
-		g.log.Info("listening", "listener", w.entrance.Name, "address", w.listener.Addr())
+		g.log.Info("listening", "listener", w.name, "address", w.listener.Addr())
 		return
 	}
 	w.listener = nil
 	w.wait.Base, w.wait.Max = 500*time.Millisecond, 10*time.Second
 	w.again = g.clk.Now().Add(w.wait.Next())
 	if words := fault.Message(err); words != w.problem {
-		g.log.Warn("a listener cannot be opened yet", "listener", w.entrance.Name, "address", w.key, "error", err)
+		g.log.Warn("a listener cannot be opened yet", "listener", w.name, "address", w.key, "error", err)
 		w.problem = words
 	}
 }

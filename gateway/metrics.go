@@ -66,6 +66,6 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		if w.listener != nil {
 			up = 1
 		}
-		ch <- prometheus.MustNewConstMetric(descUp, prometheus.GaugeValue, up, w.entrance.Name)
+		ch <- prometheus.MustNewConstMetric(descUp, prometheus.GaugeValue, up, w.name)
 	}
 }

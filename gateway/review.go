@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"cmp"
-	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -38,7 +37,7 @@ func (v *visit) keep(now time.Time) bool {
 		v.refuse(cut+reasonGone, "")
 		return false
 	}
-	listener, ok := s.listener(v.door)
+	listener, ok := s.at[v.door.address]
 	if !ok {
 		v.refuse(cut+string(decide.NoListener), "")
 		return false
@@ -59,14 +58,4 @@ func (v *visit) keep(now time.Time) bool {
 	v.rule = v.rule.become(rule)
 	v.named = v.named.become(f.names.get(cmp.Or(is.Pattern, anyName)))
 	return true
-}
-
-// listener finds the listener of a door's address, which may have another name now.
-func (s *state) listener(d *door) (string, bool) {
-	for _, l := range s.decide.Gateway().Listeners {
-		if netip.AddrPortFrom(l.Address.Unmap(), l.Port) == d.address {
-			return l.Name, true
-		}
-	}
-	return "", false
 }

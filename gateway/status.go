@@ -95,7 +95,7 @@ func (f *front) status() FrontStatus {
 	for _, l := range p.Listeners {
 		one := ListenerStatus{Name: l.Name, Problem: "it is not opened"}
 		for _, w := range f.g.open {
-			if w.entrance.Name == f.name+"/"+l.Name {
+			if w.name == f.name+"/"+l.Name {
 				one.Problem = w.problem
 				if w.listener != nil {
 					one.Address = w.listener.Addr()
@@ -138,7 +138,7 @@ func (g *Gateway) Problems() []string {
 	g.mu.Lock()
 	for _, w := range g.open {
 		if w.problem != "" {
-			out = append(out, "the listener "+w.entrance.Name+": "+w.problem)
+			out = append(out, "the listener "+w.name+": "+w.problem)
 		}
 	}
 	for _, f := range g.fronts {

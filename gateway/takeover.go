@@ -89,22 +89,20 @@ func (g *Gateway) serveDoors(ctx context.Context, ended chan<- error) {
 		default:
 		}
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	var doors sync.WaitGroup
-	defer doors.Wait()
-	defer cancel()
-	people := make(chan struct{})
-	doors.Go(func() {
-		defer close(people)
-		if err := g.serveAdmin(ctx, filepath.Join(g.cfg.Dir, adminSocket)); err != nil {
+	people, closePeople := context.WithCancel(ctx)
+	defer closePeople()
+	var door sync.WaitGroup
+	defer door.Wait()
+	door.Go(func() {
+		if err := g.serveAdmin(people, filepath.Join(g.cfg.Dir, adminSocket)); err != nil {
 			tell(err)
 		}
 	})
 	s := &handover.Server{
 		Path: handover.Path(g.cfg.Dir), Log: g.log, Give: g.give, Kept: g.kept,
 		Took: func() {
-			cancel() // the admin door too is the other's now
-			<-people
+			closePeople() // the admin door too is the other's now
+			door.Wait()
 			g.took()
 		},
 	}
@@ -143,7 +141,7 @@ func (g *Gateway) sockets() (out []handover.Socket, err error) {
 			handover.CloseAll(out)
 			return nil, err
 		}
-		out = append(out, handover.Socket{Name: w.entrance.Name, Address: key, Files: files})
+		out = append(out, handover.Socket{Name: w.name, Address: key, Files: files})
 	}
 	return out, nil
 }
@@ -171,7 +169,7 @@ func (g *Gateway) Listening() map[string]netip.AddrPort {
 	out := map[string]netip.AddrPort{}
 	for _, w := range g.open {
 		if w.listener != nil {
-			out[w.entrance.Name] = w.listener.Addr()
+			out[w.name] = w.listener.Addr()
 		}
 	}
 	return out

@@ -37,7 +37,7 @@ func (v *visit) Choose(h carry.Hello) (carry.Way, *carry.Refusal) {
 	if s == nil {
 		return carry.Way{}, v.refuse(reasonGone, "")
 	}
-	is := s.decide.Choose(v.door.listener, v.source.Addr(), v.name, f.g.clk.Now())
+	is := s.decide.Choose(s.at[v.door.address], v.source.Addr(), v.name, f.g.clk.Now())
 	if is.Refused() {
 		return carry.Way{}, v.refuse(string(is.Reason), ruleOf(is))
 	}
@@ -140,8 +140,9 @@ func (v *visit) Ended(o carry.Outcome) {
 // refuse tells of a refusal of this connection.
 func (v *visit) refuse(reason, rule string) *carry.Refusal {
 	f := v.door.front
+	s := f.now()
+	listener := s.at[v.door.address]
 	return f.g.refuse(refusals.Refusal{
-		Gateway: f.name, Listener: v.door.listener, Source: v.source.Addr(), Name: v.name, Pattern: f.now().pattern(v.door.listener, v.name),
-		Rule: rule, Reason: reason,
+		Gateway: f.name, Listener: listener, Source: v.source.Addr(), Name: v.name, Pattern: s.pattern(listener, v.name), Rule: rule, Reason: reason,
 	})
 }

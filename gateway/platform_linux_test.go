@@ -1,0 +1,3 @@
+package gateway_test
+
+const canHandOver = true
