@@ -3,3 +3,5 @@
 package gateway_test
 
 const canHandOver = false
+
+func raiseFiles() int { return 1024 }
