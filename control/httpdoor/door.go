@@ -14,6 +14,7 @@ import (
 
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/control"
+	"github.com/isthmus-io/isthmus/gateway/decide"
 	"github.com/isthmus-io/isthmus/identity"
 	"github.com/isthmus-io/isthmus/plan"
 	"github.com/isthmus-io/isthmus/resource"
@@ -38,6 +39,8 @@ type People interface {
 	Audit(ctx context.Context, p control.Principal, f control.AuditFilter) ([]control.AuditRecord, error)
 	VerifyAudit(ctx context.Context, p control.Principal) error
 	NetworkNames(ctx context.Context, p control.Principal, network resource.Key) (control.NetworkNames, error)
+	ExplainName(ctx context.Context, p control.Principal, network resource.Key, name, qtype string) (control.NameExplanation, error)
+	ExplainGateway(ctx context.Context, p control.Principal, gateway resource.Key, q decide.Question) (control.GatewayExplanation, error)
 	GatewayOutline(ctx context.Context, p control.Principal, gateway resource.Key) (control.GatewayOutline, error)
 }
 
@@ -110,6 +113,7 @@ func New(ctl API, cfg Config, log *slog.Logger, clk clock.Clock, reg prometheus.
 	d.registerResources()
 	d.registerConnections()
 	d.registerOutlines()
+	d.registerWhy()
 	d.registerTokens()
 	d.registerAudit()
 	d.registerMembers()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/isthmus-io/isthmus/control"
 	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/gateway/decide"
 	"github.com/isthmus-io/isthmus/identity"
 	"github.com/isthmus-io/isthmus/plan"
 	"github.com/isthmus-io/isthmus/resource"
@@ -157,6 +158,20 @@ func (f *fake) RevokeJoinToken(_ context.Context, _ control.Principal, id, reaso
 	defer unlock()
 	f.deleted = append(f.deleted, "join token "+id+" "+reason)
 	return err
+}
+
+func (f *fake) ExplainName(_ context.Context, _ control.Principal, network resource.Key, name, qtype string) (control.NameExplanation, error) {
+	unlock, err := f.lock()
+	defer unlock()
+	return control.NameExplanation{Network: network.Path(), Name: name, Type: qtype, Steps: []control.NameStep{{What: "answer", Detail: "NXDOMAIN"}}}, err
+}
+
+func (f *fake) ExplainGateway(_ context.Context, _ control.Principal, gateway resource.Key, q decide.Question) (control.GatewayExplanation, error) {
+	unlock, err := f.lock()
+	defer unlock()
+	x := control.GatewayExplanation{CarriedBy: []string{"gw-1"}}
+	x.Gateway, x.Source, x.Name, x.Port = gateway.Path(), q.Source, q.Name, q.Port
+	return x, err
 }
 
 func (f *fake) Audit(_ context.Context, _ control.Principal, filter control.AuditFilter) ([]control.AuditRecord, error) {
