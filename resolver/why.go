@@ -15,9 +15,8 @@ import (
 
 // WhyOption is the code of a private EDNS option (RFC 6891 section 9). A client that may ask and sends it, empty, gets beside its answer
 // how that came about: TXT records in the additional section, owned by [WhyName], each of two texts or more: what it is about, and what
-// is to be said, in pieces of 255 bytes. What it is about is one of these:
+// is to be said, in pieces of 255 bytes. What it is about is one of the kinds of steps of package view, and then of these:
 //
-//	view      what the view decided: a name, a zone, a rule, the upstreams, nobody
 //	cache     what the cache had: fresh or stale, how old; or nothing
 //	upstream  who was asked, how long it took, what it said
 //	redirect  a CNAME of an upstream led to a name that the view decides
@@ -43,9 +42,8 @@ func (c *chain) add(what, format string, args ...any) {
 }
 
 func (c *chain) decided(in *inquiry) {
-	c.add("view", "%s: %s", message.Text(in.q.Name), in.v.Reason)
-	if in.v.Forward != nil && in.v.Answers > 0 {
-		c.add("view", "its CNAME leads to %s", message.Text(in.v.Name))
+	for _, s := range in.st.table.Explain(message.Text(in.q.Name), in.q.Type) {
+		c.add(s.What, "%s", s.Detail)
 	}
 }
 
