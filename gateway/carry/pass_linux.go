@@ -48,7 +48,8 @@ func (w *worker) carry(l *link, from int) (more bool) {
 				return false
 			}
 		}
-		n, ok := 0, false
+		var n int
+		var ok bool
 		if f.full >= spliceAfter && l.meter == nil {
 			n, ok = w.throughPipe(l, f, from, want)
 		} else {

@@ -1,3 +1,4 @@
+//nolint:gosec // every pointer is to memory that lives through the call, and its length goes with it
 package carry
 
 import (
@@ -196,8 +197,8 @@ func localAddress(fd int32) (netip.AddrPort, error) {
 	return address(&sa), nil
 }
 
-// yield lets other threads have the processor.
-func yield() { _, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }
+// yield lets other threads have the processor. It may take them milliseconds, in which Go's scheduler must not miss ours.
+func yield() { _, _, _ = unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }
 
 // epollNow gives the events that are there.
 func epollNow(epoll int32, events []unix.EpollEvent) int {

@@ -2,6 +2,7 @@ package carry
 
 import (
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +15,7 @@ import (
 const (
 	eventsATurn = 256
 	reviewATurn = 512 // connections asked about before others have their turn
+	busyTurns   = 32  // without waiting, before the process's goroutines have theirs
 )
 
 // What an event is about: the low bits of EpollEvent.Pad, above which stands the generation of the link in the slot EpollEvent.Fd.
@@ -46,6 +48,7 @@ type worker struct {
 	turning []*link // the other half of ready
 	stores  stores
 	over    bool // everything is to end
+	busyFor int  // turns
 
 	mu     sync.Mutex // guards the fields below
 	waker  int32      // an eventfd; -1 before begin
@@ -161,6 +164,9 @@ func (w *worker) poll() int {
 		n = epollNow(w.epoll, w.events[:])
 	}
 	if n > 0 || len(w.ready) > 0 {
+		if w.busyFor++; w.busyFor%busyTurns == 0 {
+			runtime.Gosched()
+		}
 		return n
 	}
 	timeout := -1
