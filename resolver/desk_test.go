@@ -338,7 +338,7 @@ func TestBusy(t *testing.T) {
 
 // Whatever comes, nothing panics, no response is answered, and a reply can be read by others and repeats the question.
 func FuzzAnswer(f *testing.F) {
-	r := local(f, Config{})
+	r := local(f, Config{RatePerSource: -1})
 	keep(f, r, "www.elsewhere.example.", dns.TypeA, "www.elsewhere.example. 300 IN CNAME cdn.elsewhere.example.", "cdn.elsewhere.example. 300 IN A 192.0.2.1")
 	keep(f, r, "back.elsewhere.example.", dns.TypeA, "back.elsewhere.example. 300 IN CNAME contoso.azure-devices.net.", "contoso.azure-devices.net. 300 IN A 192.0.2.1")
 	for i, m := range []*dns.Msg{
