@@ -126,6 +126,46 @@ func TestQuestionsAreTakenBack(t *testing.T) {
 	}
 }
 
+func TestMetrics(t *testing.T) {
+	reg := prometheus.NewPedanticRegistry()
+	p := upstream.New(upstream.Config{Timeout: 50 * time.Millisecond}, slog.New(slog.DiscardHandler), clock.System{}, reg)
+	run(t, p)
+	f, came := silent(t)
+	g := p.Group([]upstream.Server{f.server()})
+	got := make(chan upstream.Answer, 2)
+	for range 2 {
+		p.Ask(context.Background(), g, question(t, "a.example"), func(a upstream.Answer) { got <- a })
+	}
+	<-came
+	values := func() map[string]float64 {
+		all, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := map[string]float64{}
+		for _, f := range all {
+			for _, m := range f.Metric {
+				out[f.GetName()] += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+		return out
+	}
+	if v := values(); v["isthmus_upstream_in_flight"] != 2 || v["isthmus_upstream_joined_total"] != 1 || len(v) != 6 {
+		t.Errorf("metrics %v", v)
+	}
+	f.does((*asked).ok) // the second try, in real time
+	for range 2 {
+		if a := <-got; a.Err != nil {
+			t.Error(a.Err)
+		}
+	}
+	if v := values(); v["isthmus_upstream_in_flight"] != 0 || v["isthmus_upstream_failures_total"] != 1 {
+		t.Errorf("metrics %v", v)
+	}
+	// A second pool of the process does not disturb.
+	upstream.New(upstream.Config{}, slog.New(slog.DiscardHandler), clock.System{}, reg)
+}
+
 // counted is a context that never ends and counts who listens for that.
 type counted struct {
 	context.Context //nolint:containedctx // it is one
@@ -235,12 +275,13 @@ func TestManyAtOnce(t *testing.T) {
 	p := upstream.New(upstream.Config{Timeout: 30 * time.Millisecond, QueryTimeout: 100 * time.Millisecond, DeadFor: time.Millisecond, MaxDead: 20 * time.Millisecond, MaxInFlight: 100, SocketUses: 20},
 		slog.New(slog.DiscardHandler), clock.System{}, nil)
 	run(t, p)
+	nobody := closed(t)
 	var all sync.WaitGroup
 	for i := range 8 {
 		all.Go(func() {
 			for j := range 150 {
 				// Groups come and go.
-				g := p.Group([]upstream.Server{closed(t), good.server(), {Address: good.addr, Transport: upstream.TCP}})
+				g := p.Group([]upstream.Server{nobody, good.server(), {Address: good.addr, Transport: upstream.TCP}})
 				ctx, cancel := context.WithCancel(context.Background())
 				var answers atomic.Int32
 				got := make(chan struct{}, 2)

@@ -28,14 +28,15 @@ func says(rcode int) func(*asked) {
 	}
 }
 
-// closed is an address where nobody listens.
+// closed is an address where nobody listens. The port is kept, by a socket that talks to somebody else, so that no other test gets it.
 func closed(t testing.TB) upstream.Server {
 	t.Helper()
-	c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	loopback := net.IPv4(127, 0, 0, 1)
+	c, err := net.DialUDP("udp", &net.UDPAddr{IP: loopback}, &net.UDPAddr{IP: loopback, Port: 9})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	t.Cleanup(func() { c.Close() })
 	return upstream.Server{Address: c.LocalAddr().(*net.UDPAddr).AddrPort()}
 }
 

@@ -3,6 +3,7 @@ package upstream_test
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
 	"encoding/hex"
 	"io"
@@ -229,6 +230,11 @@ func newFake(t testing.TB, conf *tls.Config, script func(*asked)) *fake {
 		all.Wait()
 	})
 	return f
+}
+
+// patient leaves connections on a busy machine the time they need: that is real, unlike the clock of the tries.
+func patient(roots *x509.CertPool) upstream.Config {
+	return upstream.Config{Roots: roots, Timeout: 30 * time.Second, QueryTimeout: time.Minute}
 }
 
 // world is a pool that runs, with a clock that stands still.

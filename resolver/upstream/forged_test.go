@@ -305,7 +305,7 @@ func TestCookies(t *testing.T) {
 // A port is not kept for long, however little it is used.
 func TestPortsGrowOld(t *testing.T) {
 	f := newFake(t, nil, (*asked).ok)
-	w := start(t, upstream.Config{Sockets: 1})
+	w := start(t, upstream.Config{Sockets: 1, SocketUses: 1 << 30})
 	g := group(w, f)
 	ports := func() (n int) {
 		w.must(g, "a.example", good)

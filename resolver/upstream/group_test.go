@@ -52,3 +52,40 @@ func TestUnusedServersAreLetGo(t *testing.T) {
 	cancel()
 	<-ended
 }
+
+// A server that was dead when its last group went is probed when another names it.
+func TestDeadServersAreProbedForNewGroups(t *testing.T) {
+	clk := clock.NewFake(time.Date(2026, 11, 22, 6, 0, 0, 0, time.UTC))
+	p := New(Config{}, slog.New(slog.DiscardHandler), clk, nil)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	server := Server{Address: netip.MustParseAddrPort("127.0.0.1:9")}
+	func() {
+		g := p.Group([]Server{server})
+		var w work
+		p.mu.Lock()
+		p.blame(g.servers[0], clk.Now(), clk.Now(), errNoAnswer, &w)
+		p.mu.Unlock()
+	}()
+	unnamed := func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.servers[server.withDefaults()].groups == 0
+	}
+	for !unnamed() {
+		runtime.GC()
+	}
+	clk.Advance(time.Minute)
+	go func() { ended <- p.Run(ctx) }()
+	for zero := false; !zero; { // the timekeeper finds nobody to probe
+		p.mu.Lock()
+		zero = p.running && p.probeAt.IsZero()
+		p.mu.Unlock()
+	}
+	g := p.Group([]Server{server})
+	for g.Status()[0].Queries == 0 {
+		runtime.Gosched()
+	}
+	cancel()
+	<-ended
+}

@@ -53,7 +53,7 @@ func TestAskOverHTTPS(t *testing.T) {
 	}
 	t.Run("one connection", func(t *testing.T) {
 		at := secure(t, conf, serve(nil))
-		w := start(t, upstream.Config{Roots: roots})
+		w := start(t, patient(roots))
 		g := w.Group([]upstream.Server{{Address: at, Transport: upstream.HTTPS, Name: "dns.example"}})
 		w.must(g, "A.example", good)
 		var got []<-chan upstream.Answer
@@ -94,7 +94,7 @@ func TestAskOverHTTPS(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			at := secure(t, conf, serve(change))
-			w := start(t, upstream.Config{Roots: roots})
+			w := start(t, patient(roots))
 			g := w.Group([]upstream.Server{{Address: at, Transport: upstream.HTTPS}, second.server()})
 			w.must(g, "a.example", good)
 			if st := g.Status(); st[0].Healthy || st[0].Failures != 1 {
@@ -104,7 +104,7 @@ func TestAskOverHTTPS(t *testing.T) {
 	}
 	t.Run("another name", func(t *testing.T) {
 		at := secure(t, conf, serve(nil))
-		w := start(t, upstream.Config{Roots: roots})
+		w := start(t, patient(roots))
 		g := w.Group([]upstream.Server{{Address: at, Transport: upstream.HTTPS, Name: "other.example"}, second.server()})
 		w.must(g, "a.example", good)
 		if st := g.Status(); st[0].Healthy {

@@ -146,7 +146,7 @@ func TestAgainstBIND(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			n, roots := startNamed(t, c.options)
-			w := start(t, upstream.Config{Roots: roots})
+			w := start(t, patient(roots))
 			for _, s := range []upstream.Server{
 				{Address: n.plain},
 				{Address: n.plain, Transport: upstream.TCP},

@@ -288,7 +288,7 @@ func TestOneConnectionForAll(t *testing.T) {
 					held = held[:len(held)-1]
 				}
 			})
-			w := start(t, upstream.Config{Roots: roots})
+			w := start(t, patient(roots))
 			g := w.Group([]upstream.Server{{Address: f.addr, Transport: c.transport, Name: "dns.example"}})
 			var got []<-chan upstream.Answer
 			for i := range 10 {
@@ -362,7 +362,7 @@ func TestConnectionsThatFail(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFake(t, c.conf, c.script)
-			w := start(t, upstream.Config{Roots: roots})
+			w := start(t, patient(roots))
 			c.server.Address = f.addr
 			g := w.Group([]upstream.Server{c.server, second.server()})
 			w.must(g, "a.example", good)
@@ -373,7 +373,7 @@ func TestConnectionsThatFail(t *testing.T) {
 	}
 	t.Run("the address is the name", func(t *testing.T) {
 		f := newFake(t, conf, (*asked).ok)
-		w := start(t, upstream.Config{Roots: roots})
+		w := start(t, patient(roots))
 		w.must(w.Group([]upstream.Server{{Address: f.addr, Transport: upstream.TLS}}), "a.example", good)
 	})
 	t.Run("silence", func(t *testing.T) {
