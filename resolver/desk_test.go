@@ -424,3 +424,59 @@ func BenchmarkDesk(b *testing.B) {
 		})
 	}
 }
+
+// Whatever an upstream says, the client gets a message that can be walked through, with its own question.
+func FuzzArrived(f *testing.F) {
+	r := local(f, Config{RatePerSource: -1})
+	for _, records := range [][]string{
+		{"www.elsewhere.example. 300 IN A 192.0.2.1"}, {"www.elsewhere.example. 300 IN CNAME contoso.azure-devices.net."}, {"www.elsewhere.example. 300 IN MX 1 a.b."}, {},
+	} {
+		m := query("www.elsewhere.example.", dns.TypeA)
+		m.Response, m.Compress = true, true
+		m.SetEdns0(1232, true)
+		for _, s := range records {
+			rr, err := dns.NewRR(s)
+			if err != nil {
+				f.Fatal(err)
+			}
+			m.Answer = append(m.Answer, rr)
+		}
+		f.Add(pack(f, m)[message.HeaderSize+23+4:], uint8(len(records)), uint8(0), uint8(1), false)
+	}
+	f.Fuzz(func(t *testing.T, records []byte, answers, authorities, additionals uint8, ours bool) {
+		name := "www.elsewhere.example."
+		if ours { // a CNAME of the view leads to it
+			name = "out.plant.example."
+		}
+		d := r.newDesk()
+		d.open()
+		packet := pack(t, query(name, dns.TypeA).SetEdns0(1232, true))
+		r.cache.Purge()
+		if _, more := d.answer(nil, packet, inside, overTCP); !more {
+			t.Fatal("answered at once")
+		}
+		x, _ := d.exchange()
+		x.route, x.name = x.st.routes[x.v.Forward], append(x.name[:0], x.v.Name...)
+		got := make(chan []byte, 2)
+		x.to = func(b []byte) { got <- bytes.Clone(b) }
+		msg := make([]byte, message.HeaderSize)
+		message.PutHeader(msg, 0, message.QR|message.RA, 1, uint16(answers), uint16(authorities), uint16(additionals))
+		msg = append(append(append(msg, x.v.Name...), 0, 1, 0, 1), records...)
+		x.arrived(upstream.Answer{Message: msg, Server: &upstream.Server{}})
+		reply := <-got
+		rd, ok := message.Read(reply)
+		for ok {
+			rec, more := rd.Next()
+			if !more {
+				break
+			}
+			if _, ok = message.AppendRecord(nil, reply, rec); !ok {
+				t.Fatalf("a record of %x cannot be read", reply)
+			}
+		}
+		var q message.Query
+		if err := q.Parse(packet); err != nil || !ok || rd.Bad() || rd.Offset() != len(reply) || !bytes.Equal(reply[12:q.End], packet[12:q.End]) {
+			t.Fatalf("the reply %x", reply)
+		}
+	})
+}
