@@ -299,7 +299,7 @@ func ValidateDomain(s string) error {
 }
 
 func validateRecordName(s string) error {
-	if s == "@" {
+	if s == "@" || s == "*" {
 		return nil
 	}
 	return ValidateDomain(strings.TrimPrefix(s, "*."))
