@@ -125,7 +125,7 @@ func (m *member) act(now time.Time) {
 		m.conn.Close()
 	case m.waiting == nil && m.more() && !now.Before(m.due):
 		m.make(now)
-	case !m.pinged.IsZero() && m.conn.Heard().After(m.pinged):
+	case !m.pinged.IsZero() && !m.conn.Heard().Before(m.pinged):
 		m.pinged = time.Time{}
 	case !m.pinged.IsZero() && now.Sub(m.pinged) >= s.KeepAlive/2:
 		m.fleet.trouble(m, fault.New("simulate", fault.Timeout, "the hub answers no more; the connection is given up"))

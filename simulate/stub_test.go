@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,11 +34,12 @@ type stub struct {
 	address string
 	// answer decides on each message of a connection, counted from 1: whether to acknowledge it, and whether to go on.
 	answer func(connection, message int, p *mqtt.Publish) (acknowledge, goOn bool)
-	code   mqtt.ReturnCode
+	pings  atomic.Int32
 
 	ln   net.Listener
 	all  sync.WaitGroup
 	mu   sync.Mutex // guards the fields below
+	code mqtt.ReturnCode
 	n    int
 	open map[net.Conn]struct{}
 	seen []string // bodies, where somebody asks
@@ -97,6 +99,13 @@ func (s *stub) stop() {
 	s.all.Wait()
 }
 
+// accept ends a time of refusals.
+func (s *stub) accept() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.code = mqtt.Accepted
+}
+
 // cut ends every connection.
 func (s *stub) cut() {
 	s.mu.Lock()
@@ -129,8 +138,12 @@ func (s *stub) serve(c net.Conn) {
 		out = out[:0]
 		switch mqtt.TypeOf(first) {
 		case mqtt.CONNECT:
-			out, _ = mqtt.Connack{Code: s.code}.Append(out)
+			s.mu.Lock()
+			code := s.code
+			s.mu.Unlock()
+			out, _ = mqtt.Connack{Code: code}.Append(out)
 		case mqtt.PINGREQ:
+			s.pings.Add(1)
 			out, _ = mqtt.Bare(mqtt.PINGRESP).Append(out)
 		case mqtt.PUBLISH:
 			if mqtt.DecodePublish(first, body, &p) != nil {

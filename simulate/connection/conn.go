@@ -157,13 +157,13 @@ func (c *Conn) packet(b []byte) (used, skip int, err error) {
 		if i >= len(b) {
 			return 0, 0, nil
 		}
-		if i > 4 {
-			return 0, 0, fault.New("connection.read", fault.Unavailable, "the hub sent what is no MQTT")
-		}
 		length |= int(b[i]&127) << (7 * (i - 1))
 		if b[i] < 128 {
 			used = i + 1
 			break
+		}
+		if i == 4 {
+			return 0, 0, fault.New("connection.read", fault.Unavailable, "the hub sent what is no MQTT")
 		}
 	}
 	if mqtt.TypeOf(b[0]) != mqtt.PUBACK {
