@@ -10,6 +10,7 @@ import (
 
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/gateway"
+	"github.com/isthmus-io/isthmus/gateway/decide"
 	"github.com/isthmus-io/isthmus/plan"
 	"github.com/isthmus-io/isthmus/resource"
 )
@@ -237,6 +238,36 @@ func TestLimitsHold(t *testing.T) {
 	_ = first.raw.Close()
 	await(t, "a place", func() bool { return w.g.Status().Gateways[0].Connections == 3 })
 	w.dial(plant, "a.example")
+}
+
+func TestWhyKnowsTheMoment(t *testing.T) {
+	p, services := threeWays(t)
+	p.Limits = resource.GatewayLimits{Source: resource.Limit{Connections: 1}}
+	p.Allowlists[0].Rules[1].Limit = resource.Limit{Connections: 1}
+	w := start(t, p)
+	w.dial(plant, "a.example")
+	w.dial(office, "x.hub.example")
+	for _, c := range []struct{ source, reason, words string }{
+		{plant, "source-connections", "the source has as many connections open as it may"},
+		{"198.51.100.8", "rule-connections", "the rule has let in as many connections as it may"},
+		{"203.0.113.10", "", "let in to the group exact"},
+		{"192.0.2.77", "no-rule", "no rule lets 192.0.2.77 in"},
+	} {
+		x, ok := w.g.Why("", decide.Question{Source: netip.MustParseAddr(c.source), Name: "a.example"})
+		if !ok || x.Allowed != (c.reason == "") || x.Reason != c.reason || !strings.Contains(x.String(), c.words) {
+			t.Errorf("%s: %v", c.source, x)
+		}
+	}
+	services["exact"].stop()
+	w.plan.Groups[0].Targets = []string{"no-such-name.invalid:8883"}
+	w.set()
+	x, _ := w.g.Why("front", decide.Question{Source: netip.MustParseAddr("203.0.113.10"), Name: "a.example"})
+	if x.Reason != "no-target" || !strings.Contains(x.String(), "cannot be resolved") {
+		t.Errorf("%v", x)
+	}
+	if _, ok := w.g.Why("nowhere", decide.Question{}); ok {
+		t.Error("it explains a gateway it does not carry")
+	}
 }
 
 func TestBytesAreLimited(t *testing.T) {

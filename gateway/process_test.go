@@ -41,7 +41,7 @@ func child(dir string) int {
 		return 1
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	g := gateway.New(gateway.Config{Dir: dir}, nil, log, clock.System{}, nil)
+	g := gateway.New(gateway.Config{Dir: dir, Systemd: os.Getenv("NOTIFY_SOCKET") != ""}, nil, log, clock.System{}, nil)
 	g.Set([]plan.Gateway{p})
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -72,11 +72,15 @@ type process struct {
 
 func spawn(t *testing.T, dir string, p plan.Gateway) *process {
 	t.Helper()
+	return spawnAs(t, exec.Command(os.Args[0]), dir, p)
+}
+
+func spawnAs(t *testing.T, cmd *exec.Cmd, dir string, p plan.Gateway) *process {
+	t.Helper()
 	b, err := json.Marshal(p)
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(dir, "plan.json"), b, 0o600))
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childDir+"="+dir, "GORACE=atexit_sleep_ms=0")
+	cmd.Env = append(append(os.Environ(), cmd.Env...), childDir+"="+dir, "GORACE=atexit_sleep_ms=0")
 	if testing.Verbose() {
 		cmd.Stderr = os.Stderr
 	}
@@ -185,8 +189,8 @@ func TestAReloadOfEverythingUnderLoad(t *testing.T) {
 	w := start(t, p)
 	stays := w.dial(plant, "a.example")
 	l := startLoad(t, 8, visitor(w.address(), "a.example"))
-	for i := range 30 {
-		l.more(t, 20)
+	for i := range 20 {
+		l.more(t, 16)
 		// Everything changes but what the clients need.
 		w.plan.Listeners[0].Name = fmt.Sprint("mqtt-", i)
 		w.plan.Limits.HelloSeconds = 5 + i%3
@@ -302,6 +306,56 @@ func TestADrainHasADeadline(t *testing.T) {
 	a.wantAlive(t)
 	await(t, "the end", func() bool { clk.Advance(time.Second); return w.g.Status().Phase == "over" })
 	a.wantCut(t)
+}
+
+// systemd listens before the process is there, keeps the queue, and is told how the process is.
+func TestStartedBySystemd(t *testing.T) {
+	if !canHandOver {
+		t.Skip("there is no systemd")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	inherited, err := l.(*net.TCPListener).File()
+	must(t, err)
+	p, _ := threeWays(t)
+	p.Listeners[0].Port = uint16(l.Addr().(*net.TCPAddr).Port)
+	waiting, err := net.Dial("tcp", l.Addr().String())
+	must(t, err)
+	defer waiting.Close()
+	_ = l.Close()
+
+	dir := t.TempDir()
+	path := filepath.Join(dir, "notify.sock")
+	told, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	must(t, err)
+	defer told.Close()
+	wantTold := func(want string) {
+		t.Helper()
+		b := make([]byte, 1000)
+		_ = told.SetDeadline(time.Now().Add(patient))
+		n, err := told.Read(b)
+		must(t, err)
+		if string(b[:n]) != want {
+			t.Errorf("systemd is told %q, want %q", b[:n], want)
+		}
+	}
+	// Only between fork and exec is the number of the process known, as systemd knows it.
+	cmd := exec.Command("/bin/sh", "-c", "LISTEN_PID=$$ exec \"$0\"", os.Args[0])
+	cmd.Env = []string{"LISTEN_FDS=1", "LISTEN_FDNAMES=mqtt", "NOTIFY_SOCKET=" + path}
+	cmd.ExtraFiles = []*os.File{inherited}
+	x := spawnAs(t, cmd, dir, p)
+	_ = inherited.Close()
+	x.says(t, "ready")
+	wantTold(fmt.Sprintf("READY=1\nMAINPID=%d", x.cmd.Process.Pid))
+	must(t, visitor(waiting.RemoteAddr().String(), "a.example")(0))
+	_, err = waiting.Write(append(header(plant), "no hello"...))
+	must(t, err)
+	_ = waiting.SetDeadline(time.Now().Add(patient))
+	if _, err := waiting.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("who waited in the queue is not served:", err)
+	}
+	_ = x.stdin.Close()
+	wantTold("STOPPING=1")
 }
 
 // Two processes carry one gateway, and share nothing. Clients that try again find the one that is left.

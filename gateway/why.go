@@ -6,16 +6,20 @@ import (
 	"strings"
 
 	"github.com/isthmus-io/isthmus/gateway/balance"
+	"github.com/isthmus-io/isthmus/gateway/carry"
 	"github.com/isthmus-io/isthmus/gateway/decide"
+	"github.com/isthmus-io/isthmus/gateway/limit"
+	"github.com/isthmus-io/isthmus/resource"
 )
 
 // Explanation is what decide says, and what it cannot know: whether there is a target, and how much of the limits is used.
 type Explanation struct {
 	decide.Explanation
 	Targets []balance.TargetStatus `json:"liveTargets,omitempty"` // of the route's group
-	Uses    []UseStatus            `json:"uses,omitempty"`        // of the rule and the name
-	Open    int                    `json:"open"`                  // connections of the gateway
-	Most    int                    `json:"most"`                  // that it may have
+	Uses    []UseStatus            `json:"uses,omitempty"`        // of the rule and the route's name
+	Limiter limit.Usage            `json:"open"`
+	Open    int                    `json:"connections"` // of the gateway
+	Most    int                    `json:"most"`        // that it may have
 }
 
 // Why explains what would become of a connection now, at the gateway named, or at the first that has the port when that is empty. False
@@ -31,18 +35,11 @@ func (g *Gateway) Why(gateway string, q decide.Question) (Explanation, bool) {
 		return x, true
 	}
 	if x.Open >= x.Most {
-		x.step("the gateway has %d connections, which is as many as it may have: it refuses more", x.Open)
+		x.step("the gateway has %d connections, which is as many as it may have", x.Open)
+		x.forNow(carry.ReasonFull, "the gateway has as many connections as it may", "raise spec.limits.connections, or carry the gateway by another process")
 	}
-	if r := x.Route; r != nil && c.ways[r.Number].group != nil {
-		s := c.ways[r.Number].group.Status()
-		x.Targets = s.Targets
-		for _, t := range s.Targets {
-			x.step("%s (%s) is %s, with %d connections", t.Address, t.Host, t.State, t.Connections)
-		}
-		for _, p := range s.Problems {
-			x.step("the group %s: %s", s.Name, p)
-		}
-	}
+	x.limits(f, c)
+	x.targets(c)
 	for _, u := range []*use{f.rules.look(x.Rule), f.names.look(c.pattern(x.Listener, x.Name))} {
 		if u != nil {
 			x.Uses = append(x.Uses, u.status())
@@ -50,6 +47,52 @@ func (g *Gateway) Why(gateway string, q decide.Question) (Explanation, bool) {
 		}
 	}
 	return x, true
+}
+
+// forNow turns the answer into a refusal that may be over in a moment. The first reason stays.
+func (x *Explanation) forNow(reason, because, next string) {
+	if x.Allowed {
+		x.Allowed, x.Reason, x.Summary, x.Next = false, reason, "refused at this moment: "+because, next
+	}
+}
+
+// limits tells how much of the limits is used.
+func (x *Explanation) limits(f *front, c *state) {
+	var own resource.Limit
+	if m, ok := c.decide.Rules().Lookup(x.Source, x.Port, x.Name, f.g.clk.Now()); ok {
+		own = m.Rule.Limit
+	}
+	u := f.limiter.Usage(x.Source, x.Rule, own, x.Name)
+	x.Limiter = u
+	x.step("open at the moment: %d connections of the source, %d by the rule, %d for the name", u.Source, u.Rule, u.Name)
+	if u.Over != "" {
+		x.forNow(string(u.Over), map[limit.Over]string{
+			limit.SourceConnections: "the source has as many connections open as it may",
+			limit.SourceRate:        "the source opens more connections a second than it may",
+			limit.RuleConnections:   "the rule has let in as many connections as it may",
+			limit.RuleRate:          "the rule lets in more connections a second than it may",
+			limit.NameConnections:   "the name has as many connections open as it may",
+			limit.NameRate:          "the name has more new connections a second than it may",
+		}[u.Over], "wait, or raise the limit")
+	}
+}
+
+// targets tells how those of the route's group are.
+func (x *Explanation) targets(c *state) {
+	if x.Route == nil || c.ways[x.Route.Number].group == nil {
+		return
+	}
+	s := c.ways[x.Route.Number].group.Status()
+	x.Targets = s.Targets
+	for _, t := range s.Targets {
+		x.step("%s (%s) is %s, with %d connections", t.Address, t.Host, t.State, t.Connections)
+	}
+	for _, p := range s.Problems {
+		x.step("the group %s: %s", s.Name, p)
+	}
+	if len(s.Targets) == 0 {
+		x.forNow(reasonNowhere, "no target of the group "+s.Name+" has an address", "see whether the names of its targets can be resolved")
+	}
 }
 
 func (x *Explanation) step(format string, args ...any) {
