@@ -257,13 +257,7 @@ func run(t testing.TB, p *upstream.Pool) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- p.Run(ctx) }()
-	// Until it runs, a question is refused at once.
-	g := p.Group(nil)
-	for {
-		if _, err := p.Exchange(context.Background(), g, upstream.Query{Name: []byte{0}}); err != nil && !strings.Contains(err.Error(), "stopping") {
-			break
-		}
-	}
+	<-p.Ready()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
