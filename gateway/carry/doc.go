@@ -18,5 +18,6 @@
 //
 // Run owns all goroutines: the workers (or acceptors and two goroutines for each connection), one that keeps time, and one for each
 // connection that was given away by Way.Hand. It returns when all have ended. The other methods may be called from any goroutine;
-// Review, Drain and Close not from within a call of Gate or Visit.
+// Review, Drain and Close not from within a call of Gate or Visit. Of two locks the left one is taken first: Carrier.mu, worker.mu;
+// session.calling, session.mu. Only session.calling is held over calls of the gate's.
 package carry

@@ -116,11 +116,13 @@ func (w *worker) happened(l *link, side int, events uint32) {
 	case l.stage == opening:
 		w.hear(l)
 	case l.stage == joining && side == target:
-		if e := socketError(l.fd[target]); e != 0 {
-			w.failed(l, e)
-		} else {
-			w.joined(l)
+		if events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+			if e := socketError(l.fd[target]); e != 0 {
+				w.failed(l, e)
+				return
+			}
 		}
+		w.joined(l)
 	case l.stage == joining:
 		if events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 			w.end(l, ReasonReset)

@@ -66,7 +66,11 @@ func (w *worker) carry(l *link, from int) (more bool) {
 func (w *worker) measure(l *link, f *flow, from, want int) int {
 	there := unread(l.fd[from])
 	if there == 0 {
-		return want // the end of data, an error, or nothing: no byte will pass
+		if l.ending[from] {
+			return want // the end of data, or an error: no byte comes any more
+		}
+		l.readable[from] = false
+		return 0
 	}
 	n, wait := l.meter.Take(min(want, there))
 	if n == 0 {

@@ -233,7 +233,7 @@ func (w *world) until(what string, ok func(Stats) bool) {
 		if time.Now().After(end) {
 			w.t.Fatalf("not reached: %s: %+v", what, w.c.Stats())
 		}
-		<-time.After(time.Millisecond)
+		<-time.After(200 * time.Microsecond)
 	}
 }
 
