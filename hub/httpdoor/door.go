@@ -6,15 +6,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/isthmus-io/isthmus/clock"
-	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub"
 	"github.com/isthmus-io/isthmus/hub/front"
+	"github.com/isthmus-io/isthmus/localsocket"
 )
 
 // Door serves HTTPS.
@@ -73,16 +71,10 @@ func (d *Door) Serve(ctx context.Context, ln net.Listener) error {
 
 // ServeAdmin answers requests on a socket file in the hub's data directory until ctx ends. Whoever may open the file may do everything.
 func (d *Door) ServeAdmin(ctx context.Context, path string) error {
-	op := "httpdoor.ServeAdmin"
-	if c, err := new(net.Dialer).DialContext(ctx, "unix", path); err == nil {
-		_ = c.Close()
-		return fault.Newf(op, fault.Conflict, "another process serves %s", path).Advise("a data directory belongs to one hub process")
-	}
-	ln, err := listenPrivately(path)
+	ln, err := localsocket.Listen(path)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.Remove(path) }() // a socket that is left is replaced at the next start
 	srv := d.newServer(d.handler(true))
 	stopped := make(chan struct{})
 	served := make(chan error, 1)
@@ -94,31 +86,6 @@ func (d *Door) ServeAdmin(ctx context.Context, path string) error {
 	}()
 	<-stopped
 	return errors.Join(ignoreClosed(srv.Close()), ignoreClosed(<-served))
-}
-
-// listenPrivately makes the socket in a directory that is closed to others and moves it to its place when its mode is right: nobody
-// else can connect to it at any moment, wherever that place is.
-func listenPrivately(path string) (net.Listener, error) {
-	op := "httpdoor.ServeAdmin"
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fault.Wrap(op, fault.Invalid, err, "the directory of the socket "+path+" cannot be made")
-	}
-	private, err := os.MkdirTemp(dir, ".s") // mode 0700
-	if err != nil {
-		return nil, fault.Wrap(op, fault.Invalid, err, "the socket "+path+" cannot be made")
-	}
-	defer func() { _ = os.RemoveAll(private) }() // it is empty by then
-	temporary := filepath.Join(private, "s")
-	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: temporary, Net: "unix"})
-	if err != nil {
-		return nil, fault.Wrap(op, fault.Invalid, err, "the socket "+path+" cannot be made; a path may have some 90 bytes")
-	}
-	ln.SetUnlinkOnClose(false)
-	if err := errors.Join(os.Chmod(temporary, 0o600), os.Rename(temporary, path)); err != nil {
-		return nil, errors.Join(fault.Wrap(op, fault.Invalid, err, "the socket "+path+" cannot be kept to its owner"), ln.Close())
-	}
-	return ln, nil
 }
 
 func (d *Door) newServer(h http.Handler) *http.Server {
