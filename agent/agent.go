@@ -24,11 +24,12 @@ import (
 
 // Config is what an agent is told on its own machine. The zero value works: no DNS, addresses that are there already, outbound only.
 type Config struct {
-	DNSListen    []string // host:port of the resolver, UDP and TCP, literal addresses; empty: none
-	Interface    string   // to which addresses of private endpoints are added, Linux only; empty: they are there already
-	DirectListen string   // host:port on which other agents may make tunnels without a relay; empty: none
-	ProxyURL     string   // HTTP proxy for connections to relays; empty: HTTPS_PROXY and NO_PROXY of the environment; "none": no proxy
-	MaxFlows     int      // of one endpoint's port, and of one approved link: flow.DefaultMaxFlows
+	DNSListen    []string        // host:port of the resolver, UDP and TCP, literal addresses; empty: none
+	DNS          resolver.Config // what else is to be said of the resolver; its Listen is DNSListen
+	Interface    string          // to which addresses of private endpoints are added, Linux only; empty: they are there already
+	DirectListen string          // host:port on which other agents may make tunnels without a relay; empty: none
+	ProxyURL     string          // HTTP proxy for connections to relays; empty: HTTPS_PROXY and NO_PROXY of the environment; "none": no proxy
+	MaxFlows     int             // of one endpoint's port, and of one approved link: flow.DefaultMaxFlows
 
 	Gateway gateway.Config // of the gateways of the plan; the zero value carries them without a hand-over
 }
@@ -85,7 +86,9 @@ func New(cfg Config, creds *identity.Credentials, log *slog.Logger, clk clock.Cl
 	a.transport.Handle(a.services.Handle)
 	a.gateway = gateway.New(cfg.Gateway, a.transport, log, clk, reg)
 	if len(cfg.DNSListen) > 0 {
-		a.resolver = resolver.New(resolver.Config{Listen: cfg.DNSListen}, log, clk, reg)
+		dns := cfg.DNS
+		dns.Listen = cfg.DNSListen
+		a.resolver = resolver.New(dns, log, clk, reg)
 	}
 	return a, nil
 }
@@ -239,6 +242,20 @@ func (a *Agent) PlanRevision() string { return a.current().Revision }
 
 // Gateway is what carries the gateways of the plan.
 func (a *Agent) Gateway() *gateway.Gateway { return a.gateway }
+
+// DNSAddresses returns where the resolver answers over UDP and TCP now.
+func (a *Agent) DNSAddresses() []netip.AddrPort {
+	if a.resolver == nil {
+		return nil
+	}
+	var out []netip.AddrPort
+	for _, text := range a.resolver.Status().Listening {
+		if at, err := netip.ParseAddrPort(text); err == nil {
+			out = append(out, at)
+		}
+	}
+	return out
+}
 
 // DNSAddr returns where the resolver answers, once it does: of use when DNSListen asked for any port. The zero value is no resolver.
 func (a *Agent) DNSAddr() netip.AddrPort {

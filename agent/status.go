@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/isthmus-io/isthmus/gateway"
 	"github.com/isthmus-io/isthmus/identity"
 	"github.com/isthmus-io/isthmus/link/flow"
 	"github.com/isthmus-io/isthmus/link/transport"
@@ -18,6 +19,7 @@ type Status struct {
 	Services  []ServiceStatus
 	Transport transport.Status
 	DNS       *resolver.Status // nil without a resolver
+	Gateway   gateway.Status
 	Problems  []string
 }
 
@@ -42,7 +44,7 @@ type ServiceStatus struct {
 // Status returns how things are now.
 func (a *Agent) Status() Status {
 	p := a.current()
-	s := Status{ID: a.creds.ID(), Revision: p.Revision, Transport: a.transport.Status(), Problems: a.Problems()}
+	s := Status{ID: a.creds.ID(), Revision: p.Revision, Transport: a.transport.Status(), Problems: a.Problems(), Gateway: a.gateway.Status()}
 	if a.resolver != nil {
 		dns := a.resolver.Status()
 		s.DNS = &dns
@@ -90,6 +92,7 @@ func (a *Agent) Problems() []string {
 	if a.resolver != nil {
 		words = append(words, a.resolver.Problems()...)
 	}
+	words = append(words, a.gateway.Problems()...)
 	for _, r := range a.transport.Status().Relays {
 		if !r.Connected && r.Problem != "" {
 			words = append(words, "relay "+r.Address+": "+r.Problem)

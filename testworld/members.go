@@ -11,6 +11,7 @@ import (
 	"github.com/isthmus-io/isthmus/agent"
 	"github.com/isthmus-io/isthmus/client"
 	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/gateway"
 	"github.com/isthmus-io/isthmus/hub"
 	"github.com/isthmus-io/isthmus/node"
 	"github.com/isthmus-io/isthmus/node/agentnode"
@@ -37,8 +38,12 @@ func (w *World) Agent(ctx context.Context, network, name string, cfg agent.Confi
 
 // AgentProcess is Agent with everything a process can be told. DataDir and Version are the world's.
 func (w *World) AgentProcess(ctx context.Context, network, name string, ac agentnode.Config) (*Agent, error) {
+	return w.member(ctx, "agent", network, name, ac)
+}
+
+func (w *World) member(ctx context.Context, role, network, name string, ac agentnode.Config) (*Agent, error) {
 	ac.DataDir, ac.Version = filepath.Join(w.Dir, name), "testworld"
-	token, err := w.joinToken(ctx, "agent", network, name)
+	token, err := w.joinToken(ctx, role, network, name)
 	if err != nil {
 		return nil, err
 	}
@@ -57,6 +62,13 @@ func (w *World) AgentProcess(ctx context.Context, network, name string, ac agent
 		return agentnode.Run(ctx, ac, w.log(name), w.cfg.Clock, prometheus.NewRegistry())
 	})
 	return a, a.Start(ctx)
+}
+
+// Gateway joins a network as a gateway and runs: it carries the gateways of the network that name no agents. Its data directory is its
+// own, so its admin socket and its hand-over work.
+func (w *World) Gateway(ctx context.Context, network, name string) (*Agent, error) {
+	dir := filepath.Join(w.Dir, name)
+	return w.member(ctx, "gateway", network, name, agentnode.Config{Agent: agent.Config{Gateway: gateway.Config{Dir: dir}}})
 }
 
 // Hub is a running hub process of the world.

@@ -56,6 +56,7 @@ ISTHMUS_JOIN_TOKEN or from standard input, never from the command line.`,
 func newAgentRun(w *world) *cobra.Command {
 	p := &process{w: w}
 	var cfg agentnode.Config
+	var secure dnsSecure
 	c := &cobra.Command{
 		Use:   "run",
 		Short: "Run an agent that has joined",
@@ -64,6 +65,9 @@ others. It only dials out. Its last plan is kept on disk, so that it goes on whi
 		Example: "  isthmus agent run --interface eth0 --dns 192.168.1.2:53\n  isthmus agent run --direct-listen :7443 --direct 10.0.0.7:7443",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := secure.apply(&cfg.Agent.DNS); err != nil {
+				return err
+			}
 			return p.run(c.Context(), func(ctx context.Context, log *slog.Logger, reg *prometheus.Registry) error {
 				cfg.DataDir, cfg.Version = p.dataDir, versionText()
 				return agentnode.Run(ctx, cfg, log, w.clock, reg)
@@ -74,6 +78,7 @@ others. It only dials out. Its last plan is kept on disk, so that it goes on whi
 	f := c.Flags()
 	f.StringVar(&cfg.Agent.Interface, "interface", "", "`NAME` of the interface that gets the addresses of private endpoints; absent: they are there already")
 	f.StringSliceVar(&cfg.Agent.DNSListen, "dns", nil, "`HOST:PORT` to answer DNS on, UDP and TCP")
+	secure.addTo(c, "dns-")
 	f.StringVar(&cfg.Agent.DirectListen, "direct-listen", "", "`HOST:PORT` for tunnels that come without a relay; none when absent")
 	f.StringVar(&cfg.Direct, "direct", "", "`HOST:PORT` at which other agents reach --direct-listen")
 	f.StringSliceVar(&cfg.Servers, "server", nil, "`HOST:PORT` of the control plane instead of the addresses it joined with")

@@ -33,6 +33,7 @@ func newDNSServe(w *world) *cobra.Command {
 	p := &process{w: w}
 	files := dnsFiles{w: w}
 	var cfg node.DNSConfig
+	var secure dnsSecure
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Answer names from files, without a control plane",
@@ -42,6 +43,9 @@ func newDNSServe(w *world) *cobra.Command {
   isthmus dns serve --listen 127.0.0.1:5353 --zone-file corp.example=db.corp --upstream 192.168.1.1`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := secure.apply(&cfg.Resolver); err != nil {
+				return err
+			}
 			return p.run(c.Context(), func(ctx context.Context, log *slog.Logger, reg *prometheus.Registry) error {
 				again, stop := reloads()
 				defer stop()
@@ -53,6 +57,7 @@ func newDNSServe(w *world) *cobra.Command {
 	p.addLog(c)
 	f := c.Flags()
 	f.StringSliceVar(&cfg.Resolver.Listen, "listen", []string{"127.0.0.1:5353"}, "`HOST:PORT` to answer on, UDP and TCP")
+	secure.addTo(c, "")
 	f.StringSliceVar(&files.manifests, "config", nil, "`FILE` or directory with manifests")
 	f.StringSliceVar(&files.zones, "zone-file", nil, "`ZONE=FILE`: a zone and its zone file")
 	f.StringVar(&files.network, "network", "", "`TENANT/NAME` of the network to answer for, where the manifests hold several")

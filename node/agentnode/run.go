@@ -45,7 +45,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, clk clock.Clock, reg
 		return err
 	}
 	m.Report(func() membership.Report {
-		return membership.Report{Version: cfg.Version, Direct: cfg.Direct, PlanRevision: a.PlanRevision(), Problems: a.Problems()}
+		return membership.Report{Version: cfg.Version, Direct: cfg.Direct, PlanRevision: a.PlanRevision(), Problems: a.Problems(), DNSAddresses: a.DNSAddresses()}
 	})
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.Run(ctx) })
