@@ -103,6 +103,23 @@ func goldenScene() *world {
 		r.Spec = spec
 		s.add(r, path, "")
 	}
+	s.agent("ot/ot-cloud/front-1", resource.RoleGateway, "")
+	own := endpointTo("ot/ot-cloud/plc", "any")
+	own.Status = resource.PrivateEndpointStatus{Address: netip.MustParseAddr("10.9.0.4"), Connection: resource.Connection{State: resource.Approved, LinkID: 18}}
+	s.add(own, "e-own", "s-plc")
+	s.add(gateway("ot/ot-cloud/front", func(sp *resource.GatewaySpec) {
+		sp.Groups = []resource.TargetGroup{{Name: "else", Targets: []string{"192.0.2.7:8883"}, Health: resource.Health{Check: resource.CheckTLS}}}
+		sp.Limits = resource.GatewayLimits{Source: resource.Limit{Connections: 10}}
+		sp.Routes = []resource.GatewayRoute{
+			{Names: []string{"contoso.azure-devices.net"}, Service: "contoso"},
+			{Names: []string{"plc.factory.example"}, Listeners: []string{"https"}, Endpoint: "plc", Port: 502},
+			{Names: []string{"not-yet.example"}, Endpoint: "not-yet"},
+			{Group: "else", Port: 8883},
+		}
+	}), "g-front", "")
+	s.add(allowlistOf("ot/ot-cloud/fabrikam", allowRules(2)...), "a-fabrikam", "")
+	rule := forward("up", "corp.example", "192.0.2.53", "192.0.2.54:5353")
+	s.add(ruleset("ot/rules", []string{"plant-7"}, rule, forward("rest", ".", "192.0.2.55")), "rs", "")
 	s.w.revoke(store.Revoked{ID: "spiffe://isthmus.test/tenant/ot/network/plant-7/agent/lost.id", Tenant: "ot", Network: "plant-7"})
 	return s.w
 }
@@ -149,9 +166,17 @@ func TestAFollowedWorldIsAReadWorld(t *testing.T) {
 	rec := noun[*resource.RecordSet](resource.KindRecordSet, "ot/factory.example/plc")
 	rec.Spec.TXT = []string{"x"}
 	r.apply(otOps, zone, rec, hubService("ot/ot-cloud/contoso", "contoso.azure-devices.net", visibleTo("it"), autoApprove("ot", "it"), servedBy("hub-1")))
+	ids = append(ids, r.join(JoinGateway, "ot/ot-cloud/front-1"))
+	r.apply(admin, network("ot/ot-cloud", "10.9.0.0/24"))
+	r.apply(otOps, endpointTo("ot/ot-cloud/x", "ot/ot-cloud/private"), ruleset("ot/rules", []string{"plant-7", "ot-cloud"}, forward("a", "a.example", "192.0.2.1")),
+		ruleset("ot/gone", nil, forward("b", "b.example", "192.0.2.1")), allowlistOf("ot/ot-cloud/a", allowRules(900)...), allowlistOf("ot/ot-cloud/gone", allowRules(9)...),
+		gateway("ot/ot-cloud/front", routes(resource.GatewayRoute{Endpoint: "x"})), gateway("ot/plant-7/gone"))
+	r.apply(otOps, allowlistOf("ot/ot-cloud/a", allowRules(901)[1:]...), ruleset("ot/rules", []string{"plant-7"}, forward("a", "c.example", "192.0.2.1")),
+		ruleset("ot/gone", []string{"ot-cloud"}, forward("b", "b.example", "192.0.2.1")))
 	r.apply(otOps, endpointTo("ot/plant-7/a", "ot/ot-cloud/contoso"), nameless("ot/plant-7/b", "ot/ot-cloud/contoso"))
 	r.apply(itOps, endpointTo("it/it-cloud/c", "ot/ot-cloud/contoso"))
-	for _, d := range []resource.Key{key(t, resource.KindPrivateEndpoint, "ot/plant-7/a"), key(t, resource.KindRecordSet, "ot/factory.example/plc"), key(t, resource.KindAgent, "ot/plant-7/gone")} {
+	for _, d := range []resource.Key{key(t, resource.KindPrivateEndpoint, "ot/plant-7/a"), key(t, resource.KindRecordSet, "ot/factory.example/plc"), key(t, resource.KindAgent, "ot/plant-7/gone"),
+		key(t, resource.KindGateway, "ot/plant-7/gone"), key(t, resource.KindAllowlist, "ot/ot-cloud/gone"), key(t, resource.KindRuleset, "ot/gone")} {
 		if err := r.Delete(ctx, otOps, d, ""); err != nil {
 			t.Fatal(err)
 		}
