@@ -138,7 +138,7 @@ func TestAFullRingOfFavouritesGivesWay(t *testing.T) {
 		at, _ := s.find(uint32(i), &k)
 		s.entry(at).asked()
 	}
-	if got := inOrder(t, s); len(got) < 6000 {
+	if got := inOrder(t, s); len(got) < 10_000 {
 		t.Errorf("%d entries", len(got))
 	}
 }

@@ -24,7 +24,7 @@ type slot struct {
 
 const (
 	slotSize  = 8
-	perSlot   = 128     // bytes of ring for one slot, or two; most entries are longer
+	perSlot   = 64      // bytes of ring for one slot, or two; most entries are longer
 	firstRing = 8 << 10 // bytes
 	maxChance = 1024    // bytes; a longer entry does not go round again, nor can it be moved without a buffer
 	chances   = 256     // entries that may go round again in one Put, some 20 µs

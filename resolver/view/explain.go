@@ -143,7 +143,7 @@ func (e *explainer) route(p place, public bool) {
 	if !public {
 		chosen := t.ruleOf(p)
 		if chosen != nil {
-			e.say(StepRule, "%s: %s", chosen.Reason, servers(chosen))
+			e.say(StepRule, "%s %s: %s", chosen.Rule, chosen.extent(), servers(chosen))
 			if len(chosen.Servers) == 0 {
 				e.say(StepNote, "none of its targets can be asked, and nobody else is asked instead")
 			}
@@ -152,7 +152,7 @@ func (e *explainer) route(p place, public bool) {
 		for i := p.node; ; { // the domains further up, longest first
 			n := &t.nodes[i]
 			if r := t.rules[n.suffix]; r != nil && r != last {
-				e.say(StepShorter, "%s would ask %s, but is not the closest", r.Reason, servers(r))
+				e.say(StepShorter, "%s %s would ask %s, but is not the closest", r.Rule, r.extent(), servers(r))
 				last = r
 			}
 			if i == 0 {
@@ -171,6 +171,17 @@ func (e *explainer) route(p place, public bool) {
 	}
 	e.say(StepUpstreams, "the network has none")
 	e.say(StepNote, "set dns.upstreams of the network, or link a ruleset with a rule for the name")
+}
+
+// extent says which names a rule is for.
+func (t *Target) extent() string {
+	switch {
+	case t.Exact:
+		return "for just " + t.Domain
+	case t.Domain == ".":
+		return "for every name"
+	}
+	return "for " + t.Domain + " and below"
 }
 
 func servers(t *Target) string {

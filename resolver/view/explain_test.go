@@ -69,15 +69,15 @@ answer: what they say of hub2.privatelink.azure-devices.net`},
 		{"fabrikam.azure-devices.net", "A", `
 question: fabrikam.azure-devices.net A
 name: no endpoint, record set or linked zone of this network holds fabrikam.azure-devices.net
-rule: rule ot/rules/one for fabrikam.azure-devices.net: udp 10.40.0.4:53
-shorter: rule ot/rules/below for fabrikam.azure-devices.net would ask udp 10.41.0.4:53, but is not the closest
+rule: ot/rules/one for just fabrikam.azure-devices.net: udp 10.40.0.4:53
+shorter: ot/rules/below for fabrikam.azure-devices.net and below would ask udp 10.41.0.4:53, but is not the closest
 note: if the answer leads to fabrikam.privatelink.azure-devices.net, it stays as it is: the linked zone lacks that name, and its link says NxDomainRedirect
 answer: what they say of fabrikam.azure-devices.net`},
 		{"a.lab.corp.example", "TYPE65280", `
 question: a.lab.corp.example TYPE65280
 name: no endpoint, record set or linked zone of this network holds a.lab.corp.example
-rule: rule ot/rules/lab for lab.corp.example: tls 10.30.0.4:853 (dns.lab.example)
-shorter: rule ot/rules/corp for corp.example would ask udp 10.20.0.4:53, udp 10.20.0.5:53, but is not the closest
+rule: ot/rules/lab for lab.corp.example and below: tls 10.30.0.4:853 (dns.lab.example)
+shorter: ot/rules/corp for corp.example and below would ask udp 10.20.0.4:53, udp 10.20.0.5:53, but is not the closest
 answer: what they say of a.lab.corp.example`},
 		{"a..b", "A", `
 question: "a..b" is no domain name (labels of 1 to 63 bytes, 255 in all)`},
