@@ -94,6 +94,7 @@ func (in *inquiry) settle(now time.Time, stale bool) bool {
 			get = in.r.cache.Stale
 		}
 		hit, ok := get(in.message(), k, now)
+		ok = ok && !(stale && hit.Rcode == dns.RcodeServerFailure) // that there was no answer is known already
 		if in.why != nil {
 			in.why.looked(rt, hit, ok)
 		}
