@@ -29,6 +29,8 @@ var rules = []rule{
 	{in: "link/...", never: []string{"control/...", "store/...", "hub/...", "eventlog/...", "membership/..."},
 		because: "data flows while the control plane is away, and links carry other people's services as well as ours"},
 	{in: "resolver/...", never: []string{"control/...", "store/...", "link/...", "membership/..."}, because: "it answers from a view and asks nobody of the house"},
+	{in: "resolver/view", only: []string{"plan", "resource", "resolver/message"}, because: "it decides, and asks nobody; the control plane explains with it what resolvers would do"},
+	{in: "resolver/cache", only: []string{"clock", "resolver/message"}, because: "it keeps answers; whom they are of and who gets them is the resolver's business"},
 	{in: "resolver/upstream", only: []string{"clock", "fault"}, because: "it asks servers; which question goes to whom is decided by those who answer"},
 	{in: "gateway/...", never: []string{"control/...", "store/...", "membership/...", "hub/...", "agent", "resolver/..."}, because: "it carries out plans; it asks nobody of the house for anything"},
 	{in: "gateway/carry", never: []string{"gateway", "gateway/allowlist", "gateway/decide", "gateway/limit", "gateway/balance", "plan", "resource"},

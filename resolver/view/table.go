@@ -30,7 +30,7 @@ type slot struct {
 }
 
 // node is a name that exists, or that a rule names. There are no pointers in it, so that a collection need not look at a hundred
-// thousand of them, and it fills one line of the processor's cache.
+// thousand of them, and it is one line of the processor's cache.
 type node struct {
 	name     uint32 // offset in text
 	more     uint32 // offset in text of its records of other types than addresses; 0: none
@@ -44,6 +44,7 @@ type node struct {
 	size     uint8  // of name
 	depth    uint8  // labels
 	flags    uint8
+	_        [4]byte
 }
 
 // Flags of a node.
