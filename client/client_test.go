@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"reflect"
 	"strings"
 	"sync"
@@ -26,6 +27,7 @@ import (
 	"github.com/isthmus-io/isthmus/control/httpdoor"
 	"github.com/isthmus-io/isthmus/control/jointoken"
 	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/gateway/decide"
 	"github.com/isthmus-io/isthmus/identity"
 	"github.com/isthmus-io/isthmus/resource"
 )
@@ -127,6 +129,8 @@ func TestEveryMethodSpeaksTheAPI(t *testing.T) {
 		"DELETE /v1/tokens/t1":                       "",
 		"GET /v1/join-tokens":                        `{"items":[{"id":"j1","for":"agent","state":"used"}]}`,
 		"DELETE /v1/join-tokens/j1":                  "",
+		"GET /v1/networks/ot/plant-7/why":            `{"name":"a.example","steps":[{"what":"answer","detail":"NXDOMAIN"}]}`,
+		"GET /v1/gateways/ot/ot-cloud/front/why":     `{"gateway":"ot/ot-cloud/front","allowed":true,"steps":["in"]}`,
 	}
 	c := d.client(d.serve(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -192,6 +196,16 @@ func TestEveryMethodSpeaksTheAPI(t *testing.T) {
 		{`POST /v1/join-tokens {"for":"agent","tenant":"ot","network":"plant-7","ttl":"30m0s"}`, func(ctx context.Context) (any, error) {
 			return c.CreateJoinToken(ctx, client.JoinTokenRequest{For: "agent", Tenant: "ot", Network: "plant-7", TTL: 30 * time.Minute})
 		}, client.JoinToken{ID: "j1", Secret: "isthmus-join.x"}},
+		{`POST /v1/join-tokens {"for":"gateway","tenant":"ot","network":"plant-7","uses":20,"ephemeralAfter":"1h0m0s"}`, func(ctx context.Context) (any, error) {
+			return c.CreateJoinToken(ctx, client.JoinTokenRequest{For: "gateway", Tenant: "ot", Network: "plant-7", Uses: 20, EphemeralAfter: time.Hour})
+		}, client.JoinToken{ID: "j1", Secret: "isthmus-join.x"}},
+		{"GET /v1/networks/ot/plant-7/why?name=a.example&type=AAAA", func(ctx context.Context) (any, error) {
+			return c.WhyName(ctx, resource.Key{Kind: resource.KindNetwork, Tenant: "ot", Name: "plant-7"}, "a.example", "AAAA")
+		}, client.NameExplanation{Name: "a.example", Steps: []client.NameStep{{What: "answer", Detail: "NXDOMAIN"}}}},
+		{"GET /v1/gateways/ot/ot-cloud/front/why?name=a.example&port=8883&source=203.0.113.9", func(ctx context.Context) (any, error) {
+			return c.WhyGateway(ctx, resource.Key{Kind: resource.KindGateway, Tenant: "ot", Scope: "ot-cloud", Name: "front"},
+				client.GatewayQuestion{Source: netip.MustParseAddr("203.0.113.9"), Name: "a.example", Port: 8883})
+		}, client.GatewayExplanation{Gateway: "ot/ot-cloud/front", Allowed: true, Steps: []string{"in"}}},
 		{"GET /v1/join-tokens?scope=plant-7&tenant=ot", func(ctx context.Context) (any, error) {
 			return c.JoinTokens(ctx, client.Filter{Tenant: "ot", Scope: "plant-7"})
 		}, []client.JoinTokenView{{ID: "j1", For: "agent", State: "used"}}},
@@ -233,6 +247,12 @@ func TestTypesAreTheServers(t *testing.T) {
 		{client.JoinToken{}, control.JoinToken{}},
 		{client.JoinTokenView{}, control.JoinTokenView{}},
 		{client.AuditRecord{}, control.AuditRecord{}},
+		{client.NameExplanation{}, control.NameExplanation{}},
+		{client.NameStep{}, control.NameStep{}},
+		{client.GatewayExplanation{}, control.GatewayExplanation{}},
+		{client.RuleAround{}, decide.RuleAround{}},
+		{client.RouteTaken{}, decide.RouteTaken{}},
+		{client.LimitInForce{}, decide.LimitInForce{}},
 	} {
 		mine, theirs := tags(pair[0]), tags(pair[1])
 		if !reflect.DeepEqual(mine, theirs) {
@@ -243,8 +263,8 @@ func TestTypesAreTheServers(t *testing.T) {
 
 func tags(v any) []string {
 	var out []string
-	for i := range reflect.TypeOf(v).NumField() {
-		if tag := reflect.TypeOf(v).Field(i).Tag.Get("json"); tag != "-" {
+	for _, f := range reflect.VisibleFields(reflect.TypeOf(v)) {
+		if tag := f.Tag.Get("json"); tag != "-" && !f.Anonymous {
 			out = append(out, tag)
 		}
 	}

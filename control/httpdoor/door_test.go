@@ -116,33 +116,34 @@ func TestProblemsOfRouterAndLibrary(t *testing.T) {
 		status             int
 		kind, says, next   string
 	}{
-		"no such path":       {"GET", "/v2/everything", "", 404, "not-found", "/v2/everything", "/openapi.json"},
-		"a kind misspelt":    {"GET", "/v1/endpoint", "", 404, "not-found", "/v1/endpoint", "/v1/endpoints"},
-		"a path too short":   {"GET", "/v1/endpoints/ot/plant-7", "", 404, "not-found", "", ""},
-		"wrong method":       {"PATCH", "/v1/tenants", "", 405, "not-found", "PATCH", "GET"},
-		"no body":            {"POST", "/v1/apply", "", 400, "invalid", "body", ""},
-		"white space only":   {"POST", "/v1/apply", "  \n", 400, "invalid", "no body", "JSON"},
-		"no JSON":            {"POST", "/v1/apply", "{\n  objects: []}", 400, "invalid", "line 2, column 3", ""},
-		"a list":             {"POST", "/v1/apply", "[]", 400, "invalid", "the body", ""},
-		"two values":         {"POST", "/v1/apply", "{} {}", 400, "invalid", "after top-level value", ""},
-		"nothing to apply":   {"POST", "/v1/apply", "{}", 400, "invalid", "objects is empty", ""},
-		"unknown field":      {"POST", "/v1/apply", `{"objects":[],"dryrun":true}`, 400, "invalid", "there is no field dryrun", "dryRun"},
-		"unknown kind":       {"POST", "/v1/apply", `{"objects":[{"apiVersion":"isthmus/v1","kind":"Servcie"}]}`, 400, "invalid", `objects[0].kind "Servcie"`, "Service?"},
-		"wrong version":      {"POST", "/v1/apply", `{"objects":[{"apiVersion":"isthmus/v9","kind":"Service"}]}`, 400, "invalid", "objects[0].apiVersion", "isthmus/v1"},
-		"unknown spec field": {"POST", "/v1/apply", apply(`"addressRange":["10.7.0.0/24"]`), 400, "invalid", "objects[0].spec.addressRange", "addressRanges"},
-		"case matters":       {"POST", "/v1/apply", apply(`"addressranges":[]`), 400, "invalid", "objects[0].spec.addressranges", "addressRanges"},
-		"wrong type":         {"POST", "/v1/apply", apply(`"addressRanges":"10.7.0.0/24"`), 400, "invalid", "objects[0].spec.addressRanges: a list cannot be a string", ""},
-		"unreadable value":   {"POST", "/v1/apply", apply(`"addressRanges":["10.7.0.0/99"]`), 400, "invalid", "10.7.0.0/99", ""},
-		"an object is null":  {"POST", "/v1/apply", `{"objects":[null]}`, 400, "invalid", "objects[0]", ""},
-		"too large":          {"POST", "/v1/apply", `{"reason":"` + strings.Repeat("x", 64<<10) + `"}`, 413, "too-large", "65536", ""},
-		"unknown parameter":  {"GET", "/v1/services?tenannt=ot", "", 400, "invalid", "tenannt", ""},
-		"limit is no number": {"GET", "/v1/audit?limit=many", "", 400, "invalid", "limit", ""},
-		"limit too high":     {"GET", "/v1/audit?limit=5000", "", 400, "invalid", "limit", ""},
-		"unknown state":      {"GET", "/v1/connections?state=Maybe", "", 400, "invalid", "state", ""},
-		"unknown decision":   {"POST", "/v1/endpoints/ot/plant-7/hub/decision", `{"decision":"perhaps"}`, 400, "invalid", "perhaps", "approve"},
-		"ttl is no duration": {"POST", "/v1/join-tokens", `{"for":"agent","ttl":"soon"}`, 400, "invalid", "soon", "24h"},
-		"absent":             {"GET", "/v1/services/ot/ot-cloud/contoso", "", 404, "not-found", "Service ot/ot-cloud/contoso", ""},
-		"not for people":     {"GET", "/member/v1/plan", "", 401, "unauthenticated", "client certificate", ""},
+		"no such path":         {"GET", "/v2/everything", "", 404, "not-found", "/v2/everything", "/openapi.json"},
+		"a kind misspelt":      {"GET", "/v1/endpoint", "", 404, "not-found", "/v1/endpoint", "/v1/endpoints"},
+		"a path too short":     {"GET", "/v1/endpoints/ot/plant-7", "", 404, "not-found", "", ""},
+		"wrong method":         {"PATCH", "/v1/tenants", "", 405, "not-found", "PATCH", "GET"},
+		"no body":              {"POST", "/v1/apply", "", 400, "invalid", "body", ""},
+		"white space only":     {"POST", "/v1/apply", "  \n", 400, "invalid", "no body", "JSON"},
+		"no JSON":              {"POST", "/v1/apply", "{\n  objects: []}", 400, "invalid", "line 2, column 3", ""},
+		"a list":               {"POST", "/v1/apply", "[]", 400, "invalid", "the body", ""},
+		"two values":           {"POST", "/v1/apply", "{} {}", 400, "invalid", "after top-level value", ""},
+		"nothing to apply":     {"POST", "/v1/apply", "{}", 400, "invalid", "objects is empty", ""},
+		"unknown field":        {"POST", "/v1/apply", `{"objects":[],"dryrun":true}`, 400, "invalid", "there is no field dryrun", "dryRun"},
+		"unknown kind":         {"POST", "/v1/apply", `{"objects":[{"apiVersion":"isthmus/v1","kind":"Servcie"}]}`, 400, "invalid", `objects[0].kind "Servcie"`, "Service?"},
+		"wrong version":        {"POST", "/v1/apply", `{"objects":[{"apiVersion":"isthmus/v9","kind":"Service"}]}`, 400, "invalid", "objects[0].apiVersion", "isthmus/v1"},
+		"unknown spec field":   {"POST", "/v1/apply", apply(`"addressRange":["10.7.0.0/24"]`), 400, "invalid", "objects[0].spec.addressRange", "addressRanges"},
+		"case matters":         {"POST", "/v1/apply", apply(`"addressranges":[]`), 400, "invalid", "objects[0].spec.addressranges", "addressRanges"},
+		"wrong type":           {"POST", "/v1/apply", apply(`"addressRanges":"10.7.0.0/24"`), 400, "invalid", "objects[0].spec.addressRanges: a list cannot be a string", ""},
+		"unreadable value":     {"POST", "/v1/apply", apply(`"addressRanges":["10.7.0.0/99"]`), 400, "invalid", "10.7.0.0/99", ""},
+		"an object is null":    {"POST", "/v1/apply", `{"objects":[null]}`, 400, "invalid", "objects[0]", ""},
+		"too large":            {"POST", "/v1/apply", `{"reason":"` + strings.Repeat("x", 64<<10) + `"}`, 413, "too-large", "65536", ""},
+		"unknown parameter":    {"GET", "/v1/services?tenannt=ot", "", 400, "invalid", "tenannt", ""},
+		"limit is no number":   {"GET", "/v1/audit?limit=many", "", 400, "invalid", "limit", ""},
+		"limit too high":       {"GET", "/v1/audit?limit=5000", "", 400, "invalid", "limit", ""},
+		"unknown state":        {"GET", "/v1/connections?state=Maybe", "", 400, "invalid", "state", ""},
+		"unknown decision":     {"POST", "/v1/endpoints/ot/plant-7/hub/decision", `{"decision":"perhaps"}`, 400, "invalid", "perhaps", "approve"},
+		"grace is no duration": {"POST", "/v1/join-tokens", `{"for":"gateway","ephemeralAfter":"soon"}`, 400, "invalid", "soon", "24h"},
+		"ttl is no duration":   {"POST", "/v1/join-tokens", `{"for":"agent","ttl":"soon"}`, 400, "invalid", "soon", "24h"},
+		"absent":               {"GET", "/v1/services/ot/ot-cloud/contoso", "", 404, "not-found", "Service ot/ot-cloud/contoso", ""},
+		"not for people":       {"GET", "/member/v1/plan", "", 401, "unauthenticated", "client certificate", ""},
 	} {
 		resp, body := ask(t, h, c.method, c.path, c.body)
 		p := problem(t, resp, body)
@@ -218,6 +219,17 @@ func TestWhatReachesTheControlPlane(t *testing.T) {
 	if f.join.TTL != 90*time.Minute || f.join.For != "agent" || f.join.Network != "plant-7" {
 		t.Errorf("join token %+v", f.join)
 	}
+	expect("POST", "/v1/join-tokens", `{"for":"gateway","tenant":"ot","network":"plant-7","uses":20,"ephemeralAfter":"1h"}`, 201, `"secret":"isthmus-join.x"`)
+	if f.join.Uses != 20 || f.join.EphemeralAfter != time.Hour || f.join.For != "gateway" {
+		t.Errorf("join token %+v", f.join)
+	}
+	expect("GET", "/v1/networks/ot/plant-7/why?name=a.example&type=MX", "", 200, `{"network":"ot/plant-7","name":"a.example","type":"MX","steps":[{"what":"answer","detail":"NXDOMAIN"}]`)
+	expect("GET", "/v1/gateways/ot/ot-cloud/front/why?source=2001:db8::9&name=a.example&port=8883", "", 200, `{"gateway":"ot/ot-cloud/front","source":"2001:db8::9","name":"a.example","port":8883`)
+	expect("GET", "/v1/gateways/ot/ot-cloud/front/why?source=me", "", 400, `source \"me\" is no IP address`)
+	expect("GET", "/v1/gateways/ot/ot-cloud/front/why", "", 400, `source`)
+	expect("GET", "/v1/networks/ot/plant-7/why", "", 400, `name`)
+	expect("GET", "/v1/allowlists", "", 200, `{"items":[]}`)
+	expect("DELETE", "/v1/rulesets/ot/rules", "", 204, "")
 	expect("GET", "/v1/audit?tenant=ot&kind=Service&path=ot/a/b&since=2026-01-02T03:04:05.000000005Z&after=9&limit=5&last=true", "", 200, `"after":{"a":1}`)
 	if a := f.audit; a.Tenant != "ot" || a.Kind != "Service" || a.Path != "ot/a/b" || a.After != 9 || a.Limit != 5 || !a.Last || a.Since.Year() != 2026 {
 		t.Errorf("audit filter %+v", a)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/identity"
 	"github.com/isthmus-io/isthmus/plan"
+	"github.com/isthmus-io/isthmus/resource"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -278,6 +280,28 @@ func TestPlanStream(t *testing.T) {
 				} else if !ok {
 					t.Fatal("the stream ended")
 				}
+			}
+			// Rules come in lines of their own, each once.
+			rules := []resource.AllowRule{{Name: "r", Sources: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}}}
+			p := plan.Plan{Self: plan.Self{ID: string(gateway)}, Gateways: []plan.Gateway{{Allowlists: []plan.Allowlist{{Name: "a", Rules: rules, Parts: plan.Cut(rules, nil)}}}}}
+			var got []string
+			for _, zone := range []string{"one.example", "two.example"} {
+				p.Zones = []string{zone}
+				s.fake.plans <- p.Seal()
+				for l, ok := s.next(lines, 0); ; l, ok = s.next(lines, 0) {
+					if !ok {
+						t.Fatal("the stream ended")
+					}
+					if l != "" {
+						got = append(got, l)
+					}
+					if strings.Contains(l, zone) {
+						break
+					}
+				}
+			}
+			if len(got) != 3 || !strings.HasPrefix(got[0], `{"part":"`) || strings.Contains(got[1], "203.0.113") || !strings.Contains(got[2], p.Gateways[0].Allowlists[0].Parts[0].Digest) {
+				t.Errorf("lines %q", got)
 			}
 			// The certificate ends an hour after it was issued, and the stream with it.
 			for {
