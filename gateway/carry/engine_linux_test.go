@@ -202,12 +202,14 @@ func TestConnectTimeout(t *testing.T) {
 		t.Fatal(err)
 	}
 	dial(t, full) // its queue has room for one
-	each(t, func(t *testing.T, cfg Config) {
+	timesOut := func(t *testing.T, cfg Config, entrance, way time.Duration) {
 		clk := clock.NewFake(time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC))
-		w := newWorld(t, cfg, &Entrance{ConnectTimeout: 2 * time.Second}, clk)
+		w := newWorld(t, cfg, &Entrance{ConnectTimeout: entrance}, clk)
 		next := newTarget(t, echo)
-		w.gate.to(full)
-		w.gate.set(func() { w.gate.next = func() (netip.AddrPort, bool) { return next, true } })
+		w.gate.set(func() {
+			w.gate.choose = func(Hello) (Way, *Refusal) { return Way{Target: full, Wait: way}, nil }
+			w.gate.next = func() (netip.AddrPort, bool) { return next, true }
+		})
 		c := w.dial()
 		w.until("it waits", func(s Stats) bool { return s.Joining == 1 })
 		if passed := passTime(clk, 500*time.Millisecond, func() bool { return w.c.Stats().Passing == 1 }); passed < 2*time.Second {
@@ -217,6 +219,10 @@ func TestConnectTimeout(t *testing.T) {
 		if v := w.endsWith(ReasonClosed); len(v.failed) != 1 || v.failed[0] != full {
 			t.Errorf("%+v", v)
 		}
+	}
+	each(t, func(t *testing.T, cfg Config) {
+		timesOut(t, cfg, 2*time.Second, 0)
+		timesOut(t, cfg, time.Minute, 2*time.Second) // the way knows better
 	})
 	if err := timeout(full); fault.KindOf(err) != fault.Timeout {
 		t.Error(err)

@@ -105,6 +105,7 @@ type Way struct {
 	Target netip.AddrPort // the first to try; ignored with Hand
 	Header []byte         // goes to the target before anything else, at most MostHeader bytes; not changed afterwards by either side
 	Meter  Meter          // nil: no limit of bytes
+	Wait   time.Duration  // for each target to answer, counted in milliseconds; 0: the Entrance's ConnectTimeout
 
 	// Hand takes the connection, whose first bytes it gets too: those which were read already, possibly none. It runs on a goroutine of
 	// its own, which Run waits for, and the visit has ended when it returns; the connection is closed then. A cut closes it meanwhile.

@@ -1,6 +1,7 @@
 package carry
 
 import (
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -32,6 +33,7 @@ type link struct {
 	want       int32 // bytes in the socket before looking at the hello is of use
 	slot       int32
 	generation uint32
+	patience   int32   // milliseconds for a target to answer
 	way        [2]flow // by the side that sends
 	at         *Entrance
 	visit      Visit
@@ -80,7 +82,7 @@ func (l *link) due() int64 {
 	case l.stage == opening:
 		return l.began + int64(l.at.helloTimeout())
 	case l.stage == joining:
-		return l.last + int64(l.at.connectTimeout())
+		return l.last + int64(l.patience)*int64(time.Millisecond)
 	case l.way[client].over || l.way[target].over:
 		return l.last + int64(l.at.halfIdle())
 	}
@@ -220,6 +222,7 @@ func (w *worker) choose(l *link, h Hello) {
 	default:
 		w.move(l, joining)
 		l.header, l.meter = way.Header, way.Meter
+		l.patience = int32(min(or(way.Wait, l.at.connectTimeout())/time.Millisecond, math.MaxInt32))
 		w.join(l, way.Target)
 	}
 }

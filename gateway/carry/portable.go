@@ -275,7 +275,7 @@ func (p *portable) join(s *session, at *Entrance, way Way, first []byte) (reason
 			cancel()
 			return over
 		}
-		s.wait(at.connectTimeout(), p.c.clk.Now(), "")
+		s.wait(or(way.Wait, at.connectTimeout()), p.c.clk.Now(), "")
 		conn, err := (&net.Dialer{KeepAliveConfig: keepAlive()}).DialContext(ctx, "tcp", target.String())
 		s.limit.Store(0)
 		s.mu.Lock()

@@ -197,9 +197,6 @@ func localAddress(fd int32) (netip.AddrPort, error) {
 	return address(&sa), nil
 }
 
-// yield lets other threads have the processor. It may take them milliseconds, in which Go's scheduler must not miss ours.
-func yield() { _, _, _ = unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }
-
 // epollNow gives the events that are there.
 func epollNow(epoll int32, events []unix.EpollEvent) int {
 	n, _, e := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), 0, 0, 0)

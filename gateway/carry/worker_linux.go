@@ -155,14 +155,9 @@ func (w *worker) run() {
 	w.finish()
 }
 
-// poll asks for events without waiting first, which does not trouble Go's scheduler. When there are none it lets others have the
-// processor once, who often make some, and only then waits.
+// poll asks for events without waiting first, which does not trouble Go's scheduler, and waits only when there are none.
 func (w *worker) poll() int {
 	n := epollNow(w.epoll, w.events[:])
-	if n == 0 && len(w.ready) == 0 {
-		yield()
-		n = epollNow(w.epoll, w.events[:])
-	}
 	if n > 0 || len(w.ready) > 0 {
 		if w.busyFor++; w.busyFor%busyTurns == 0 {
 			runtime.Gosched()
