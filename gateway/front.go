@@ -47,6 +47,7 @@ type state struct {
 type way struct {
 	group *balance.Group
 	proxy resource.ProxyVersion
+	wait  time.Duration // for each target; 0: the default
 }
 
 // door is one listening address in the eyes of the gate. It is immutable. What is listened on there has one name in one configuration
@@ -90,7 +91,7 @@ func (f *front) set(p plan.Gateway, now time.Time) {
 		w.group = f.g.balancer.Group(f.name, r.Group)
 		for _, group := range p.Groups {
 			if group.Name == r.Group {
-				w.proxy = group.ProxyProtocol
+				w.proxy, w.wait = group.ProxyProtocol, time.Duration(group.ConnectMillis)*time.Millisecond
 			}
 		}
 	}
@@ -137,19 +138,9 @@ func (s *state) pattern(listener, name string) string {
 
 // entrance is a listener in the eyes of the carrier, which calls it by its address.
 func entrance(p *plan.Gateway, l *resource.GatewayListener) *carry.Entrance {
-	e := &carry.Entrance{
+	return &carry.Entrance{
 		Name: handover.Key(addressOf(l)), Port: l.Port, TLS: l.Protocol != resource.GatewayTCP, TrustProxies: l.TrustProxies,
 		HelloTimeout: time.Duration(p.Limits.HelloSeconds) * time.Second, IdleTimeout: time.Duration(p.Limits.IdleSeconds) * time.Second,
 		MaxHello: p.Limits.HelloBytes,
 	}
-	for i := range p.Routes {
-		if r := &p.Routes[i]; leadsFrom(r, l) {
-			for _, group := range p.Groups {
-				if group.Name == r.Group {
-					e.ConnectTimeout = max(e.ConnectTimeout, time.Duration(group.ConnectMillis)*time.Millisecond)
-				}
-			}
-		}
-	}
-	return e
 }

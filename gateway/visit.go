@@ -75,7 +75,7 @@ func (v *visit) way(s *state, is decide.Decision) (w carry.Way, ok bool) {
 		w.Meter = &v.lease
 	}
 	to := &s.ways[is.Route.Number]
-	v.group = to.group
+	v.group, w.Wait = to.group, to.wait
 	if w.Target, ok = v.Next(); !ok {
 		return w, false
 	}
