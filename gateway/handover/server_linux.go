@@ -63,6 +63,7 @@ func (s *Server) Run(ctx context.Context) (took bool, err error) {
 			case one <- struct{}{}:
 			default:
 				_ = c.SetDeadline(time.Now().Add(askTime))
+				_, _ = receive(c) // whoever is still asking would not hear the answer
 				_ = send(c, message{Say: sayNo, Words: "another process is taking over"})
 				return
 			}
