@@ -72,7 +72,7 @@ func (r *Resolver) answerHTTPS(w http.ResponseWriter, req *http.Request) {
 	h.Set("Content-Type", messageType)
 	h.Set("Content-Length", strconv.Itoa(len(reply)))
 	h.Set("Cache-Control", fmt.Sprintf("max-age=%d", freshness(reply)))
-	_, _ = w.Write(reply) // a client that is gone
+	_, _ = w.Write(reply) //nolint:gosec // a DNS message, declared as one; the client may be gone
 }
 
 // queryOf reads the message of a request. A status other than 0 is the answer.

@@ -105,13 +105,13 @@ func (s *Socket) NewBatch(size int) *Batch {
 		b.out[i].SetIovlen(1)
 	}
 	b.receive = func(fd uintptr) bool {
-		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.in[0])), uintptr(len(b.in)), unix.MSG_DONTWAIT, 0, 0)
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.in[0])), uintptr(len(b.in)), unix.MSG_DONTWAIT, 0, 0) //nolint:gosec // the kernel wants an address
 		b.got, b.errno = int(n), errno
 		return errno != unix.EAGAIN && errno != unix.EINTR
 	}
 	b.send = func(fd uintptr) bool {
 		for b.sent < b.queued {
-			n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&b.out[b.sent])), uintptr(b.queued-b.sent), unix.MSG_DONTWAIT, 0, 0)
+			n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&b.out[b.sent])), uintptr(b.queued-b.sent), unix.MSG_DONTWAIT, 0, 0) //nolint:gosec // the kernel wants an address
 			switch errno {
 			case 0:
 				b.sent += int(n)
@@ -177,14 +177,14 @@ func (b *Batch) back(i int) {
 	if !b.sock.wildcard || h.Control == nil {
 		return
 	}
-	const head = unix.SizeofCmsghdr
-	c := (*unix.Cmsghdr)(unsafe.Pointer(&r.control[0]))
+	const head = unix.SizeofCmsghdr // a length, level and type
+	level, kind := binary.NativeEndian.Uint32(r.control[head-8:]), binary.NativeEndian.Uint32(r.control[head-4:])
 	switch size := int(h.Controllen); {
-	case size >= head+unix.SizeofInet4Pktinfo && c.Level == unix.IPPROTO_IP && c.Type == unix.IP_PKTINFO:
+	case size >= head+unix.SizeofInet4Pktinfo && level == unix.IPPROTO_IP && kind == unix.IP_PKTINFO:
 		// The interface is left open, or the answer could not take another way than the query came.
 		clear(r.control[head : head+4])
 		r.used = uint32(unix.CmsgSpace(unix.SizeofInet4Pktinfo))
-	case size >= head+unix.SizeofInet6Pktinfo && c.Level == unix.IPPROTO_IPV6 && c.Type == unix.IPV6_PKTINFO:
+	case size >= head+unix.SizeofInet6Pktinfo && level == unix.IPPROTO_IPV6 && kind == unix.IPV6_PKTINFO:
 		if to := netip.AddrFrom16([16]byte(r.control[head : head+16])); !to.IsLinkLocalUnicast() || to.Is4In6() {
 			clear(r.control[head+16 : head+20])
 		}
