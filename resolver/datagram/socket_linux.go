@@ -237,7 +237,7 @@ func (s *Socket) Send(to *Return, reply []byte) error {
 		h.Iov = &vec
 		h.SetIovlen(1)
 		h.address(to)
-		_, _, failed = unix.RawSyscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&h.Msghdr)), unix.MSG_DONTWAIT)
+		_, _, failed = unix.RawSyscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&h.Msghdr)), unix.MSG_DONTWAIT) //nolint:gosec // the kernel wants an address
 	})
 	if err != nil {
 		return err
