@@ -2,14 +2,17 @@ package gateway_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/gateway"
+	"github.com/isthmus-io/isthmus/gateway/balance"
 	"github.com/isthmus-io/isthmus/gateway/decide"
 	"github.com/isthmus-io/isthmus/plan"
 	"github.com/isthmus-io/isthmus/resource"
@@ -164,6 +167,40 @@ func TestARuleEndsAtItsTime(t *testing.T) {
 	goes.wantCut(t)
 	stays.wantAlive(t)
 	w.refused(office, "a.example", "no-rule")
+}
+
+// Names of new targets may take long to resolve. Rules do not wait for them, and routes do.
+func TestRulesDoNotWaitForNames(t *testing.T) {
+	answer, asked := make(chan []netip.Addr), make(chan struct{}, 10)
+	cfg := gateway.Config{Balance: balance.Config{Lookup: func(ctx context.Context, host string) ([]netip.Addr, error) {
+		asked <- struct{}{}
+		select {
+		case a := <-answer:
+			return a, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}}}
+	p, services := threeWays(t)
+	w := startWith(t, cfg, nil, clock.System{}, p)
+	stays, goes := w.dial(plant, "a.example"), w.dial(office, "a.example")
+	at := netip.MustParseAddrPort(services["wild"].address())
+	w.plan.Allowlists = []plan.Allowlist{{Name: "ot/cloud/new", Rules: []resource.AllowRule{rule("plant", "203.0.113.0/24")}}}
+	w.plan.Groups = slices.Clone(p.Groups)
+	w.plan.Groups[0].Targets = []string{fmt.Sprint("new.example:", at.Port())}
+	set := make(chan struct{})
+	go func() { defer close(set); w.set() }()
+	<-asked
+	goes.wantCut(t)
+	stays.wantAlive(t)
+	if c := w.dial(plant, "a.example"); c.hi != "exact" {
+		t.Error("led to", c.hi, "before its target is known")
+	}
+	answer <- []netip.Addr{at.Addr()}
+	<-set
+	if c := w.dial(plant, "a.example"); c.hi != "wild" {
+		t.Error("led to", c.hi)
+	}
 }
 
 func TestTimesThatAreFarAwayAreKept(t *testing.T) {

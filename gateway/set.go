@@ -35,7 +35,11 @@ func (g *Gateway) apply(ctx context.Context, gateways []plan.Gateway) {
 	default:
 	}
 	// Targets first, so that no route leads to a group that is not there. Groups that are gone are still led to by those who have them.
-	g.balancer.Set(uses(gateways))
+	groups := uses(gateways)
+	if g.balancer.Waits(groups) {
+		g.tighten(gateways, began)
+	}
+	g.balancer.Set(groups)
 
 	g.mu.Lock()
 	fronts := map[string]*front{}
@@ -60,13 +64,39 @@ func (g *Gateway) apply(ctx context.Context, gateways []plan.Gateway) {
 		}
 	}
 	g.relisten(slices.Collect(maps.Values(fronts)))
-	cut := g.review()
+	g.told(g.review())
 	g.poke()
+	g.log.Debug("gateways set", "gateways", len(fronts), "took", g.clk.Now().Sub(began))
+	g.settle(ctx)
+}
+
+// tighten puts new rules and limits in force over the old routes: who may no longer come in must not stay for as long as names of new
+// targets take.
+func (g *Gateway) tighten(gateways []plan.Gateway, now time.Time) {
+	next := map[string]*plan.Gateway{}
+	for i := range gateways {
+		next[gateways[i].Name] = &gateways[i]
+	}
+	g.mu.Lock()
+	for name, f := range g.fronts {
+		n := next[name]
+		if n == nil {
+			f.state.Store(nil)
+			continue
+		}
+		p := *f.now().decide.Gateway()
+		p.Allowlists, p.OpenToAll, p.Limits = n.Allowlists, n.OpenToAll, n.Limits
+		f.set(p, now)
+	}
+	g.mu.Unlock()
+	g.told(g.review())
+}
+
+// told logs how many connections a configuration has cut.
+func (g *Gateway) told(cut int) {
 	if cut > 0 {
 		g.log.Info("connections cut, they are no longer allowed", "connections", cut)
 	}
-	g.log.Debug("gateways set", "gateways", len(fronts), "took", g.clk.Now().Sub(began))
-	g.settle(ctx)
 }
 
 func (g *Gateway) poke() {

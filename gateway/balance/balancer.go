@@ -156,6 +156,22 @@ func (b *Balancer) Set(uses []Use) {
 	}
 }
 
+// Waits tells whether Set would have to resolve names first.
+func (b *Balancer) Waits(uses []Use) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := range uses {
+		g := b.groups[id{uses[i].Gateway, uses[i].Group.Name}]
+		if g == nil {
+			g = &Group{}
+		}
+		if len(g.prepare(&uses[i]).unknown) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // firstLookups resolves the names that are new, all at the same time.
 func (b *Balancer) firstLookups(changes []*change) {
 	ctx, cancel := context.WithTimeout(context.Background(), firstLookup)
