@@ -205,6 +205,9 @@ func (w *work) serviceOf(e *resource.PrivateEndpoint) (*resource.Service, error)
 // changeKeys gives new link keys to the services whose keys an agent or hub has in its plan: with the old ones it could still make
 // PROXY headers that a hub believes.
 func (w *work) changeKeys(a *resource.Agent) error {
+	if a.Spec.Role == resource.RoleGateway { // it is given none
+		return nil
+	}
 	list, err := w.List(resource.KindService, storeFilter(a.Metadata.Tenant, a.Metadata.Network))
 	if err != nil {
 		return err

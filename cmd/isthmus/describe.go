@@ -65,6 +65,12 @@ func describe(ctx context.Context, w *world, s *session, o resource.Object) erro
 		next = describeAgent(w, o)
 	case *resource.Network:
 		next = describeNetwork(ctx, w, s, o)
+	case *resource.Gateway:
+		next = describeGateway(w, o)
+	case *resource.Allowlist:
+		describeAllowlist(w, o)
+	case *resource.Ruleset:
+		describeRuleset(w, o)
 	default:
 		describeSpec(w, o)
 	}
@@ -231,12 +237,15 @@ func describeNetwork(ctx context.Context, w *world, s *session, n *resource.Netw
 		[2]string{"Address ranges", texts(n.Spec.AddressRanges)},
 		[2]string{"DNS upstreams", first(strings.Join(n.Spec.DNS.Upstreams, ", "), "none: other names are refused")},
 	)
-	for _, k := range []resource.Kind{resource.KindAgent, resource.KindService, resource.KindPrivateEndpoint} {
+	for _, k := range []resource.Kind{resource.KindAgent, resource.KindService, resource.KindPrivateEndpoint, resource.KindGateway, resource.KindAllowlist} {
 		list, err := s.List(ctx, k, client.Filter{Tenant: n.Metadata.Tenant, Scope: n.Metadata.Name})
 		if err != nil {
 			continue // what may not be listed is not described
 		}
 		title := strings.ToUpper(client.Plural(k)[:1]) + client.Plural(k)[1:]
+		if len(list) == 0 && (k == resource.KindGateway || k == resource.KindAllowlist) {
+			continue // most networks have none
+		}
 		if len(list) == 0 {
 			w.printf("\n%s: none\n", title)
 			if k == resource.KindAgent {
