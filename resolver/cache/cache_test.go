@@ -1,6 +1,7 @@
 package cache_test
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -98,6 +99,17 @@ func short(rrs []dns.RR) string {
 	return strings.Join(out, ", ")
 }
 
+// cnames is an address behind a number of CNAMEs.
+func cnames(n int) (out []string) {
+	name := "www.example."
+	for i := range n {
+		next := fmt.Sprintf("n%d.example.", i)
+		out = append(out, name+" 300 IN CNAME "+next)
+		name = next
+	}
+	return append(out, name+" 300 IN A 192.0.2.1")
+}
+
 const soa = "example. 900 IN SOA ns.example. root.example. 1 2 3 4 60"
 
 func TestWhatIsKept(t *testing.T) {
@@ -131,7 +143,10 @@ func TestWhatIsKept(t *testing.T) {
 		{what: "the SOA of a name below", qtype: "A", rcode: dns.RcodeNameError, records: []string{"; authority", "a.www.example. 900 IN SOA ns.example. root.example. 1 2 3 4 60"}},
 		{what: "SERVFAIL", qtype: "A", rcode: dns.RcodeServerFailure, life: 5 * time.Second},
 		{what: "REFUSED", qtype: "A", rcode: dns.RcodeRefused},
-		{what: "an extended rcode", qtype: "A", msg: func(m *dns.Msg) { m.SetEdns0(1232, true); m.Rcode = dns.RcodeBadVers }},
+		{what: "an extended rcode", qtype: "A", records: []string{"www.example. 300 IN A 192.0.2.1"}, msg: func(m *dns.Msg) { m.SetEdns0(1232, true); m.Rcode = dns.RcodeBadVers }},
+		{what: "two OPT records", qtype: "A", records: []string{"www.example. 300 IN A 192.0.2.1"}, msg: func(m *dns.Msg) { m.SetEdns0(1232, true); m.SetEdns0(1232, true) }},
+		{what: "sixteen CNAMEs", qtype: "A", records: cnames(16), life: 5 * time.Minute},
+		{what: "seventeen CNAMEs", qtype: "A", records: cnames(17)},
 		{what: "somebody else's address", qtype: "A", records: []string{"www.example. 300 IN A 192.0.2.1", "bank.example. 300 IN A 192.0.2.6"}},
 		{what: "a second CNAME", qtype: "A", records: []string{cname, "www.example. 300 IN CNAME other.example.", "cdn.example. 60 IN A 192.0.2.1"}},
 		{what: "a chain that comes back", qtype: "A", records: []string{cname, "cdn.example. 60 IN CNAME www.example.", "www.example. 60 IN CNAME x.example.", "x.example. 60 IN A 192.0.2.1"}},
@@ -228,6 +243,28 @@ func TestMinTTL(t *testing.T) {
 	c.Put(k, pack(t, says(t, "www.example", "A", 0, "www.example. 1 IN A 192.0.2.1")), began)
 	if got, _, ok := get(t, c, k, began.Add(29*time.Second)); !ok || got.Answer[0].Header().Ttl != 1 {
 		t.Errorf("%v", got)
+	}
+}
+
+// What no codec would write.
+func TestBytesThatDoNotBelongThere(t *testing.T) {
+	k := key(t, "www.example", "A")
+	address := pack(t, says(t, "www.example", "A", 0, "www.example. 300 IN A 192.0.2.1"))
+	nothing := pack(t, says(t, "www.example", "A", 0, "; authority", soa))
+	longSOA := append(bytes.Clone(nothing), 0, 0, 0, 9)
+	rd, _ := message.Read(nothing)
+	rec, _ := rd.Next()
+	longSOA[rec.Data-1] += 4
+	for what, c := range map[string]struct {
+		msg  []byte
+		kept bool
+	}{
+		"an address": {address, true}, "bytes behind the last record": {append(bytes.Clone(address), 0), false},
+		"no data": {nothing, true}, "a SOA with bytes behind its numbers": {longSOA, false},
+	} {
+		if kept := cache.New(cache.Config{}, clock.NewFake(began)).Put(k, c.msg, began); kept != c.kept {
+			t.Errorf("%s: kept %v", what, kept)
+		}
 	}
 }
 

@@ -81,12 +81,11 @@ func (e entry) announce() bool {
 	return !told
 }
 
-// age takes seconds off the TTLs of a copy of the body.
+// age takes seconds off the TTLs of a copy of the body. None is shorter than the entry's life.
 func (e entry) age(body []byte, seconds uint32) {
 	for list := e.ttls(); len(list) > 0; list = list[2:] {
 		at := body[le.Uint16(list):]
-		ttl := binary.BigEndian.Uint32(at)
-		binary.BigEndian.PutUint32(at, ttl-min(ttl, seconds))
+		binary.BigEndian.PutUint32(at, binary.BigEndian.Uint32(at)-seconds)
 	}
 }
 

@@ -63,7 +63,7 @@ type Verdict struct {
 	EDEText string // empty: no extended error
 
 	start  int  // of the records in Body
-	at     int  // where in the message Name stands written out; 0: nowhere that a pointer reaches
+	at     int  // where in the message Name stands written out
 	hops   int  // CNAMEs in Body
 	public bool // the public answer is wanted: rules do not count
 }
@@ -146,12 +146,9 @@ func (t *Table) link(v Verdict, q *message.Query, ttl uint32, target []byte) Ver
 	return v
 }
 
-// offset is where in the message the end of Body stands, if a pointer reaches it.
+// offset is where in the message the end of Body stands. Chains are bounded, so a pointer always reaches it.
 func (v *Verdict) offset(q *message.Query) int {
-	if at := message.HeaderSize + len(q.Name) + 4 + len(v.Body) - v.start; at < 0x4000 {
-		return at
-	}
-	return 0
+	return message.HeaderSize + len(q.Name) + 4 + len(v.Body) - v.start
 }
 
 // owner appends v.Name as the owner of a record.
@@ -159,8 +156,8 @@ func (v *Verdict) owner(b []byte) []byte { return v.suffix(b, len(v.Name)) }
 
 // suffix appends the last size bytes of v.Name.
 func (v *Verdict) suffix(b []byte, size int) []byte {
-	if v.at == 0 || size == 1 {
-		return append(b, v.Name[len(v.Name)-size:]...)
+	if size == 1 {
+		return append(b, 0)
 	}
 	at := v.at + len(v.Name) - size
 	return append(b, 0xc0|byte(at>>8), byte(at))

@@ -203,6 +203,11 @@ func TestAnswersThatLeadBackIn(t *testing.T) {
 			records: []string{"www.elsewhere.example. 60 IN CNAME x.privatelink.other.example.", "x.privatelink.other.example. 60 IN A 192.0.2.1"},
 			rcode:   "NOERROR", answer: "www.elsewhere.example. CNAME x.privatelink.other.example.", asked: "x.privatelink.other.example. of ot/rules/reg",
 		},
+		{
+			what: "the zone redirects, and the public chain leads to what a rule is for", name: "hub2.privatelink.azure-devices.net", qtype: "A",
+			records: []string{"hub2.privatelink.azure-devices.net. 60 IN CNAME x.corp.example.", "x.corp.example. 60 IN A 192.0.2.1"},
+		},
+		{what: "a CNAME of another class", name: "www.elsewhere.example", qtype: "A", records: []string{"www.elsewhere.example. 60 CH CNAME db.plant.example."}},
 		{what: "the same servers hold it", name: "x.same.example", qtype: "A", records: []string{"x.same.example. 60 IN CNAME x.corp.example.", "x.corp.example. 60 IN A 192.0.2.1"}},
 		{what: "a rule's answer that leads to what upstreams are for", name: "x.corp.example", qtype: "A", records: []string{"x.corp.example. 60 IN CNAME cdn.example.", "cdn.example. 60 IN A 192.0.2.1"}},
 		{
@@ -243,6 +248,36 @@ func TestAnswersThatLeadBackIn(t *testing.T) {
 	}
 	if _, v, _ := redirected(t, table, "x.azurecr.io", "A", "x.azurecr.io. 300 IN CNAME x.privatelink.azurecr.io."); !strings.Contains(v.EDEText, "NxDomainRedirect") {
 		t.Errorf("the trap is not named: %+v", v)
+	}
+}
+
+// A rule for every name is for what no other rule holds, as upstreams are: it takes nothing over.
+func TestARuleForEveryName(t *testing.T) {
+	v := office()
+	v.Forward = append(v.Forward, plan.Forward{Rule: "ot/rules/all", Domain: ".", Targets: at("10.70.0.4:53")})
+	table := view.New(v, 1)
+	for name, rule := range map[string]string{"com": "ot/rules/all", ".": "ot/rules/all", "x.corp.example": "ot/rules/corp", "x.privatelink.azure-devices.net": ""} {
+		if _, v := decide(t, table, name, "A"); v.Forward == nil || v.Forward.Rule != rule {
+			t.Errorf("%s: %+v", name, v)
+		}
+	}
+	if _, v, ok := redirected(t, table, "x.corp.example", "A", "x.corp.example. 60 IN CNAME cdn.example.", "cdn.example. 60 IN A 192.0.2.1"); ok {
+		t.Errorf("%+v", v)
+	}
+}
+
+func TestChainsOfSixteen(t *testing.T) {
+	var v view.View
+	for i := range 17 {
+		v.Names = append(v.Names, plan.Name{Name: fmt.Sprintf("n%d.example", i), TTL: 60, CNAME: fmt.Sprintf("n%d.example", i+1)})
+	}
+	v.Names = append(v.Names, plan.Name{Name: "n17.example", TTL: 60, A: addrs("10.7.0.1")})
+	table := view.New(v, 1)
+	if m, _ := decide(t, table, "n1.example", "A"); len(m.Answer) != 17 {
+		t.Errorf("16 CNAMEs: %v", m)
+	}
+	if m, _ := decide(t, table, "n0.example", "A"); m.Rcode != dns.RcodeServerFailure {
+		t.Errorf("17 CNAMEs: %v", m)
 	}
 }
 
