@@ -208,6 +208,23 @@ func TestAReloadOfEverythingUnderLoad(t *testing.T) {
 	l.stop()
 	l.wantNoFailure(t)
 	stays.wantAlive(t)
+
+	// Nothing is counted that is not there any more, whatever it was when it came.
+	_ = stays.raw.Close()
+	await(t, "counts of nothing", func() bool {
+		s := w.g.Status()
+		f := s.Gateways[0]
+		n := f.Connections + s.Carrier.Open + f.Limiter.Sources - f.Limiter.IdleSources + f.Limiter.Rules - f.Limiter.IdleRules
+		for _, u := range append(f.Busiest, f.Names...) {
+			n += u.Connections
+		}
+		for _, g := range s.Groups {
+			for _, x := range g.Targets {
+				n += x.Connections
+			}
+		}
+		return n == 0
+	})
 }
 
 func TestAnUpgradeUnderLoad(t *testing.T) {
