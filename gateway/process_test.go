@@ -189,8 +189,8 @@ func TestAReloadOfEverythingUnderLoad(t *testing.T) {
 	w := start(t, p)
 	stays := w.dial(plant, "a.example")
 	l := startLoad(t, 8, visitor(w.address(), "a.example"))
-	for i := range 20 {
-		l.more(t, 16)
+	for i := range 15 {
+		l.more(t, 12)
 		// Everything changes but what the clients need.
 		w.plan.Listeners[0].Name = fmt.Sprint("mqtt-", i)
 		w.plan.Limits.HelloSeconds = 5 + i%3
@@ -239,8 +239,8 @@ func TestAnUpgradeUnderLoad(t *testing.T) {
 	old := spawn(t, dir, p)
 	old.says(t, "ready")
 	l := startLoad(t, 8, visitor(address, "a.example"))
-	for range 3 {
-		l.more(t, 100)
+	for range 2 {
+		l.more(t, 60)
 		stays, err := dial(address, plant, "b.example")
 		if err == nil {
 			t.Fatal("b leads nowhere, and is let in to", stays.hi)
@@ -249,14 +249,14 @@ func TestAnUpgradeUnderLoad(t *testing.T) {
 		must(t, err)
 		next := spawn(t, dir, p)
 		next.says(t, "ready")
-		l.more(t, 100)
+		l.more(t, 60)
 		stays.wantAlive(t) // in the old process
 		_ = stays.raw.Close()
 		old.says(t, "handed over")
 		must(t, old.cmd.Wait())
 		old = next
 	}
-	l.more(t, 100)
+	l.more(t, 60)
 	l.stop()
 	l.wantNoFailure(t)
 }
@@ -306,11 +306,11 @@ func TestTheOldProcessGoesOnWhenTheNewOneFails(t *testing.T) {
 	w := startWith(t, gateway.Config{Dir: dir}, nil, clock.System{}, p)
 	l := startLoad(t, 4, visitor(w.address(), "a.example"))
 	await(t, "the socket", func() bool { _, err := os.Stat(handover.Path(dir)); return err == nil })
-	for range 5 {
-		l.more(t, 50)
+	for range 3 {
+		l.more(t, 20)
 		taken, err := handover.Take(context.Background(), handover.Path(dir))
 		must(t, err)
-		l.more(t, 50)
+		l.more(t, 20)
 		taken.Close() // it died before it was ready
 	}
 	w.set() // waits for the hand-over that failed, and no longer
@@ -432,9 +432,9 @@ func TestOneOfTwoIsKilled(t *testing.T) {
 		}
 		return err
 	})
-	l.more(t, 200)
+	l.more(t, 100)
 	must(t, both[0].cmd.Process.Kill())
-	l.more(t, 200)
+	l.more(t, 100)
 	l.stop()
 	l.wantNoFailure(t)
 }
