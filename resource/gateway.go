@@ -113,7 +113,7 @@ type GatewayLimits struct {
 	Name         Limit `json:"name,omitzero" doc:"on each host name"`
 	Connections  int   `json:"connections,omitempty" doc:"on all connections of one gateway process; 100000 when absent" minimum:"0" maximum:"10000000"`
 	HelloSeconds int   `json:"helloSeconds,omitempty" doc:"for a whole ClientHello to arrive; 5 when absent" minimum:"0" maximum:"60"`
-	HelloBytes   int   `json:"helloBytes,omitempty" doc:"the longest ClientHello; 16384 when absent" minimum:"0" maximum:"65536"`
+	HelloBytes   int   `json:"helloBytes,omitempty" doc:"the longest ClientHello; 16384 when absent" minimum:"0" maximum:"32768"`
 	IdleSeconds  int   `json:"idleSeconds,omitempty" doc:"after which a connection without a byte is closed; 3600 when absent" minimum:"0" maximum:"604800"`
 	DrainSeconds int   `json:"drainSeconds,omitempty" doc:"how long open connections may go on after a new process took over; 300 when absent" minimum:"0" maximum:"86400"`
 }
@@ -358,7 +358,7 @@ func (l GatewayLimits) validate(op string) error {
 		value int
 		most  int
 	}{
-		{"connections", l.Connections, 10_000_000}, {"helloSeconds", l.HelloSeconds, 60}, {"helloBytes", l.HelloBytes, 65_536},
+		{"connections", l.Connections, 10_000_000}, {"helloSeconds", l.HelloSeconds, 60}, {"helloBytes", l.HelloBytes, 32_768},
 		{"idleSeconds", l.IdleSeconds, 604_800}, {"drainSeconds", l.DrainSeconds, 86_400},
 	} {
 		if n.value < 0 || n.value > n.most {
