@@ -11,12 +11,12 @@ import (
 // raiseFileLimit lets this process open so many files, if it may: each connection is one.
 func raiseFileLimit(want int) error {
 	var l unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil || uint64(l.Cur) >= uint64(want) {
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil || !below(l.Cur, want) {
 		return nil
 	}
 	raised := l
 	setLimit(&raised.Cur, want)
-	if uint64(l.Max) < uint64(want) {
+	if below(l.Max, want) {
 		setLimit(&raised.Max, want) // as root it works
 	}
 	if unix.Setrlimit(unix.RLIMIT_NOFILE, &raised) == nil {
@@ -26,5 +26,6 @@ func raiseFileLimit(want int) error {
 		Advise("raise the hard limit (ulimit -Hn, LimitNOFILE= of systemd, --ulimit nofile= of docker), or use several processes with DeviceIndex apart")
 }
 
-// setLimit hides that systems differ in the type.
-func setLimit[T int64 | uint64](l *T, want int) { *l = T(want) }
+// Systems differ in the type of a limit.
+func setLimit[T int64 | uint64](l *T, want int)  { *l = T(want) }
+func below[T int64 | uint64](l T, want int) bool { return uint64(l) < uint64(want) }

@@ -199,7 +199,11 @@ func serveStub(file string) {
 	if err := os.WriteFile(file, s.caPEM, 0o600); err != nil {
 		panic(err)
 	}
-	s.start(aside{})
+	if strings.HasSuffix(file, "mqtt-ws.pem") {
+		s.startWebSocket(aside{}, "mqtt")
+	} else {
+		s.start(aside{})
+	}
 	fmt.Println(s.address)
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	os.Exit(0)
@@ -213,13 +217,13 @@ func (aside) Cleanup(func())    {}
 func (aside) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
 
 // otherProcess starts a stub in a process of its own and returns its address and its authority's file.
-func otherProcess(t testing.TB) (address, ca string) {
+func otherProcess(t testing.TB, protocol string) (address, ca string) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	ca = filepath.Join(t.TempDir(), "ca.pem")
+	ca = filepath.Join(t.TempDir(), protocol+".pem")
 	cmd := exec.Command(self)
 	cmd.Env, cmd.Stderr = append(os.Environ(), stubProcess+"="+ca), os.Stderr
 	in, err := cmd.StdinPipe()

@@ -435,3 +435,30 @@ func TestTheContextEndsOpening(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// BenchmarkOpen connects, TLS and MQTT, and cuts; both ends are in this process. A way of its own for each connection has no session to
+// resume.
+func BenchmarkOpen(b *testing.B) {
+	s := newServer(b, func(c *tls.Conn) {
+		if _, r := welcome(c); r != nil {
+			_, _, _ = r.Next()
+		}
+	})
+	for _, resumed := range []bool{true, false} {
+		b.Run(map[bool]string{true: "resumed", false: "full"}[resumed], func(b *testing.B) {
+			way := s.way(nil)
+			b.ReportAllocs()
+			for b.Loop() {
+				if !resumed {
+					way = s.way(nil)
+				}
+				c, err := way.Open(b.Context(), hello(), newSink())
+				if err != nil {
+					b.Fatal(err)
+				}
+				c.Cut()
+				<-c.Done()
+			}
+		})
+	}
+}

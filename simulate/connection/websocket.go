@@ -34,6 +34,7 @@ func (w *Way) upgrade(ctx context.Context, secure *tls.Conn) (net.Conn, error) {
 		},
 	}
 	refuseRedirects := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	//nolint:bodyclose // the body is the connection's, or closed already (package websocket, Dial)
 	c, resp, err := websocket.Dial(ctx, "wss://"+w.cfg.Host+webSocketPath, &websocket.DialOptions{
 		HTTPClient: &http.Client{Transport: t, CheckRedirect: refuseRedirects}, Subprotocols: []string{subprotocol}, CompressionMode: websocket.CompressionDisabled,
 	})

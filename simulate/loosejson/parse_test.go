@@ -2,6 +2,7 @@ package loosejson_test
 
 import (
 	"encoding/json"
+	"errors"
 	"reflect"
 	"strings"
 	"testing"
@@ -61,7 +62,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		v, err := loosejson.Parse(text)
 		if err != nil {
-			if _, ok := err.(*loosejson.SyntaxError); !ok {
+			if _, ok := errors.AsType[*loosejson.SyntaxError](err); !ok {
 				t.Fatalf("%T", err)
 			}
 			return

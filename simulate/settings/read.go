@@ -2,6 +2,7 @@ package settings
 
 import (
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -145,9 +146,11 @@ func (r *reader) file() error {
 		return fault.Newf(op, fault.Invalid, "File: %s holds no JSON object", name)
 	}
 	r.tree.take(v, name, asWritten)
+	named := strings.FieldsFunc(r.tree.at("PayloadDistribution").text, func(c rune) bool { return strings.ContainsRune("(),; \t\r\n", c) })
 	for _, m := range v.Members {
 		first, _, _ := strings.Cut(m.Name, ":")
-		if _, known := find(r.table, first); !known && !strings.Contains(strings.ToLower(r.tree.at("PayloadDistribution").text), strings.ToLower(first)) {
+		_, known := find(r.table, first)
+		if !known && !slices.ContainsFunc(named, func(n string) bool { return strings.EqualFold(n, first) }) {
 			r.note("%q in %s is no setting and has no effect", m.Name, name)
 		}
 	}

@@ -280,12 +280,12 @@ func TestSignIn(t *testing.T) {
 }
 
 func TestNotesSayWhatHasNoEffect(t *testing.T) {
-	s, err := read("PartitionKey=$.DeviceId", "DeviceList=a,b", "DeviceCount=7", "MessageCount=0", file(t, `{"Tempalte": "x", "Variables": [{"name": "a", "comment": "mine"}], "PayloadDistribution": "template(100, mine)", "mine": "x"}`))
+	s, err := read("PartitionKey=$.DeviceId", "DeviceList=a,b", "DeviceCount=7", "MessageCount=0", file(t, `{"Templat": "x", "Variables": [{"name": "a", "comment": "mine"}], "PayloadDistribution": "template(100, mine)", "mine": "x"}`))
 	if err != nil {
 		t.Fatal(err)
 	}
 	notes := strings.Join(s.Notes, "\n")
-	for _, want := range []string{"PartitionKey has no effect", "DeviceCount has no effect beside DeviceList", "MessageCount is 0", `"Tempalte" in`, "Variables[0].comment is no property"} {
+	for _, want := range []string{"PartitionKey has no effect", "DeviceCount has no effect beside DeviceList", "MessageCount is 0", `"Templat" in`, "Variables[0].comment is no property"} {
 		if !strings.Contains(notes, want) {
 			t.Errorf("no note %q in\n%s", want, notes)
 		}
