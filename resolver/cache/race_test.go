@@ -13,7 +13,7 @@ import (
 // Whatever others do meanwhile, a hit is whole, belongs to its question, and one caller alone is told to fetch it anew.
 func TestManyAtOnce(t *testing.T) {
 	c := cache.New(cache.Config{Bytes: 256 << 10}, clock.NewFake(began))
-	const names = 600
+	const names = 300
 	keys, msgs := make([]cache.Key, names), make([][]byte, names)
 	for i := range names {
 		keys[i], msgs[i] = numbered(t, i, i%5*200)
@@ -21,7 +21,7 @@ func TestManyAtOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for g := range 6 {
 		all.Go(func() {
-			for i := range 3000 {
+			for i := range 1000 {
 				n := (i*(2*g+1) + g*100) % names
 				at := began.Add(time.Duration(i) * time.Millisecond)
 				switch i % 7 {

@@ -240,7 +240,7 @@ func TestLikeItsTwin(t *testing.T) {
 func FuzzRedirected(f *testing.F) {
 	tables := []*view.Table{view.New(office(), 1), view.New(view.View{Upstreams: at("192.0.2.1:53"), Zones: []string{"."}, Redirect: []string{"."}}, 1)}
 	seed := func(name string, records ...string) {
-		f.Add(upstreamSays(f, name, "A", records...), uint16(dns.TypeA), false)
+		f.Add(upstreamSays(f, name, "A", records...), dns.TypeA, false)
 	}
 	seed("alias.elsewhere.example", "alias.elsewhere.example. 300 IN CNAME b.example.", "b.example. 9 IN CNAME deep.plant.example.", "deep.plant.example. 9 IN A 192.0.2.1")
 	seed("out.plant.example", "www.elsewhere.example. 300 IN CNAME out.plant.example.")
