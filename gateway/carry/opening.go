@@ -31,6 +31,7 @@ func plain(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr()
 // readHello looks for a ClientHello at the beginning of b. need is how many bytes more must come before it is worth looking again, 0
 // when the hello is whole. Every reason but "" means that it never will be one that is let in; detail says what is wrong with it.
 func (e *Entrance) readHello(b []byte) (h Hello, need int, reason, detail string) {
+	b = b[:min(len(b), e.maxHello())] // whether all of it has come already makes no difference
 	hello, err := clienthello.Parse(b)
 	if err == nil {
 		return Hello{TLS: true, ServerName: hello.ServerName, hello: hello}, 0, "", ""

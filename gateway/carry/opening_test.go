@@ -61,19 +61,25 @@ func TestBadHellos(t *testing.T) {
 	hello := clientHello(t, "a.example")
 	long := append([]byte{22, 3, 1, 0x40, 0}, make([]byte, 0x4000)...)
 	long[5], long[6], long[7] = 1, 0, 0xea // 60 kB
+	var crumbs []byte
+	for _, c := range hello[5:] {
+		crumbs = append(crumbs, 22, 3, 1, 0, 1, c)
+	}
 	for name, c := range map[string]struct {
 		say            []byte
 		leave          bool
+		most           int
 		reason, detail string
 	}{
 		"not TLS":          {say: []byte("GET / HTTP/1.1\r\n"), reason: ReasonBadHello, detail: string(clienthello.NotTLS)},
 		"too long":         {say: long, reason: ReasonHelloTooLong},
+		"too many records": {say: crumbs, most: len(crumbs) - 1, reason: ReasonHelloTooLong},
 		"says nothing":     {leave: true, reason: ReasonNoHello},
 		"leaves too early": {say: hello[:20], leave: true, reason: ReasonNoHello},
 	} {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, cfg Config) {
-				w := newWorld(t, cfg, &Entrance{TLS: true}, nil)
+				w := newWorld(t, cfg, &Entrance{TLS: true, MaxHello: c.most}, nil)
 				conn := w.dial()
 				w.until("it is listened to", func(s Stats) bool { return s.Opening == 1 })
 				_, _ = conn.Write(c.say)
