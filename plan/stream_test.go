@@ -72,7 +72,7 @@ func read(t testing.TB, r *plan.Reader, lines [][]byte) (p plan.Plan) {
 }
 
 func TestAChangeOfOneRuleMovesOnePart(t *testing.T) {
-	const n = 100_000
+	const n = 20_000
 	before := list("a", rules(n), nil)
 	if k := len(before.Parts); k < n/1000 || k > n/50 {
 		t.Fatalf("%d rules are in %d parts", n, k)
@@ -116,8 +116,8 @@ func TestStreamsAgainstPlans(t *testing.T) {
 		var r plan.Reader
 		for range rapid.IntRange(1, 4).Draw(rt, "plans") {
 			name := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(rt, "list")
-			from := rapid.IntRange(0, 200).Draw(rt, "from")
-			rs := rules(from + rapid.IntRange(0, 400).Draw(rt, "rules"))[from:]
+			from := rapid.IntRange(0, 100).Draw(rt, "from")
+			rs := rules(from + rapid.IntRange(0, 200).Draw(rt, "rules"))[from:]
 			if rapid.Bool().Draw(rt, "long names") {
 				for i := range rs {
 					rs[i].Names = []string{strings.Repeat("x", 60) + "." + strings.Repeat("y", 60)}

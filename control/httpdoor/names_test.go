@@ -19,7 +19,7 @@ func TestNamesNobodyKnowsAreFoundWhereverTheyStand(t *testing.T) {
 		kind             resource.Kind
 		spec, path, near string
 	}{
-		{resource.KindGateway, `{"listners":[]}`, "spec.listners", "listeners"},
+		{resource.KindGateway, `{"listener":[]}`, "spec.listener", "listeners"},
 		{resource.KindGateway, `{"routes":[{"names":["a"]},{"nam\u0065":1}]}`, "spec.routes[1].name", "names"},
 		{resource.KindGateway, `{"groups":[{"name":"a\"]}","health":{"chek":"tcp"}}]}`, "spec.groups[0].health.chek", "check"},
 		{resource.KindGateway, `{"limits":{"source":{"perSecnd":1}}}`, "spec.limits.source.perSecnd", "perSecond"},
