@@ -133,16 +133,19 @@ func (v *visit) Ended(o carry.Outcome) {
 	}
 	switch o.Reason {
 	case carry.ReasonBadHello, carry.ReasonHelloTooLong, carry.ReasonHelloTimeout, carry.ReasonNoTarget:
-		v.refuse(o.Reason, "")
+		v.refuseOver(o.Reason, "", o.Detail)
 	}
 }
 
 // refuse tells of a refusal of this connection.
-func (v *visit) refuse(reason, rule string) *carry.Refusal {
+func (v *visit) refuse(reason, rule string) *carry.Refusal { return v.refuseOver(reason, rule, "") }
+
+// refuseOver is refuse with what was wrong with what the client said.
+func (v *visit) refuseOver(reason, rule, detail string) *carry.Refusal {
 	f := v.door.front
 	s := f.now()
 	listener := s.at[v.door.address]
 	return f.g.refuse(refusals.Refusal{
-		Gateway: f.name, Listener: listener, Source: v.source.Addr(), Name: v.name, Pattern: s.pattern(listener, v.name), Rule: rule, Reason: reason,
+		Gateway: f.name, Listener: listener, Source: v.source.Addr(), Name: v.name, Pattern: s.pattern(listener, v.name), Rule: rule, Reason: reason, Detail: detail,
 	})
 }

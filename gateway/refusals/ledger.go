@@ -37,10 +37,11 @@ type Refusal struct {
 	At       time.Time  `json:"at"`
 	Gateway  string     `json:"gateway"` // ot/ot-cloud/front
 	Listener string     `json:"listener,omitempty"`
-	Reason   string     `json:"reason"`         // one short word, out of a list in the code
-	Rule     string     `json:"rule,omitempty"` // the rule that denied it, or whose limit was reached: allowlist and rule
-	Name     string     `json:"name,omitempty"` // what the client asked for; "" when it did not say, or was not asked
-	Pattern  string     `json:"-"`              // the name of a route which that fits, for metrics; "" is none
+	Reason   string     `json:"reason"`           // one short word, out of a list in the code
+	Detail   string     `json:"detail,omitempty"` // another one, of what was wrong with what the client said
+	Rule     string     `json:"rule,omitempty"`   // the rule that denied it, or whose limit was reached: allowlist and rule
+	Name     string     `json:"name,omitempty"`   // what the client asked for; "" when it did not say, or was not asked
+	Pattern  string     `json:"-"`                // the name of a route which that fits, for metrics; "" is none
 	Source   netip.Addr `json:"source"`
 }
 
@@ -104,6 +105,9 @@ func (l *Ledger) Refused(r Refusal) {
 		}
 		if r.Rule != "" {
 			attrs = append(attrs, "rule", r.Rule)
+		}
+		if r.Detail != "" {
+			attrs = append(attrs, "detail", r.Detail)
 		}
 		l.log.Warn("gateway refused a connection", attrs...)
 	}

@@ -80,7 +80,7 @@ func TestTheFirstAtOnceAndThenALineInAWhile(t *testing.T) {
 		later(10 * time.Second)
 		b.WriteString("--\n")
 		later(10 * time.Second)
-		l.Refused(Refusal{Gateway: "g", Reason: "denied", Source: source(3)})
+		l.Refused(Refusal{Gateway: "g", Reason: "denied", Detail: "in-person", Source: source(3)})
 		l.Refused(Refusal{Gateway: "g", Reason: "denied", Source: source(4)})
 		b.WriteString("-- the end\n")
 	})
@@ -91,7 +91,7 @@ msg="gateway refused more connections" reason=denied count=9 sources=4 topSource
 msg="gateway refused a connection" gateway=g listener="" reason=no-rule source=10.0.0.2
 msg="gateway refused more connections" reason=denied count=1 sources=1 topSources="10.0.0.2 (1)"
 --
-msg="gateway refused a connection" gateway=g listener="" reason=denied source=10.0.0.3
+msg="gateway refused a connection" gateway=g listener="" reason=denied source=10.0.0.3 detail=in-person
 -- the end
 msg="gateway refused more connections" reason=denied count=1 sources=1 topSources="10.0.0.4 (1)"
 `
