@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"time"
 )
 
@@ -44,22 +42,6 @@ func answerDNS(conn *net.UDPConn) {
 		copy(out[4:12], []byte{0, 1, 0, 1, 0, 0, 0, 0})
 		_, _ = conn.WriteToUDPAddrPort(out, from)
 	}
-}
-
-func startDNS(ctx context.Context) (addr string, stop func(), err error) {
-	cmd, err := program(ctx, "", "serve", "dns", "127.0.0.1:0")
-	if err != nil {
-		return "", nil, err
-	}
-	pipe, err := cmd.StdoutPipe()
-	if err != nil {
-		return "", nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return "", nil, err
-	}
-	line, err := bufio.NewReader(pipe).ReadString('\n')
-	return strings.TrimSpace(line), func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }, err
 }
 
 // waitAnswers asks until the zone's first host is answered.

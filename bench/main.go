@@ -151,8 +151,9 @@ func program(ctx context.Context, netns string, args ...string) (*exec.Cmd, erro
 	return cmd, nil
 }
 
-func startServer(ctx context.Context) (addr string, stop func(), err error) {
-	cmd, err := program(ctx, "", "serve", "127.0.0.1:0")
+// startServer starts a half of the load that says first where it listens: the server of connections, or with "dns" of names.
+func startServer(ctx context.Context, what ...string) (addr string, stop func(), err error) {
+	cmd, err := program(ctx, "", append(append([]string{"serve"}, what...), "127.0.0.1:0")...)
 	if err != nil {
 		return "", nil, err
 	}

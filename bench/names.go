@@ -44,7 +44,7 @@ func measureNames(ctx context.Context, r *result, s subject, seconds float64) er
 	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // named and unbound may drop their rights
 		return err
 	}
-	upstream, stop, err := startDNS(ctx)
+	upstream, stop, err := startServer(ctx, "dns")
 	if err != nil {
 		return err
 	}

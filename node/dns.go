@@ -45,23 +45,26 @@ func DNS(ctx context.Context, cfg DNSConfig, log *slog.Logger, clk clock.Clock, 
 		}
 		return nil
 	})
-	g.Go(func() error {
-		for {
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-cfg.Reload:
-				v, err := cfg.Load()
-				if err != nil {
-					log.Error("nothing was reloaded", "error", fault.Message(err))
-					continue
-				}
-				r.Set(v)
-				log.Info("reloaded", "names", len(v.Names), "zones", len(v.Zones))
-			}
-		}
-	})
+	g.Go(func() error { return reload(ctx, cfg.Reload, cfg.Load, r.Set, log) })
 	return ended(g.Wait())
+}
+
+// reload loads again for each receive and gives what it got to set; what fails to load changes nothing.
+func reload[T any](ctx context.Context, again <-chan struct{}, load func() (T, error), set func(T), log *slog.Logger) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-again:
+			v, err := load()
+			if err != nil {
+				log.Error("nothing was reloaded", "error", fault.Message(err))
+				continue
+			}
+			set(v)
+			log.Info("reloaded")
+		}
+	}
 }
 
 // DNSView is what the resolver of a network knows by manifests alone: zones linked to it with their record sets, the ruleset and the

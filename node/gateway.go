@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/isthmus-io/isthmus/clock"
-	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/gateway"
 	"github.com/isthmus-io/isthmus/plan"
 )
@@ -50,22 +49,7 @@ func Gateway(ctx context.Context, cfg GatewayConfig, log *slog.Logger, clk clock
 		}
 		return nil
 	})
-	g.Go(func() error {
-		for {
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-cfg.Reload:
-				list, err := cfg.Load()
-				if err != nil {
-					log.Error("nothing was reloaded", "error", fault.Message(err))
-					continue
-				}
-				gw.Set(list)
-				log.Info("reloaded", "gateways", len(list))
-			}
-		}
-	})
+	g.Go(func() error { return reload(ctx, cfg.Reload, cfg.Load, gw.Set, log) })
 	if err := g.Wait(); !errors.Is(err, gateway.ErrHandedOver) {
 		return ended(err)
 	}

@@ -3,7 +3,6 @@ package render
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/isthmus-io/isthmus/plan"
@@ -22,28 +21,11 @@ func BIND9(s Site, mode Mode, dir string) (Output, error) {
 			fmt.Fprintf(&zones, "zone %q { type forward; forward only; forwarders { %s }; };\n", d, bindServers(s.Resolvers))
 		}
 	} else {
-		primary := func(zone string, names []plan.Name) {
+		s.primaries(&out, func(zone string, names []plan.Name) {
 			file := "db." + zone
 			fmt.Fprintf(&zones, "zone %q { type primary; file %q; notify no; allow-transfer { none; }; };\n", zone, strings.TrimSuffix(dir, "/")+"/"+file)
 			files = append(files, File{Name: file, Body: []byte(zoneFile(zone, names))})
-		}
-		for _, n := range s.loose() {
-			if strings.HasPrefix(n.Name, "*.") {
-				out.note("%s is left out: a wildcard needs a zone of its own, so declare its zone", n.Name)
-				continue
-			}
-			primary(n.Name, []plan.Name{s.flatten(n)})
-		}
-		for _, z := range s.Zones {
-			if slices.Contains(s.Redirect, z) {
-				// A zone that falls back to public answers cannot be primary as a whole: BIND would say NXDOMAIN.
-				for _, n := range s.inside(z) {
-					primary(n.Name, []plan.Name{s.flatten(n)})
-				}
-				continue
-			}
-			primary(z, s.inside(z))
-		}
+		})
 		for _, f := range s.Forward {
 			switch {
 			case f.Transport != "" && f.Transport != "udp" && f.Transport != "tcp":

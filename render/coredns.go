@@ -3,7 +3,6 @@ package render
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/isthmus-io/isthmus/plan"
@@ -29,27 +28,11 @@ func CoreDNS(s Site, mode Mode, dir string) (Output, error) {
 			block(d, "forward . "+coreServers(s.Resolvers, "")+" {\n        policy sequential\n    }")
 		}
 	} else {
-		primary := func(zone string, names []plan.Name) {
+		s.primaries(&out, func(zone string, names []plan.Name) {
 			file := "db." + zone
 			block(zone, fmt.Sprintf("file %s/%s", strings.TrimSuffix(dir, "/"), file))
 			files = append(files, File{Name: file, Body: []byte(zoneFile(zone, names))})
-		}
-		for _, n := range s.loose() {
-			if strings.HasPrefix(n.Name, "*.") {
-				out.note("%s is left out: a wildcard needs a zone of its own, so declare its zone", n.Name)
-				continue
-			}
-			primary(n.Name, []plan.Name{s.flatten(n)})
-		}
-		for _, z := range s.Zones {
-			if slices.Contains(s.Redirect, z) {
-				for _, n := range s.inside(z) {
-					primary(n.Name, []plan.Name{s.flatten(n)})
-				}
-				continue
-			}
-			primary(z, s.inside(z))
-		}
+		})
 		for _, f := range s.Forward {
 			if f.Exact {
 				out.note("the rule %s is for %s alone; CoreDNS also forwards the names under it", f.Rule, f.Domain)

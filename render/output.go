@@ -143,6 +143,27 @@ func (s *Site) inside(zone string) []plan.Name {
 	return out
 }
 
+// primaries calls f for each zone another server must be primary for in Records mode: each loose name is one by itself, and so is each name
+// of a zone that falls back to public answers, because a server that is primary for the whole zone would say that foreign names do not exist.
+func (s *Site) primaries(out *Output, f func(zone string, names []plan.Name)) {
+	for _, n := range s.loose() {
+		if strings.HasPrefix(n.Name, "*.") {
+			out.note("%s is left out: a wildcard needs a zone of its own, so declare its zone", n.Name)
+			continue
+		}
+		f(n.Name, []plan.Name{s.flatten(n)})
+	}
+	for _, z := range s.Zones {
+		if !slices.Contains(s.Redirect, z) {
+			f(z, s.inside(z))
+			continue
+		}
+		for _, n := range s.inside(z) {
+			f(n.Name, []plan.Name{s.flatten(n)})
+		}
+	}
+}
+
 // addresses follows a name's CNAMEs inside the site to its addresses.
 func (s *Site) addresses(name string) []netip.Addr {
 	for range 8 {
