@@ -10,11 +10,22 @@
 //   - only the provider's tenant decides a connection, and only through resource.Connection.Apply;
 //   - an endpoint's address and a link id are given once while they are used, and an endpoint never changes its address;
 //   - a plan names only what is Approved at the moment of the commit it was compiled after; an agent that was deleted gets none;
+//   - a name belongs to one endpoint of a network, or to one record set of its zones, never to both;
+//   - a change wakes only those whose plans it may change: an allowlist, the processes that carry its gateways;
 //   - tokens are kept as hashes and compared in constant time; no secret reaches an audit record, a log or an error.
 //
 // Decided here, where nothing else says: narrowing a service's visibility leaves approved connections as they are, with a warning
 // in the change, because cutting a plant off is a decision of its own (remove); widening auto-approval does not approve what
-// already waits. An administrator of the deployment acts for every tenant, and is named in the records of each.
+// already waits.
+//
+// An endpoint whose name another endpoint of its network has, or for whose name somebody wrote a record set in a linked zone, is refused
+// when it is made: the provider who approves it later has no part in that. withoutNames lets it stand beside. Forwarding rules and
+// upstreams by which a question would come back to a network it was in are refused when they are written, as far as agents have reported
+// where their resolvers answer; what is reported later, resolvers find out by themselves. A gateway's route to what is not there, or not
+// approved, is a warning when it is written and a problem in the plan: its names are refused and fall to no wildcard. Rules that expired
+// stay in plans, because gateways need them to cut what they let in.
+//
+// An administrator of the deployment acts for every tenant, and is named in the records of each.
 //
 // The package starts goroutines only inside Run and ends them before it returns. WatchPlan runs on its caller's goroutine. Locks,
 // outermost first: Control.writing, the store's one writer, Control.mu, presence.mu.
