@@ -86,6 +86,9 @@ func (m *member) failed(ctx context.Context, now time.Time, err error) {
 		m.conclude(&f.stats.gone)
 	default:
 		m.retry = now.Add(m.backoff.Next())
+		if last := m.failing.Add(f.settings.GiveUp); f.settings.GiveUp > 0 && m.retry.After(last) {
+			m.retry = last
+		}
 	}
 }
 

@@ -191,6 +191,8 @@ func (w *world) simulate(ctx context.Context, s *settings.Settings, line *liveLi
 		}
 		defer end()
 	}
+	log.Info("simulate: begins", "run", fleet.RunID(), "hub", s.Hub, "address", s.Address, "protocol", s.Protocol, "signIn", s.SignIn, "devices", len(s.Devices),
+		"first", s.Devices[0], "last", s.Devices[len(s.Devices)-1], "messages", s.MessageCount)
 	end := w.follow(fleet, line, log)
 	res, err := fleet.Run(ctx)
 	end()
@@ -247,20 +249,21 @@ func resultText(r *simulate.Result) string {
 	}
 	n := func(v int64, what string) string { return strconv.FormatInt(v, 10) + " " + what }
 	u := func(v uint64, what string) string { return strconv.FormatUint(v, 10) + " " + what }
-	l := func(l simulate.Latency) string {
+	latency := func(name string, l simulate.Latency) {
+		if l.Count == 0 {
+			return
+		}
 		ms := func(name string, v float64) string { return name + " " + strconv.FormatFloat(v, 'f', 1, 64) + " ms" }
-		return strings.Join([]string{ms("p50", l.P50), ms("p90", l.P90), ms("p99", l.P99), ms("p99.9", l.P999), ms("max", l.Max)}, ", ")
+		row(name, ms("p50", l.P50), ms("p90", l.P90), ms("p99", l.P99), ms("p99.9", l.P999), ms("max", l.Max))
 	}
 	row("run", r.Run+" against "+harmless(r.Hub)+" by "+r.Protocol, strconv.FormatFloat(r.Seconds, 'f', 1, 64)+" s")
 	row("devices", n(int64(r.Devices.Count), "simulated"), n(r.Devices.Begun, "connected"), n(r.Devices.Finished, "finished"), n(r.Devices.Refused, "refused"), n(r.Devices.GaveUp, "gave up"))
 	row("connections", n(r.Connections.Made, "made"), n(r.Connections.Failed, "failed"), n(r.Connections.CutOff, "cut off"), n(r.Connections.Stormed, "cut in storms"), n(r.Connections.Renewed, "renewed"))
-	row("  connect", l(r.Connections.Connect))
-	if r.Connections.Reconnect.Count > 0 {
-		row("  reconnect", l(r.Connections.Reconnect))
-	}
+	latency("  connect", r.Connections.Connect)
+	latency("  reconnect", r.Connections.Reconnect)
 	row("messages", n(r.Messages.Sent, "sent"), n(r.Messages.Acknowledged, "acknowledged"), n(r.Messages.Resent, "resent"), n(r.Messages.Duplicated, "duplicated on purpose"),
 		strconv.FormatFloat(r.Messages.PerSecond, 'f', 1, 64)+" a second")
-	row("  latency", l(r.Messages.Acknowledge))
+	latency("  latency", r.Messages.Acknowledge)
 	for _, t := range r.Troubles {
 		row("trouble", strconv.FormatInt(t.Count, 10)+" times: "+harmless(t.What)+" (first "+harmless(t.First)+")")
 	}

@@ -14,7 +14,7 @@ type Events interface {
 }
 
 // tellsEvery is how many events are read between calls of progress.
-const tellsEvery = 10_000
+const tellsEvery = 100_000
 
 // Run reads the events of a run from a place on, as End gave it before the first message, up to what is there when it begins: a message
 // that was acknowledged is. progress, which may be nil, is told how many events were read.
