@@ -179,13 +179,18 @@ func recordKey(tenant, zone, name string) resource.Key {
 
 // checkRecordSet refuses to write over what endpoints made, or will make when they are approved.
 func (w *work) checkRecordSet(key resource.Key) error {
-	if w.made == nil {
-		w.made = map[resource.Key]*resource.RecordSet{}
+	made := w.made[key.Tenant]
+	if made == nil {
+		made = map[resource.Key]*resource.RecordSet{}
 		for _, r := range w.world().endpointRecords(key.Tenant) {
-			w.made[r.Key()] = r
+			made[r.Key()] = r
 		}
+		if w.made == nil {
+			w.made = map[string]map[resource.Key]*resource.RecordSet{}
+		}
+		w.made[key.Tenant] = made
 	}
-	if r := w.made[key]; r != nil {
+	if r := made[key]; r != nil {
 		return madeByEndpoint("control.checkRecordSet", r)
 	}
 	o, err := w.get(resource.Key{Kind: resource.KindZone, Tenant: key.Tenant, Name: key.Scope})

@@ -75,6 +75,8 @@ func TestAnEndpointAndARecordSetDoNotShareAName(t *testing.T) {
 	r.apply(otOps, nameless("ot/plant-7/x", "ot/ot-cloud/private"))
 	r.apply(otOps, endpointTo("ot/plant-7/hub", "ot/ot-cloud/contoso"))
 	r.refuses(otOps, "made by the endpoint ot/plant-7/hub", record("ot/privatelink.azure-devices.net/contoso"))
+	r.apply(itOps, zoneIn("it/factory.example", "it-cloud"))
+	r.refuses(admin, "made by the endpoint ot/plant-7/hub", record("it/factory.example/x"), record("ot/privatelink.azure-devices.net/contoso")) // of two tenants at once
 	pending := hubService("ot/ot-cloud/pending", "pending.azure-devices.net")
 	r.apply(otOps, pending, endpointTo("ot/plant-7/pending", "ot/ot-cloud/pending"))
 	r.refuses(otOps, "answers for pending.privatelink.azure-devices.net in the network plant-7, or will when it is approved", record("ot/privatelink.azure-devices.net/pending"))

@@ -21,10 +21,10 @@ type work struct {
 	why     string
 	now     time.Time
 	changes []change
-	taken   map[string]map[netip.Addr]string // addresses read so far, by the network's uid
-	claimed map[placeKey]claims              // names as the changes so far leave them, where somebody asked
-	zones   map[placeKey][]*resource.Zone    // linked, where somebody asked
-	made    map[resource.Key]*resource.RecordSet
+	taken   map[string]map[netip.Addr]string                // addresses read so far, by the network's uid
+	claimed map[placeKey]claims                             // names as the changes so far leave them, where somebody asked
+	zones   map[placeKey][]*resource.Zone                   // linked, where somebody asked
+	made    map[string]map[resource.Key]*resource.RecordSet // by endpoints, by tenant, where somebody asked
 }
 
 // errDry rolls a dry run back.
