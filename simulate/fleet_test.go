@@ -109,7 +109,7 @@ func TestFleet(t *testing.T) {
 	n := 500
 	w := startHub(t, hubtest.Options{Front: front.Config{MaxConnections: 4 * n, MaxPerSource: 4 * n}})
 	s := w.settings(t, fmt.Sprint("DeviceCount=", n), "MessageCount=10", "Interval=300", "DuplicateEvery=20", `Header={"line": "$.Counter"}`,
-		"ISTHMUS_SIMULATE_STORM=every=700ms,share=0.4", "ISTHMUS_SIMULATE_VERIFY=true", "ISTHMUS_SIMULATE_RAMP=2000")
+		"ISTHMUS_SIMULATE_STORM=every=1500ms,share=0.3", "ISTHMUS_SIMULATE_VERIFY=true", "ISTHMUS_SIMULATE_RAMP=2000")
 	w.create(t, s)
 	r := w.run(t, s)
 	if !r.OK() || r.Devices.Finished != int64(n) || r.Messages.Acknowledged != int64(10*n) || r.Verified.Received != uint64(10*n) {
