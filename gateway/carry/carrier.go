@@ -59,6 +59,7 @@ type Carrier struct {
 	gate     Gate
 	log      *slog.Logger
 	clk      clock.Clock
+	epoch    time.Time // what nanoseconds are counted from
 	engine   engine
 	sessions *sessions
 
@@ -90,7 +91,7 @@ func New(cfg Config, gate Gate, log *slog.Logger, clk clock.Clock, reg prometheu
 	cfg.Workers = or(cfg.Workers, runtime.GOMAXPROCS(0))
 	cfg.MaxConnections = or(cfg.MaxConnections, 100_000)
 	cfg.Backlog = or(cfg.Backlog, 4096)
-	c := &Carrier{cfg: cfg, gate: gate, log: log, clk: clk, empty: make(chan struct{}, 1), listeners: map[*Listener]struct{}{}}
+	c := &Carrier{cfg: cfg, gate: gate, log: log, clk: clk, epoch: clk.Now(), empty: make(chan struct{}, 1), listeners: map[*Listener]struct{}{}}
 	c.sessions = newSessions(c)
 	if cfg.portable {
 		c.engine = newPortable(c)
@@ -213,6 +214,10 @@ func (c *Carrier) Run(ctx context.Context) error {
 	c.sessions.end()
 	return err
 }
+
+// nanos is a time in nanoseconds since the Carrier was made. It does not leap when the machine's time is set: deadlines would all be over
+// at once, or would not come for hours.
+func (c *Carrier) nanos(t time.Time) int64 { return int64(t.Sub(c.epoch)) }
 
 func (c *Carrier) closeAll() {
 	c.mu.Lock()

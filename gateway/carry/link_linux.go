@@ -244,7 +244,7 @@ func (w *worker) give(l *link, hand func(net.Conn, []byte)) {
 		return
 	}
 	_ = f.Close()
-	visit, began := l.visit, time.Unix(0, l.began)
+	visit, began := l.visit, w.c.epoch.Add(time.Duration(l.began))
 	l.visit, l.fd[client] = nil, -1
 	w.forget(l)
 	w.c.sessions.start(tcp, began, visit, handed, func(s *session) { s.give(hand, nil) })

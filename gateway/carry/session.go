@@ -45,9 +45,7 @@ type sessions struct {
 }
 
 func newSessions(c *Carrier) *sessions {
-	s := &sessions{c: c, all: map[*session]struct{}{}}
-	s.now.Store(c.clk.Now().UnixNano())
-	return s
+	return &sessions{c: c, all: map[*session]struct{}{}}
 }
 
 // start runs a session on its own goroutine. When Run is ending it does so all the same, for a session that is cut already.
@@ -100,11 +98,12 @@ func (ss *sessions) end() {
 }
 
 // tick cuts those whose time has passed.
-func (ss *sessions) tick(now time.Time) {
-	ss.now.Store(now.UnixNano())
+func (ss *sessions) tick(at time.Time) {
+	now := ss.c.nanos(at)
+	ss.now.Store(now)
 	for _, s := range ss.list() {
-		if limit := s.limit.Load(); limit > 0 && now.UnixNano()-s.since.Load() >= limit {
-			s.expire(now.UnixNano())
+		if limit := s.limit.Load(); limit > 0 && now-s.since.Load() >= limit {
+			s.expire(now)
 		}
 	}
 }
@@ -124,7 +123,7 @@ func (s *session) wait(limit time.Duration, from time.Time, timesOut string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.timesOut = timesOut
-	s.since.Store(from.UnixNano())
+	s.since.Store(s.of.c.nanos(from))
 	s.limit.Store(int64(limit))
 }
 

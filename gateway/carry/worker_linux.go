@@ -36,7 +36,7 @@ type worker struct {
 	epoll   int32
 	events  [eventsATurn]unix.EpollEvent
 	scratch []byte
-	now     int64 // nanoseconds of the clock, of this turn
+	now     int64 // nanoseconds, see Carrier.nanos, of this turn
 	wheel   wheel
 	resting resting
 	doors   []*door // by number; nil when shut
@@ -130,7 +130,7 @@ func (w *worker) wakeLocked() {
 	}
 }
 
-func (w *worker) tell() { w.now = w.c.clk.Now().UnixNano() }
+func (w *worker) tell() { w.now = w.c.nanos(w.c.clk.Now()) }
 
 func (w *worker) run() {
 	for !w.over {
