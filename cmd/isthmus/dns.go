@@ -12,6 +12,6 @@ func newDNS(w *world) *cobra.Command {
   isthmus dns import db.corp --zone ot/corp.example
   isthmus dns serve --listen 127.0.0.1:5353 --zone-file corp.example=db.corp`,
 	}
-	c.AddCommand(newDNSImport(w), newDNSServe(w))
+	c.AddCommand(newDNSWhy(w), newDNSImport(w), newDNSServe(w))
 	return c
 }

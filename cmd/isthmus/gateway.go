@@ -24,7 +24,7 @@ reach that name, and leads the connection there. TLS passes through untouched.`,
 		Example: `  isthmus gateway run --config front.yaml
   isthmus gateway why --gateway ot/ot-cloud/front --source 203.0.113.9 --sni contoso.azure-devices.net --port 8883`,
 	}
-	c.AddCommand(newAgentJoin(w, "gateway"), newGatewayRun(w))
+	c.AddCommand(newAgentJoin(w, "gateway"), newGatewayRun(w), newGatewayWhy(w), newGatewayStatus(w), newGatewayRefusals(w), newGatewayDrain(w))
 	return c
 }
 
