@@ -72,14 +72,14 @@ func compileNames(w *world, here placeKey) names {
 			out.redirect = append(out.redirect, key.Name)
 		}
 		for _, r := range z.records {
-			add(recordName(r))
+			add(plan.NameOf(r))
 		}
 	}
 	slices.Sort(out.zones)
 	slices.Sort(out.redirect)
 	slices.SortFunc(out.names, func(a, b plan.Name) int { return strings.Compare(a.Name, b.Name) })
 	if p.ruleset != nil {
-		out.forward = forwards(p.ruleset)
+		out.forward = plan.ForwardsOf(p.ruleset)
 	}
 	if p.network != nil {
 		out.clients = p.network.Spec.DNS.Clients
@@ -99,20 +99,6 @@ func (w *world) endpointNames(e *resource.PrivateEndpoint) []resource.PrivateNam
 		return nil
 	}
 	return s.PrivateNames()
-}
-
-func recordName(r *resource.RecordSet) plan.Name {
-	n := plan.Name{
-		Name: r.Metadata.Zone, TTL: r.Spec.TTL, A: r.Spec.A, AAAA: r.Spec.AAAA, CNAME: r.Spec.CNAME, TXT: r.Spec.TXT,
-		MX: r.Spec.MX, SRV: r.Spec.SRV, PTR: r.Spec.PTR, CAA: r.Spec.CAA, Source: r.Key().String(),
-	}
-	if r.Metadata.Name != "@" {
-		n.Name = r.Metadata.Name + "." + r.Metadata.Zone
-	}
-	if n.TTL == 0 {
-		n.TTL = resource.DefaultTTL
-	}
-	return n
 }
 
 // endpointRecords are the record sets which the endpoints of a tenant make: one A record for each private name, in each network

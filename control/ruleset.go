@@ -1,7 +1,6 @@
 package control
 
 import (
-	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
@@ -10,54 +9,6 @@ import (
 	"github.com/isthmus-io/isthmus/plan"
 	"github.com/isthmus-io/isthmus/resource"
 )
-
-// forwards is what resolvers follow of a ruleset: the longest domain first, and the rule for just a name before the one for all under it.
-func forwards(r *resource.Ruleset) []plan.Forward {
-	var out []plan.Forward
-	for i := range r.Spec.Rules {
-		rule := &r.Spec.Rules[i]
-		if !rule.Enabled() {
-			continue
-		}
-		f := plan.Forward{
-			Rule: r.Key().Path() + "/" + rule.Name, Domain: rule.Suffix(), Exact: rule.Exact, Transport: rule.Transport, TLSName: rule.TLSName,
-			Targets: targets(rule),
-		}
-		out = append(out, f)
-	}
-	slices.SortFunc(out, func(a, b plan.Forward) int {
-		return cmp.Or(cmp.Compare(labels(b.Domain), labels(a.Domain)), strings.Compare(a.Domain, b.Domain), exactFirst(a, b))
-	})
-	return out
-}
-
-func targets(rule *resource.ForwardingRule) []netip.AddrPort {
-	var out []netip.AddrPort
-	for _, t := range rule.Targets {
-		if at, err := resource.ParseDNSServer(t, rule.Transport); err == nil { // validated when it was applied
-			out = append(out, at)
-		}
-	}
-	return out
-}
-
-func exactFirst(a, b plan.Forward) int {
-	switch {
-	case a.Exact == b.Exact:
-		return 0
-	case a.Exact:
-		return -1
-	}
-	return 1
-}
-
-// labels counts the labels of a domain; the root has none.
-func labels(domain string) int {
-	if domain == "." {
-		return 0
-	}
-	return strings.Count(domain, ".") + 1
-}
 
 // checkRuleset refuses a second ruleset for a network, and rules by which a question would come back to who asked it.
 func (w *work) checkRuleset(r *resource.Ruleset) error {
@@ -159,7 +110,7 @@ func (l *loops) follow(r *resource.Ruleset) {
 			delete(l.rules, n)
 		}
 	}
-	f := forwards(r)
+	f := plan.ForwardsOf(r)
 	for _, n := range r.Spec.Networks {
 		l.sets[n], l.rules[n] = r, f
 	}
@@ -268,7 +219,7 @@ func (l *loops) ownRange(network string) error {
 		if !rule.Enabled() || rule.Transport != "" && rule.Transport != resource.DNSOverUDP {
 			continue
 		}
-		for _, at := range targets(rule) {
+		for _, at := range rule.Servers() {
 			for _, r := range n.Spec.AddressRanges {
 				if r.Contains(at.Addr()) {
 					return fault.Newf("control.checkLoops", fault.Conflict, "the rule %s asks %s, which is in the range %s that %s/%s gives to its own endpoints", rule.Name, at, r, l.tenant, network).

@@ -27,12 +27,7 @@ func ForwardsOf(r *resource.Ruleset) []Forward {
 		if !rule.Enabled() {
 			continue
 		}
-		f := Forward{Rule: r.Key().Path() + "/" + rule.Name, Domain: rule.Suffix(), Exact: rule.Exact, Transport: rule.Transport, TLSName: rule.TLSName}
-		for _, t := range rule.Targets {
-			if at, err := resource.ParseDNSServer(t, rule.Transport); err == nil { // validated when it was written
-				f.Targets = append(f.Targets, at)
-			}
-		}
+		f := Forward{Rule: r.Key().Path() + "/" + rule.Name, Domain: rule.Suffix(), Exact: rule.Exact, Transport: rule.Transport, TLSName: rule.TLSName, Targets: rule.Servers()}
 		out = append(out, f)
 	}
 	slices.SortStableFunc(out, func(a, b Forward) int {
@@ -43,7 +38,7 @@ func ForwardsOf(r *resource.Ruleset) []Forward {
 		case b.Exact && !a.Exact:
 			byExact = 1
 		}
-		return cmp.Or(cmp.Compare(labels(b.Domain), labels(a.Domain)), byExact, cmp.Compare(a.Domain, b.Domain))
+		return cmp.Or(cmp.Compare(labels(b.Domain), labels(a.Domain)), cmp.Compare(a.Domain, b.Domain), byExact)
 	})
 	return out
 }

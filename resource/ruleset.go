@@ -182,6 +182,17 @@ func (f *ForwardingRule) Suffix() string {
 	return strings.ToLower(strings.TrimSuffix(f.Domain, "."))
 }
 
+// Servers are the targets of a valid rule as addresses.
+func (f *ForwardingRule) Servers() []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, t := range f.Targets {
+		if at, err := ParseDNSServer(t, f.Transport); err == nil {
+			out = append(out, at)
+		}
+	}
+	return out
+}
+
 // Enabled tells whether the rule is followed.
 func (f *ForwardingRule) Enabled() bool { return f.State != RuleDisabled }
 
