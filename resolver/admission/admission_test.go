@@ -120,6 +120,29 @@ func TestAFloodOfSources(t *testing.T) {
 	}
 }
 
+// Somebody sets the machine's time back: nobody is refused, or silent, until it is as late again.
+func TestTheMachinesTimeIsSetBack(t *testing.T) {
+	r := admission.NewRates(admission.Config{PerSecond: 10, Burst: 5})
+	now, a := time.Unix(1800000000, 0), netip.MustParseAddr("10.7.0.1")
+	for r.Take(a, now) {
+	}
+	now = now.Add(-time.Hour)
+	n := 0
+	for range 100 {
+		if r.Take(a, now) {
+			n++
+		}
+	}
+	if n != 5 {
+		t.Errorf("an hour earlier %d are answered, want the burst of 5", n)
+	}
+	var said admission.Report
+	said.Happened(now, time.Minute)
+	if got := said.Happened(now.Add(-time.Hour), time.Minute); got != 1 {
+		t.Errorf("an hour earlier %d, want 1", got)
+	}
+}
+
 func TestReport(t *testing.T) {
 	var r admission.Report
 	now := time.Unix(1800000000, 0)

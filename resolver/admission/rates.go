@@ -22,7 +22,10 @@ type Rates struct {
 	sets  []set
 }
 
-const ways = 4
+const (
+	ways = 4
+	leap = int64(time.Second) // by how much readers' ideas of now may differ
+)
 
 // A bucket is what identifies a source, and until when its queries have used up its time: the generic cell rate algorithm, which
 // needs one number where tokens and their time would be two.
@@ -65,10 +68,14 @@ func (r *Rates) Take(from netip.Addr, now time.Time) bool {
 	b := r.bucket(r.tag(from), at)
 	for {
 		until := b.until.Load()
-		if until > at+r.burst {
+		ahead := max(until, at)
+		switch {
+		case until > at+r.burst+r.each+leap: // further than anybody gets: the machine's time was set back
+			ahead = at
+		case until > at+r.burst:
 			return false
 		}
-		if b.until.CompareAndSwap(until, max(until, at)+r.each) {
+		if b.until.CompareAndSwap(until, ahead+r.each) {
 			return true
 		}
 	}

@@ -16,7 +16,11 @@ type Report struct {
 func (r *Report) Happened(now time.Time, every time.Duration) uint64 {
 	r.count.Add(1)
 	silent := r.silent.Load()
-	if at := now.UnixNano(); at < silent || !r.silent.CompareAndSwap(silent, at+int64(every)) {
+	at := now.UnixNano()
+	if at < silent && at >= silent-2*int64(every) { // earlier than that, the machine's time was set back
+		return 0
+	}
+	if !r.silent.CompareAndSwap(silent, at+int64(every)) {
 		return 0
 	}
 	return r.count.Swap(0)
