@@ -33,6 +33,7 @@ type gatewayAsking struct {
 
 func newGatewayWhy(w *world) *cobra.Command {
 	a := &gatewayAsking{w: w}
+	var port int
 	c := &cobra.Command{
 		Use:   "why --source IP",
 		Short: "Say what a gateway would do with a connection, and which rule decides",
@@ -55,14 +56,13 @@ The exit code is 0 whatever the answer; with --exit-code it is 1 when the connec
 	f.Lookup("data-dir").Usage = "`DIR` of the gateway process on this machine that is asked"
 	f.StringVar(&a.source, "source", "", "the `IP` address a client comes from")
 	f.StringVar(&a.q.Name, "sni", "", "the `NAME` it asks for in the ClientHello; none when absent")
-	f.Uint16Var(&a.q.Port, "port", 0, "the `PORT` it dials; the first listener's when absent")
+	f.IntVar(&port, "port", 0, "the `PORT` it dials; the first listener's when absent")
 	f.StringVar(&a.q.Listener, "listener", "", "the `NAME` of the listener, where the port does not tell")
 	f.StringVar(&a.gateway, "gateway", "", "`TENANT/NETWORK/NAME` of the gateway; with --config or --data-dir one of those there")
 	f.StringSliceVarP(&a.files, "config", "f", nil, "`FILE` or directory with a Gateway and its Allowlists")
 	f.BoolVar(&a.exit, "exit-code", false, "exit with 1 when the connection would be refused")
 	a.out.addTo(c, "text", outJSON, outYAML)
 	completeFlag(a.n, c, "gateway", resource.KindGateway)
-	c.MarkFlagsMutuallyExclusive("config", "data-dir")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if a.source == "" {
 			return usagef("--source is missing").advise("give the address a client comes from, such as --source 203.0.113.9")
@@ -71,7 +71,13 @@ The exit code is 0 whatever the answer; with --exit-code it is 1 when the connec
 		if a.q.Source, err = netip.ParseAddr(a.source); err != nil {
 			return usagef("--source %q is no IP address", a.source).advise("give the address a client comes from, such as 203.0.113.9 or 2001:db8::1")
 		}
+		if port < 0 || port > 65_535 {
+			return usagef("--port %d is none", port).advise("give the port a client dials, from 1 to 65535")
+		}
+		a.q.Port = uint16(port)
 		switch {
+		case len(a.files) > 0 && f.Changed("data-dir"):
+			return usagef("--config and --data-dir are two different gateways").advise("leave one of them out")
 		case len(a.files) > 0:
 			return a.file()
 		case a.gateway != "" && !f.Changed("data-dir"):

@@ -4,14 +4,17 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -33,7 +36,8 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup:               setup,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "enrol": enrol, "report": report, "mode": mode, "capture": capture},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "enrol": enrol, "report": report, "mode": mode, "capture": capture,
+			"resolves": resolves, "free": free, "fill": fill, "until": until, "dial": dial},
 	})
 }
 
@@ -160,6 +164,93 @@ func report(ts *testscript.TestScript, neg bool, args []string) {
 	p := planeOf(ts)
 	id := p.members[args[0]+"/"+args[1]]
 	ts.Check(p.ctl.Report(context.Background(), id, control.AgentReport{Version: "v9.9.9", Problems: args[2:]}))
+}
+
+// resolves TENANT/NETWORK NAME IP:PORT... lets an agent report where its resolver answers.
+func resolves(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: resolves TENANT/NETWORK NAME IP:PORT...")
+	}
+	p := planeOf(ts)
+	r := control.AgentReport{Version: "v9.9.9"}
+	for _, a := range args[2:] {
+		at, err := netip.ParseAddrPort(a)
+		ts.Check(err)
+		r.DNSAddresses = append(r.DNSAddresses, at)
+	}
+	ts.Check(p.ctl.Report(context.Background(), p.members[args[0]+"/"+args[1]], r))
+}
+
+// free VARIABLE... sets variables to ports that are free on loopback, for TCP and for UDP.
+func free(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: free VARIABLE...")
+	}
+	for range 20 {
+		var held []io.Closer
+		for _, name := range args {
+			tcp, err := net.Listen("tcp", "127.0.0.1:0")
+			ts.Check(err)
+			held = append(held, tcp)
+			udp, err := net.ListenPacket("udp", tcp.Addr().String())
+			if err != nil {
+				break
+			}
+			held = append(held, udp)
+			ts.Setenv(name, strconv.Itoa(tcp.Addr().(*net.TCPAddr).Port))
+		}
+		for _, c := range held {
+			_ = c.Close()
+		}
+		if len(held) == 2*len(args) {
+			return
+		}
+	}
+	ts.Fatalf("no ports are free")
+}
+
+// fill FILE... puts variables in the place of $NAME and ${NAME}.
+func fill(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: fill FILE...")
+	}
+	for _, file := range args {
+		text := os.Expand(ts.ReadFile(file), ts.Getenv)
+		ts.Check(os.WriteFile(ts.MkAbs(file), []byte(text), 0o600))
+	}
+}
+
+// until COMMAND ARGS... runs a command again and again until it succeeds: another process is on its way there.
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: until COMMAND ARGS...")
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.After(20 * time.Second); ts.Exec(args[0], args[1:]...) != nil; {
+		select {
+		case <-tick.C:
+		case <-end:
+			ts.Fatalf("it never succeeded")
+		}
+	}
+}
+
+// dial IP:PORT connects and waits until the other side is done with it, which is to refuse it.
+func dial(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: dial IP:PORT")
+	}
+	c, err := net.Dial("tcp", args[0])
+	if errors.Is(err, syscall.ECONNRESET) { // it was as quick as that
+		return
+	}
+	ts.Check(err)
+	defer c.Close()
+	ts.Check(c.SetDeadline(time.Now().Add(20 * time.Second)))
+	if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		ts.Fatalf("it was not refused: %v", err)
+	}
 }
 
 // mode OCTAL FILE wants these permissions.
