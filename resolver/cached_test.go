@@ -497,7 +497,7 @@ func TestSignedAnswersGoThroughUntouched(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	tool(t, "dnssec-signzone", "-z", "-K", dir, "-o", "signed.example", "-f", filepath.Join(dir, "db.signed"), "-x", filepath.Join(dir, "db"))
+	tool(t, "dnssec-signzone", "-z", "-d", dir, "-K", dir, "-o", "signed.example", "-f", filepath.Join(dir, "db.signed"), "-x", filepath.Join(dir, "db"))
 	at := freePort(t)
 	conf := fmt.Sprintf(`options { directory "%s"; listen-on port %d { 127.0.0.1; }; listen-on-v6 { none; }; pid-file none; session-keyfile none; recursion no; };
 controls { };

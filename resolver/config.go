@@ -20,12 +20,13 @@ type Config struct {
 	// Certificate gives the certificate of TLSListen and HTTPSListen, for each handshake anew; without it they are not served.
 	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 
-	Workers int // UDP sockets of each address, with a reader each; as many as processors
+	Workers int // UDP sockets of each address, with a reader each; as many as processors, up to 8
 	Batch   int // datagrams taken from a socket at once; 64
 
 	// RatePerSource is how many queries a second are answered over UDP to one IPv4 address or IPv6 /56, twice as many at once; 5,000.
 	// Negative: no limit. Clients with a cookie, other transports and loopback, which nobody can forge from outside, have none.
 	RatePerSource int
+	LimitLoopback bool   // hold each address of loopback to RatePerSource as well: where programs of one machine are not to be in each other's way
 	CookieSecret  []byte // 16 bytes, the same on all resolvers behind one address (RFC 9018); none: made at the start, changed every day
 
 	Cache           cache.Config
@@ -43,7 +44,7 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	c.Workers = or(c.Workers, runtime.GOMAXPROCS(0))
+	c.Workers = or(c.Workers, min(runtime.GOMAXPROCS(0), 8))
 	c.Batch = or(c.Batch, 64)
 	if c.RatePerSource == 0 {
 		c.RatePerSource = 5000

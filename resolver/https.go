@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/isthmus-io/isthmus/resolver/message"
@@ -24,9 +25,23 @@ const (
 
 // serveHTTPS answers requests (RFC 8484) until ctx ends.
 func (r *Resolver) serveHTTPS(ctx context.Context, ln net.Listener) error {
+	var ends sync.WaitGroup // of connections, and of requests, which HTTP/2 answers on goroutines of their own
 	mux := http.NewServeMux()
-	mux.HandleFunc(httpsPath, r.answerHTTPS)
+	mux.HandleFunc(httpsPath, func(w http.ResponseWriter, req *http.Request) {
+		ends.Add(1)
+		defer ends.Done()
+		r.answerHTTPS(w, req)
+	})
 	srv := &http.Server{
+		ConnState: func(_ net.Conn, st http.ConnState) {
+			switch st {
+			case http.StateNew:
+				ends.Add(1)
+			case http.StateClosed, http.StateHijacked:
+				ends.Done()
+			case http.StateActive, http.StateIdle:
+			}
+		},
 		Handler:           mux,
 		TLSConfig:         r.tlsConfig("h2", "http/1.1"),
 		ReadHeaderTimeout: r.cfg.TCPIdle,
@@ -42,6 +57,7 @@ func (r *Resolver) serveHTTPS(ctx context.Context, ln net.Listener) error {
 	defer stop()
 	err := srv.ServeTLS(ln, "", "")
 	_ = srv.Close()
+	ends.Wait()
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
