@@ -58,7 +58,7 @@ type Gateway struct {
 
 	mu        sync.Mutex // guards the fields below
 	phase     phase
-	reviewed  time.Time      // when connections were looked at last
+	reviewed  time.Time      // when connections were looked at last, by the wall clock
 	wanted    []plan.Gateway // what Set was given last
 	given     bool           // Set was called
 	fronts    map[string]*front

@@ -16,7 +16,7 @@ const cut = "cut-"
 func (g *Gateway) review() int {
 	now := g.clk.Now()
 	g.mu.Lock()
-	g.reviewed = now
+	g.reviewed = now.Round(0)
 	g.mu.Unlock()
 	var gone atomic.Int64
 	g.carrier.Review(func(v carry.Visit) bool {

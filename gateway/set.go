@@ -163,7 +163,9 @@ func (g *Gateway) keep(ctx context.Context) {
 		case <-due:
 		}
 		now = g.clk.Now()
-		if at, ok := g.nextExpiry(); ok && !now.Before(at) {
+		// Times of rules are those of the wall clock. When that was set back, nobody knows which of them have been looked after.
+		back := now.Round(0).Before(g.lastReview())
+		if at, ok := g.nextExpiry(); back || ok && !now.Before(at) {
 			if cut := g.review(); cut > 0 {
 				g.log.Info("connections cut, the time of their rules is over", "connections", cut)
 			}
@@ -172,6 +174,12 @@ func (g *Gateway) keep(ctx context.Context) {
 			g.retry()
 		}
 	}
+}
+
+func (g *Gateway) lastReview() time.Time {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.reviewed
 }
 
 // nextExpiry is when a rule ends, or has ended, since connections were looked at last.
