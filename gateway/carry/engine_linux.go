@@ -2,6 +2,7 @@ package carry
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"os"
 	"sync"
@@ -39,6 +40,9 @@ func newEngine(c *Carrier) engine {
 
 func (e *epolled) listen(l *Listener, at netip.AddrPort, both bool) error {
 	var d doors
+	if err := e.alone(at, both); err != nil {
+		return err
+	}
 	for range e.workers {
 		fd, err := newListener(at, both, e.c.cfg.Backlog)
 		if err != nil && both && len(d.all) == 0 {
@@ -58,6 +62,24 @@ func (e *epolled) listen(l *Listener, at netip.AddrPort, both bool) error {
 	}
 	l.sockets = &d
 	return nil
+}
+
+// alone refuses an address at which another process listens. The kernel would let two of one user share it, each with a part of the
+// connections and neither knowing; who takes over is given the sockets instead. An address of this Carrier's own port is let by.
+func (e *epolled) alone(at netip.AddrPort, both bool) error {
+	for l := range e.c.listeners {
+		if l.addr.Port() == at.Port() {
+			return nil
+		}
+	}
+	fd, err := newSocketAt(at, both, false)
+	if err == nil {
+		closeFD(fd)
+	}
+	if errors.Is(err, unix.EADDRINUSE) {
+		return err
+	}
+	return nil // whatever else is wrong shows in a moment
 }
 
 func (d *doors) close() {

@@ -2,6 +2,8 @@ package carry
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -68,6 +70,21 @@ func TestNoFileDescriptors(t *testing.T) {
 }
 
 // spareFD cannot be had again below the limit, which ends in a pause; with one to spare the peer learns at once.
+// The kernel would let two processes of one user share an address, and give each a part of the connections.
+func TestAnAddressIsNotShared(t *testing.T) {
+	w := newWorld(t, Config{}, &Entrance{Name: "first"}, nil)
+	other := unstarted(t, Config{}, nil)
+	for _, addr := range []string{w.l.Addr().String(), fmt.Sprintf(":%d", w.l.Addr().Port())} {
+		if l, err := other.c.Listen(addr, &Entrance{Name: "second"}); err == nil || !errors.Is(err, unix.EADDRINUSE) {
+			t.Errorf("%s: %v, %v", addr, l, err)
+		}
+	}
+	// One Carrier's own listeners may follow each other at one port without a gap.
+	if _, err := w.c.Listen(fmt.Sprintf("127.0.0.2:%d", w.l.Addr().Port()), &Entrance{Name: "third"}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestTurnsAwayWithTheSpare(t *testing.T) {
 	w := newWorld(t, Config{Workers: 1}, &Entrance{}, nil)
 	w.gate.to(newTarget(t, echo))

@@ -147,9 +147,22 @@ func reset(fd int32) {
 	closeFD(fd)
 }
 
-// newListener opens one listening socket; others may listen at the same address. It is no os.File, which would wake Go's poller for
-// each connection.
-func newListener(at netip.AddrPort, both bool, backlog int) (fd int32, err error) {
+// newListener opens one listening socket; others of this user may listen at the same address. It is no os.File, which would wake Go's
+// poller for each connection.
+func newListener(at netip.AddrPort, both bool, backlog int) (int32, error) {
+	fd, err := newSocketAt(at, both, true)
+	if err != nil {
+		return -1, err
+	}
+	if err := unix.Listen(int(fd), backlog); err != nil {
+		closeFD(fd)
+		return -1, os.NewSyscallError("listen", err)
+	}
+	return fd, nil
+}
+
+// newSocketAt makes a socket that is bound to an address and does not listen yet.
+func newSocketAt(at netip.AddrPort, both, shared bool) (fd int32, err error) {
 	family := unix.AF_INET6
 	var sa unix.Sockaddr = &unix.SockaddrInet6{Port: int(at.Port()), Addr: at.Addr().As16(), ZoneId: scope(at.Addr().Zone())}
 	if a := at.Addr().Unmap(); a.Is4() {
@@ -174,16 +187,17 @@ func newListener(at netip.AddrPort, both bool, backlog int) (fd int32, err error
 			return -1, os.NewSyscallError("setsockopt", err)
 		}
 	}
-	for _, option := range []int{unix.SO_REUSEADDR, unix.SO_REUSEPORT} {
+	options := []int{unix.SO_REUSEADDR, unix.SO_REUSEPORT}
+	if !shared {
+		options = options[:1]
+	}
+	for _, option := range options {
 		if err := unix.SetsockoptInt(n, unix.SOL_SOCKET, option, 1); err != nil {
 			return -1, os.NewSyscallError("setsockopt", err)
 		}
 	}
 	tune(fd)
-	if err := unix.Bind(n, sa); err != nil {
-		return -1, os.NewSyscallError("bind", err)
-	}
-	return fd, os.NewSyscallError("listen", unix.Listen(n, backlog))
+	return fd, os.NewSyscallError("bind", unix.Bind(n, sa))
 }
 
 // localAddress is the address a listening socket is bound to.
