@@ -62,7 +62,11 @@ func (d *decoder) document(doc *yaml.Node) resource.Object {
 		return nil
 	}
 	if err := o.Validate(); err != nil {
-		d.problems = append(d.problems, Problem{File: d.file, Line: d.lineOf(fault.Message(err)), Message: fault.Message(err), Hint: fault.Next(err)})
+		line := d.lineOf(fault.Message(err))
+		if n := item(root, fault.Message(err)); n != nil {
+			line = d.before + n.Line
+		}
+		d.problems = append(d.problems, Problem{File: d.file, Line: line, Message: fault.Message(err), Hint: fault.Next(err)})
 		return nil
 	}
 	return o
