@@ -25,6 +25,7 @@ import (
 	"github.com/isthmus-io/isthmus/control/httpdoor"
 	"github.com/isthmus-io/isthmus/control/jointoken"
 	"github.com/isthmus-io/isthmus/identity"
+	"github.com/isthmus-io/isthmus/resolver/asker"
 	"github.com/isthmus-io/isthmus/store"
 )
 
@@ -37,7 +38,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup:               setup,
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "enrol": enrol, "report": report, "mode": mode, "capture": capture,
-			"resolves": resolves, "free": free, "fill": fill, "until": until, "dial": dial},
+			"resolves": resolves, "free": free, "fill": fill, "until": until, "dial": dial, "answers": answers},
 	})
 }
 
@@ -232,6 +233,27 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 		case <-tick.C:
 		case <-end:
 			ts.Fatalf("it never succeeded")
+		}
+	}
+}
+
+// answers IP:PORT waits until a resolver answers there.
+func answers(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: answers IP:PORT")
+	}
+	at, err := netip.ParseAddrPort(args[0])
+	ts.Check(err)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.After(20 * time.Second); ; {
+		if _, err = asker.Ask(context.Background(), at, "any.example", 1, clock.System{}); err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-end:
+			ts.Fatalf("%v", err)
 		}
 	}
 }
