@@ -140,7 +140,8 @@ func (in *inquiry) take(hit cache.Hit) {
 		in.fail("an upstream failed just now", dns.ExtendedErrorCodeCachedError, "no upstream answered a moment ago")
 		return
 	}
-	in.v.Rcode, in.ad = hit.Rcode, hit.AD
+	in.v.Rcode = hit.Rcode
+	in.ad = hit.AD && in.v.Answers == 0 // of our own CNAME nobody has seen a signature
 	if in.v.Answers == 0 {
 		in.v.Body, in.v.Answers, in.v.Authorities = hit.Body, hit.Answers, hit.Authorities
 		in.additionals, in.v.Forward = hit.Additionals, nil
