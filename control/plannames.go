@@ -83,11 +83,7 @@ func compileNames(w *world, here placeKey) names {
 	}
 	if p.network != nil {
 		out.clients = p.network.Spec.DNS.Clients
-		for _, u := range p.network.Spec.DNS.Upstreams {
-			if ap, err := resource.ParseUpstream(u); err == nil { // validated when it was applied
-				out.upstreams = append(out.upstreams, ap)
-			}
-		}
+		out.upstreams = upstreams(p.network)
 	}
 	return out
 }

@@ -69,6 +69,9 @@ type loops struct {
 	sets     map[string]*resource.Ruleset
 	zones    []*resource.Zone
 	at       map[netip.AddrPort][]string // whose resolvers answer at an address: networks
+
+	index map[string]map[domainRule]*plan.Forward // rules, by network
+	leads map[string]bool                         // networks that ask another
 }
 
 func (w *work) loops(tenant string) (*loops, error) {
@@ -128,22 +131,64 @@ func (l *loops) ask(network, name string) (rule string, servers []netip.AddrPort
 		}
 	}
 	if !redirected {
-		for _, f := range l.rules[network] {
-			if f.Domain == name || !f.Exact && under(name, f.Domain) {
-				return "the rule " + f.Rule, f.Targets
-			}
+		if f := l.ruleFor(network, name); f != nil {
+			return "the rule " + f.Rule, f.Targets
 		}
 	}
 	n := l.networks[network]
 	if n == nil {
 		return "", nil
 	}
-	for _, u := range n.Spec.DNS.Upstreams {
-		if at, err := resource.ParseUpstream(u); err == nil { // validated when it was applied
-			servers = append(servers, at)
+	return "spec.dns.upstreams of the network " + l.tenant + "/" + network, upstreams(n)
+}
+
+// ruleFor is the rule of a network that decides about a name, if there is one.
+func (l *loops) ruleFor(network, name string) *plan.Forward {
+	rules := l.index[network]
+	if f := rules[domainRule{name, true}]; f != nil {
+		return f
+	}
+	for rest, more := name, true; more; _, rest, more = strings.Cut(rest, ".") {
+		if f := rules[domainRule{rest, false}]; f != nil {
+			return f
 		}
 	}
-	return "spec.dns.upstreams of the network " + l.tenant + "/" + network, servers
+	return rules[domainRule{".", false}]
+}
+
+// domainRule is what tells the rules of a set apart.
+type domainRule struct {
+	domain string
+	exact  bool
+}
+
+// prepare makes rules quick to find, and tells which networks ask another at all.
+func (l *loops) prepare() {
+	l.index, l.leads = map[string]map[domainRule]*plan.Forward{}, map[string]bool{}
+	meets := func(network string, servers []netip.AddrPort) {
+		l.leads[network] = l.leads[network] || slices.ContainsFunc(servers, func(s netip.AddrPort) bool { return len(l.at[s]) > 0 })
+	}
+	for network, rules := range l.rules {
+		index := make(map[domainRule]*plan.Forward, len(rules))
+		for i := range rules {
+			index[domainRule{rules[i].Domain, rules[i].Exact}] = &rules[i]
+			meets(network, rules[i].Targets)
+		}
+		l.index[network] = index
+	}
+	for network, n := range l.networks {
+		meets(network, upstreams(n))
+	}
+}
+
+func upstreams(n *resource.Network) []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, u := range n.Spec.DNS.Upstreams {
+		if at, err := resource.ParseUpstream(u); err == nil { // validated when it was applied
+			out = append(out, at)
+		}
+	}
+	return out
 }
 
 func under(name, domain string) bool {
@@ -153,8 +198,9 @@ func under(name, domain string) bool {
 // somewhere stands for a name that no rule has.
 const somewhere = "any-other-name"
 
-// check walks from the networks for every name that rules tell apart.
+// check walks from the networks for every name that rules tell apart. All writers wait meanwhile, so no way is gone twice.
 func (l *loops) check(from []string) error {
+	l.prepare()
 	names := []string{somewhere}
 	seen := map[string]bool{somewhere: true}
 	for _, n := range sortedKeys(l.rules) {
@@ -174,8 +220,14 @@ func (l *loops) check(from []string) error {
 		if err := l.ownRange(n); err != nil {
 			return err
 		}
-		for _, name := range names {
-			if err := l.walk(name, n, []string{n}, nil); err != nil {
+	}
+	if !slices.ContainsFunc(from, func(n string) bool { return l.leads[n] }) {
+		return nil
+	}
+	for _, name := range names {
+		done := map[string]bool{}
+		for _, n := range from {
+			if err := l.walk(name, n, []string{n}, nil, done); err != nil {
 				return err
 			}
 		}
@@ -183,8 +235,13 @@ func (l *loops) check(from []string) error {
 	return nil
 }
 
-// walk follows a question from network to network; path is where it was, rules by what it got there.
-func (l *loops) walk(name, network string, path, rules []string) error {
+// walk follows a question from network to network; path is where it was, rules by what it got there, done where it was and came to
+// an end.
+func (l *loops) walk(name, network string, path, rules []string, done map[string]bool) error {
+	if done[network] || !l.leads[network] {
+		return nil
+	}
+	done[network] = true // what comes back to it from below is found by path
 	rule, servers := l.ask(network, name)
 	for _, s := range servers {
 		for _, next := range l.at[s] {
@@ -200,7 +257,7 @@ func (l *loops) walk(name, network string, path, rules []string) error {
 				return fault.Newf("control.checkLoops", fault.Conflict, "questions for %s would go in circles: %s", what, strings.Join(by, ", then ")).
 					Advise("name a server outside of these networks as target, or take one of them out of the ruleset's spec.networks")
 			}
-			if err := l.walk(name, next, append(slices.Clip(path), next), by); err != nil {
+			if err := l.walk(name, next, append(slices.Clip(path), next), by, done); err != nil {
 				return err
 			}
 		}
