@@ -290,3 +290,29 @@ func TestRealDnsmasq(t *testing.T) {
 		})
 	}
 }
+
+// CoreDNS is in no Debian package, so the test runs where somebody put it on PATH.
+func TestRealCoreDNS(t *testing.T) {
+	if _, err := exec.LookPath("coredns"); err != nil {
+		t.Skip("coredns is not on PATH")
+	}
+	for _, mode := range []render.Mode{render.Records, render.Forward} {
+		t.Run(string(mode), func(t *testing.T) {
+			s := site()
+			s.Redirect = nil
+			if mode == render.Forward {
+				s.Resolvers = []netip.AddrPort{ours(t, s)}
+			}
+			dir := t.TempDir()
+			out, err := render.CoreDNS(s, mode, dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, dir, out)
+			port := freePort(t)
+			server := fmt.Sprintf("127.0.0.1:%d", port)
+			start(t, server, "coredns", "-conf", filepath.Join(dir, "Corefile.isthmus"), "-dns.port", fmt.Sprint(port))
+			checkAnswers(t, server)
+		})
+	}
+}
