@@ -90,7 +90,7 @@ func (d *desk) admit(err error) bool {
 		d.say(strangers, dns.RcodeRefused, "source may not ask", dns.ExtendedErrorCodeProhibited, "this network's resolver does not answer your address")
 		return true
 	}
-	if d.via != overUDP || from.IsLoopback() || d.r.rates.Take(from, d.now) || d.r.cookies.Good(d.q.Cookie, from, d.now) {
+	if d.via != overUDP || from.IsLoopback() && !d.r.cfg.LimitLoopback || d.r.rates.Take(from, d.now) || d.r.cookies.Good(d.q.Cookie, from, d.now) {
 		return true
 	}
 	if n := d.r.limited.Happened(d.now, reportEvery); n > 0 {

@@ -215,6 +215,10 @@ func TestSourcesThatAskTooOften(t *testing.T) {
 	if whole, _, bad, _, _ := flood(withCookie(query("a.example.", dns.TypeA), cookie), netip.MustParseAddrPort("10.7.0.97:1"), overUDP); whole != 20 || bad != 50 {
 		t.Errorf("with another's cookie: %d whole, %d BADCOOKIE", whole, bad)
 	}
+	r.cfg.LimitLoopback = true
+	if whole, _, _, _, _ := flood(plain, netip.MustParseAddrPort("127.0.0.1:1"), overUDP); whole != 20 {
+		t.Errorf("loopback, where it is limited: %d", whole)
+	}
 	if n := r.Status().Queries["limited"]; n == 0 || lines.Load() != 1 {
 		t.Errorf("%d limited, %d lines in the log", n, lines.Load())
 	}

@@ -58,6 +58,8 @@ func newDNSServe(w *world) *cobra.Command {
 	f := c.Flags()
 	f.StringSliceVar(&cfg.Resolver.Listen, "listen", []string{"127.0.0.1:5353"}, "`HOST:PORT` to answer on, UDP and TCP")
 	secure.addTo(c, "")
+	f.IntVar(&cfg.Resolver.RatePerSource, "rate-per-source", 5000, "`N` queries a second are answered over UDP to one IPv4 address or IPv6 /56, twice as many at once; -1 is no limit")
+	f.BoolVar(&cfg.Resolver.LimitLoopback, "limit-loopback", false, "hold addresses of this machine's loopback to --rate-per-source as well")
 	f.StringSliceVar(&files.manifests, "config", nil, "`FILE` or directory with manifests")
 	f.StringSliceVar(&files.zones, "zone-file", nil, "`ZONE=FILE`: a zone and its zone file")
 	f.StringVar(&files.network, "network", "", "`TENANT/NAME` of the network to answer for, where the manifests hold several")
