@@ -41,8 +41,9 @@ func exchange(ctx context.Context, addr string, flows int, d time.Duration) (fig
 	return figures{Messages: float64(n.Load()) / time.Since(start).Seconds(), Errors: errs.Load()}, nil
 }
 
-// paced sends so many messages a second over all flows together, each at its own time whether or not earlier ones are back, and
-// measures from the time each was due: a way that stalls is charged for what waited.
+// paced sends so many messages a second over all flows together, each at its own time. One that waited for the answer before it is measured
+// from the time it was due, so a way that stalls is charged for what waited; the others from their sending, so that the load's own timers
+// are not charged to anybody.
 func paced(ctx context.Context, addr string, flows int, d time.Duration, rate float64) (figures, error) {
 	var mu sync.Mutex
 	var took []float64
@@ -60,7 +61,11 @@ func paced(ctx context.Context, addr string, flows int, d time.Duration, rate fl
 			buf := make([]byte, messageSize)
 			var own []float64
 			for due := start.Add(every * time.Duration(i) / time.Duration(flows)); due.Sub(start) < d; due = due.Add(every) {
-				time.Sleep(time.Until(due))
+				from := due
+				if wait := time.Until(due); wait > 0 {
+					time.Sleep(wait)
+					from = time.Now()
+				}
 				if _, err := c.Write(buf); err != nil {
 					errs.Add(1)
 					break
@@ -69,7 +74,7 @@ func paced(ctx context.Context, addr string, flows int, d time.Duration, rate fl
 					errs.Add(1)
 					break
 				}
-				own = append(own, float64(time.Since(due).Nanoseconds())/1000)
+				own = append(own, float64(time.Since(from).Nanoseconds())/1000)
 			}
 			mu.Lock()
 			took = append(took, own...)
