@@ -66,11 +66,13 @@ func describe(ctx context.Context, w *world, s *session, o resource.Object) erro
 	case *resource.Network:
 		next = describeNetwork(ctx, w, s, o)
 	case *resource.Gateway:
-		next = describeGateway(w, o)
+		next = describeGateway(ctx, w, s, o)
 	case *resource.Allowlist:
-		describeAllowlist(w, o)
+		next = describeAllowlist(w, o)
 	case *resource.Ruleset:
-		describeRuleset(w, o)
+		next = describeRuleset(w, o)
+	case *resource.Zone:
+		next = describeZone(ctx, w, s, o)
 	default:
 		describeSpec(w, o)
 	}

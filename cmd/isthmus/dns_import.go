@@ -30,6 +30,7 @@ is changed. Records that are there already and not in the file stay. The zone's 
 	}
 	n := addConnection(w, c)
 	c.Flags().StringVar(&zone, "zone", "", "`TENANT/ZONE` that gets the records")
+	completeFlag(n, c, "zone", resource.KindZone)
 	c.Flags().StringVarP(&tenant, "tenant", "t", "", "the `TENANT` of a zone that leaves it out")
 	c.Flags().BoolVar(&opt.DryRun, "dry-run", false, "decide everything and change nothing")
 	c.Flags().StringVar(&opt.Reason, "reason", "", "`WHY`; stands in the audit records")

@@ -54,6 +54,11 @@ func (r *rendered) write(out render.Output) error {
 	for _, n := range out.Notes {
 		r.w.note("%s", n)
 	}
+	if r.dir != "" {
+		if err := os.MkdirAll(r.dir, 0o755); err != nil { //nolint:gosec // the other program reads it under its own user
+			return fault.Wrap("isthmus.render", fault.Invalid, err, "the directory "+r.dir+" cannot be made: "+err.Error())
+		}
+	}
 	for i, f := range out.Files {
 		if r.dir == "" {
 			if len(out.Files) > 1 {
@@ -97,9 +102,11 @@ func newRenderDNS(w *world, name, short string, only render.Mode, f func(render.
 	}
 	n := addConnection(w, c)
 	c.Flags().StringVar(&network, "network", "", "`TENANT/NETWORK` whose names are wanted")
+	completeFlag(n, c, "network", resource.KindNetwork)
 	to.addTo(c)
 	if only == "" {
 		c.Flags().StringVar(&mode, "mode", "", "`MODE`: forward sends private names to the network's resolvers, which know every change at once; records writes addresses down as they are now. forward when a resolver is known")
+		_ = c.RegisterFlagCompletionFunc("mode", cobra.FixedCompletions([]string{string(render.Forward), string(render.Records)}, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
 		c.Flags().StringSliceVar(&resolvers, "resolver", nil, "`ADDRESS` of the network's resolver, instead of those its agents reported")
 	}
 	if name == "bind9" || name == "coredns" {
@@ -188,6 +195,7 @@ the same targets. Allowlists become map files. Private endpoints are reached at 
 	}
 	n := addConnection(w, c)
 	c.Flags().StringVar(&gateway, "gateway", "", "`TENANT/NETWORK/NAME` of the gateway")
+	completeFlag(n, c, "gateway", resource.KindGateway)
 	c.Flags().StringVar(&dir, "dir", "/etc/haproxy", "`DIR` in which the map files will lie")
 	to.addTo(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
