@@ -49,7 +49,9 @@ type Control struct {
 	presence  presence
 	uses      tokenUses
 	denied    *throttle.Throttle[string] // decisions that were denied, by who tried
-	began     time.Time                  // nobody could be seen before
+
+	sweeping sync.Mutex // guards absences
+	absences map[identity.ID]absence
 
 	writing sync.Mutex // held by a change from its transaction until the world shows it
 
@@ -83,7 +85,7 @@ func New(cfg Config, st *store.Store, authority *identity.Authority, log *slog.L
 		uses:     tokenUses{at: map[string]time.Time{}},
 		watchers: map[placeKey]map[*watcher]struct{}{},
 		denied:   throttle.New[string](throttle.Config{Burst: deniedBurst, Every: deniedEvery}, clk),
-		began:    clk.Now(),
+		absences: map[identity.ID]absence{},
 	}
 	if err := c.reload(context.Background()); err != nil {
 		return nil, err

@@ -1,11 +1,13 @@
 package control
 
 import (
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/identity"
 	"github.com/isthmus-io/isthmus/resource"
@@ -128,6 +130,7 @@ func TestMembersThatComeAndGoLeaveNothingBehind(t *testing.T) {
 	plans, stop := r.watch(ids["watches"])
 	<-plans
 	relay := r.join(JoinRelay, "relay-1")
+	r.keep(ctx)
 	r.clk.Advance(59 * time.Minute)
 	r.keep(ctx)
 	if got := there(); len(got) != 4 {
@@ -190,6 +193,44 @@ func TestAnotherServersMembersStay(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A server whose clock is ahead of the other's does not take a member for gone that the other sees every minute.
+func TestAServerAheadOfItsTimeSweepsNobodyAway(t *testing.T) {
+	r := plant(t)
+	tok := r.token(JoinTokenRequest{For: JoinGateway, Tenant: "ot", Network: "ot-cloud", EphemeralAfter: 10 * time.Minute})
+	reply, err := r.Enrol(ctx, EnrolRequest{Secret: tok.Secret, CSR: newCSR(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := r.second()
+	ahead, err := New(Config{}, second.st, r.authz, slog.New(slog.DiscardHandler), aheadClock{r.clk}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 25 {
+		ahead.keep(ctx)
+		r.clk.Advance(time.Minute)
+		if err := r.Report(ctx, reply.ID, AgentReport{}); err != nil {
+			t.Fatal(err)
+		}
+		r.keep(ctx)
+	}
+	if _, err := ahead.plan("test", reply.ID); err != nil {
+		t.Error(err)
+	}
+	for range 21 { // it learns at the end of one such time that the other has seen it since, and waits for another
+		r.clk.Advance(time.Minute)
+		ahead.keep(ctx)
+	}
+	if _, err := ahead.plan("test", reply.ID); fault.KindOf(err) != fault.Unauthenticated {
+		t.Errorf("who is gone stays: %v", err)
+	}
+}
+
+// aheadClock is twenty minutes ahead.
+type aheadClock struct{ *clock.Fake }
+
+func (c aheadClock) Now() time.Time { return c.Fake.Now().Add(20 * time.Minute) }
 
 func TestWhereResolversAnswer(t *testing.T) {
 	r := plant(t)

@@ -10,12 +10,23 @@ import (
 	"github.com/isthmus-io/isthmus/resource"
 )
 
+// absence is when a member that comes and goes was seen last, by the clock of the server that saw it, and since when we know of nothing
+// later, by our own. Our own counts: clocks of servers differ, and a clock may be set.
+type absence struct{ seen, since time.Time }
+
 // sweep removes members that joined to come and go and were not seen for the time their token said. The server's own absence is none of
-// theirs, so time counts from its start.
+// theirs, so time counts from when it met them first.
 func (c *Control) sweep(ctx context.Context) error {
 	now := c.clock.Now()
-	c.mu.RLock()
 	var due []*resource.Agent
+	c.sweeping.Lock()
+	defer c.sweeping.Unlock()
+	c.mu.RLock()
+	for id := range c.absences {
+		if c.world.agents[id] == nil {
+			delete(c.absences, id)
+		}
+	}
 	for id, a := range c.world.agents {
 		if st := a.Status; a.Spec.EphemeralAfterSeconds > 0 {
 			c.presence.overlay(id, &st)
@@ -33,10 +44,15 @@ func (c *Control) sweep(ctx context.Context) error {
 	return nil
 }
 
-// overdue is for how long an ephemeral member was not seen, 0 while that is not too long.
+// overdue is for how long an ephemeral member was not seen, 0 while that is not too long. It is called with sweeping held.
 func (c *Control) overdue(a *resource.Agent, st resource.AgentStatus, now time.Time) time.Duration {
-	last := later(later(a.Metadata.CreatedAt, st.LastSeen), c.began)
-	if away := now.Sub(last); !st.Connected && away >= time.Duration(a.Spec.EphemeralAfterSeconds)*time.Second {
+	id := identity.ID(a.Status.SPIFFEID)
+	gone, known := c.absences[id]
+	if !known || st.Connected || st.LastSeen.After(gone.seen) {
+		gone = absence{later(gone.seen, st.LastSeen), now}
+		c.absences[id] = gone
+	}
+	if away := now.Sub(gone.since); away >= time.Duration(a.Spec.EphemeralAfterSeconds)*time.Second {
 		return away
 	}
 	return 0
