@@ -31,7 +31,7 @@ type Config struct {
 
 	Cache           cache.Config
 	StaleAfter      time.Duration // how long a client waits for an upstream when a stale answer is at hand (RFC 8767 section 5); 1.8 s
-	MaxForwards     int           // forwarded queries in flight; 1,024
+	MaxForwards     int           // forwarded queries in flight, of which one client gets three quarters; 1,024
 	UpstreamTimeout time.Duration // for one try at one upstream; 1.5 s
 	QueryTimeout    time.Duration // for a query with all its tries; 5 s, what clients wait for
 	DeadFor         time.Duration // how long an upstream is skipped after a failure, doubling with each; 1 s

@@ -308,6 +308,38 @@ func TestPadding(t *testing.T) {
 	}
 }
 
+// One source gets three quarters of the room for forwards, the others what is left; the log says once that there was none.
+func TestOneSourceDoesNotTakeAllForwards(t *testing.T) {
+	var lines atomic.Int64
+	r := New(Config{MaxForwards: 8}, slog.New(counter{&lines}), clock.NewFake(time.Unix(1800000000, 0)), nil)
+	r.Set(View{Upstreams: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")}})
+	d := r.newDesk()
+	var held []*exchange
+	take := func(from string) (got int) {
+		for i := range 10 {
+			d.open()
+			if _, more := d.answer(nil, pack(t, query(fmt.Sprintf("n%d.elsewhere.example.", i), dns.TypeA)), netip.MustParseAddrPort(from), overUDP); !more {
+				t.Fatal("answered at once")
+			}
+			if x, _ := d.exchange(); x != nil {
+				held = append(held, x)
+				got++
+			}
+		}
+		return got
+	}
+	if one, two, three := take("10.7.0.1:1"), take("10.7.0.2:1"), take("10.7.0.3:1"); one != 6 || two != 2 || three != 0 {
+		t.Errorf("one source got %d places, the next %d, and the next %d", one, two, three)
+	}
+	for _, x := range held {
+		x.end()
+	}
+	held = nil
+	if again := take("10.7.0.3:1"); again != 6 || lines.Load() != 1 {
+		t.Errorf("afterwards another got %d; %d lines in the log", again, lines.Load())
+	}
+}
+
 // A flood of new names takes what room there is for forwards; names of the network and what is kept are answered all the same.
 func TestBusy(t *testing.T) {
 	r := local(t, Config{MaxForwards: 2})

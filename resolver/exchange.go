@@ -2,6 +2,8 @@ package resolver
 
 import (
 	"context"
+	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -46,7 +48,11 @@ func (d *desk) exchange() (x *exchange, reply []byte) {
 		d.loop("the server that is asked for it asks for it", dns.RcodeServerFailure)
 		return nil, d.done()
 	}
-	if !r.reserve() {
+	if !r.reserveFor(d.from.Addr()) {
+		if n := r.crowded.Happened(d.now, reportEvery); n > 0 {
+			r.log.Warn("queries find no place among those that wait for upstreams", slog.Uint64("queries", n), slog.String("source", d.from.Addr().String()),
+				slog.String("name", message.Text(d.q.Spelled)), slog.Int("places", r.cfg.MaxForwards))
+		}
 		if !d.settle(d.now, true) {
 			d.fail("too many queries wait for upstreams", dns.ExtendedErrorCodeOther, "too many queries wait for upstreams")
 		}
@@ -73,6 +79,19 @@ func (d *desk) fromPeer() bool {
 	}
 	_, ok := d.st.peers[d.from.Addr()]
 	return ok
+}
+
+// reserveFor takes a place for a source, which may not have them all: who asks for names that nobody answers would otherwise keep the others
+// from theirs.
+func (r *Resolver) reserveFor(from netip.Addr) bool {
+	if !r.shares.Take(from) {
+		return false
+	}
+	if !r.reserve() {
+		r.shares.Give(from)
+		return false
+	}
+	return true
 }
 
 func (r *Resolver) reserve() bool {
@@ -272,6 +291,7 @@ func (x *exchange) send(reply []byte) {
 // end puts the exchange away. One that somebody waited beside is left to the collector.
 func (x *exchange) end() {
 	x.r.inFlight.Add(-1)
+	x.r.shares.Give(x.from.Addr())
 	if x.waiting != nil {
 		close(x.waiting)
 		return

@@ -35,9 +35,11 @@ type Resolver struct {
 	limited admission.Report
 	strange admission.Report
 	looping admission.Report
+	crowded admission.Report
 
 	state    atomic.Pointer[state]
-	inFlight atomic.Int64 // forwards
+	inFlight atomic.Int64      // forwards
+	shares   *admission.Shares // of them
 	asking   asking
 	spare    sync.Pool // of *exchange
 	desks    sync.Pool // of *desk, for requests over HTTPS
@@ -67,6 +69,7 @@ func New(cfg Config, log *slog.Logger, clk clock.Clock, reg prometheus.Registere
 	}, log, clk, reg)
 	r.cache = cache.New(cfg.Cache, clk)
 	r.rates = admission.NewRates(admission.Config{PerSecond: cfg.RatePerSource})
+	r.shares = admission.NewShares(cfg.MaxForwards - cfg.MaxForwards/4)
 	r.refuses = admission.NewRates(admission.Config{PerSecond: 10, Burst: 20, Sources: 8192})
 	r.metrics = newMetrics(r, reg)
 	r.spare.New = func() any { return newExchange(r) }

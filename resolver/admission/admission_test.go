@@ -143,6 +143,29 @@ func TestTheMachinesTimeIsSetBack(t *testing.T) {
 	}
 }
 
+func TestShares(t *testing.T) {
+	s := admission.NewShares(3)
+	a, b := netip.MustParseAddr("10.7.0.1"), netip.MustParseAddr("2001:db8:0:1000::1")
+	took := func(from netip.Addr) (n int) {
+		for range 10 {
+			if s.Take(from) {
+				n++
+			}
+		}
+		return n
+	}
+	if one, other := took(a), took(b); one != 3 || other != 3 { // one time in 2,048 they share a place
+		if s = admission.NewShares(3); took(a) != 3 || took(b) != 3 {
+			t.Errorf("%d and %d", one, other)
+		}
+	}
+	s.Give(a)
+	s.Give(a)
+	if n := took(a); n != 2 {
+		t.Errorf("after two were given back, %d", n)
+	}
+}
+
 func TestReport(t *testing.T) {
 	var r admission.Report
 	now := time.Unix(1800000000, 0)

@@ -65,7 +65,7 @@ func (r *Rates) Take(from netip.Addr, now time.Time) bool {
 		return true
 	}
 	at := now.UnixNano()
-	b := r.bucket(r.tag(from), at)
+	b := r.bucket(tag(r.seed, from), at)
 	for {
 		until := b.until.Load()
 		ahead := max(until, at)
@@ -82,7 +82,7 @@ func (r *Rates) Take(from netip.Addr, now time.Time) bool {
 }
 
 // tag stands for a source: an IPv4 address, or the first 56 bits of an IPv6 one. It is never 0.
-func (r *Rates) tag(from netip.Addr) uint64 {
+func tag(seed maphash.Seed, from netip.Addr) uint64 {
 	var key [9]byte
 	if from.Is4() || from.Is4In6() {
 		ip := from.Unmap().As4()
@@ -92,7 +92,7 @@ func (r *Rates) tag(from netip.Addr) uint64 {
 		ip := from.As16()
 		copy(key[:7], ip[:])
 	}
-	return maphash.Bytes(r.seed, key[:]) | 1
+	return maphash.Bytes(seed, key[:]) | 1
 }
 
 // bucket finds a source's bucket, or takes one over: a free one, or that of the source which is the least ahead. One that is not ahead
