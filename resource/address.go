@@ -2,6 +2,7 @@ package resource
 
 import (
 	"net/netip"
+	"strings"
 
 	"github.com/isthmus-io/isthmus/fault"
 )
@@ -30,6 +31,20 @@ func ValidateRanges(ranges []netip.Prefix) error {
 		}
 	}
 	return nil
+}
+
+// parseAddr reads an address. Its zone, if it has one, is the name or number of an interface: netip takes any text for one, and
+// addresses stand in files, in logs and on terminals later.
+func parseAddr(s string) (a netip.Addr, ok bool) {
+	a, err := netip.ParseAddr(s)
+	return a, err == nil && zoneFits(a)
+}
+
+func zoneFits(a netip.Addr) bool {
+	const most = 15 // Linux: IFNAMSIZ with its zero byte is 16
+	return len(a.Zone()) <= most && !strings.ContainsFunc(a.Zone(), func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_' && r != '.'
+	})
 }
 
 // Assignable tells whether an endpoint may have the address.

@@ -195,6 +195,9 @@ func (s *GatewaySpec) validateListeners(op string) (map[string]GatewayListener, 
 				return nil, err
 			}
 		}
+		if !zoneFits(l.Address) {
+			return nil, fault.Newf(op, fault.Invalid, "the listener %q has the address %q, whose zone is no interface", l.Name, l.Address).Advise("write the interface's name or number behind %%")
+		}
 		at := netip.AddrPortFrom(l.Address, l.Port)
 		if other, clash := taken[at]; clash {
 			return nil, fault.Newf(op, fault.Invalid, "the listeners %q and %q have the same address and port", other, l.Name).Advise("one listener for each address and port")
@@ -332,7 +335,7 @@ func (t *TargetGroup) validate(op string) error {
 func ParseTarget(s string) (host string, port uint16, err error) {
 	op := "resource.ParseTarget"
 	bad := fault.Newf(op, fault.Invalid, "%q is no target", s).Advise("write HOST:PORT or HOST, such as 10.7.0.4:8883 or [2001:db8::1]:443")
-	if a, err := netip.ParseAddr(s); err == nil {
+	if a, ok := parseAddr(s); ok {
 		return a.String(), 0, nil
 	}
 	host = s
@@ -343,7 +346,7 @@ func ParseTarget(s string) (host string, port uint16, err error) {
 		}
 		host, port = h, uint16(n)
 	}
-	if _, err := netip.ParseAddr(host); err == nil {
+	if _, ok := parseAddr(host); ok {
 		return host, port, nil
 	}
 	if ValidateDomain(host) != nil {

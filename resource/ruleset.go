@@ -202,7 +202,7 @@ func ParseDNSServer(s string, t DNSTransport) (netip.AddrPort, error) {
 	if err != nil {
 		return at, err
 	}
-	if _, bare := netip.ParseAddr(s); bare == nil {
+	if _, bare := parseAddr(s); bare {
 		at = netip.AddrPortFrom(at.Addr(), t.DefaultPort())
 	}
 	return at, nil

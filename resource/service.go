@@ -1,7 +1,6 @@
 package resource
 
 import (
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -96,7 +95,7 @@ func (s *Service) Validate() error {
 	if sp.Target == "" {
 		return fault.Newf(op, fault.Invalid, "spec.target is missing").Advise("give the IP address or name which the agent in network %s dials", s.Metadata.Network)
 	}
-	if _, err := netip.ParseAddr(sp.Target); err != nil {
+	if _, ok := parseAddr(sp.Target); !ok {
 		if err := ValidateDomain(strings.ToLower(sp.Target)); err != nil {
 			return fault.Newf(op, fault.Invalid, "spec.target %q is neither an IP address nor a host name", sp.Target).Advise("ports belong into spec.ports[].targetPort")
 		}

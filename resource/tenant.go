@@ -79,10 +79,10 @@ func (n *Network) SpecAndStatus() (any, any) { return &n.Spec, &n.Status }
 
 // ParseUpstream reads IP or IP:port; the port is 53 when absent.
 func ParseUpstream(s string) (netip.AddrPort, error) {
-	if ap, err := netip.ParseAddrPort(s); err == nil && ap.Port() != 0 {
+	if ap, err := netip.ParseAddrPort(s); err == nil && ap.Port() != 0 && zoneFits(ap.Addr()) {
 		return ap, nil
 	}
-	if a, err := netip.ParseAddr(s); err == nil {
+	if a, ok := parseAddr(s); ok {
 		return netip.AddrPortFrom(a, 53), nil
 	}
 	return netip.AddrPort{}, fault.Newf("resource.ParseUpstream", fault.Invalid, "%q is not a DNS server's address", s).

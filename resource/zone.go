@@ -184,6 +184,9 @@ func (r *RecordSet) Validate() error {
 		if !a.Is6() || a.Is4In6() {
 			return fault.Newf(op, fault.Invalid, "spec.aaaa holds %s, which is no IPv6 address", a)
 		}
+		if a.Zone() != "" {
+			return fault.Newf(op, fault.Invalid, "spec.aaaa holds %q, whose zone no record can carry", a).Advise("leave out what stands behind %%")
+		}
 	}
 	for _, t := range s.TXT {
 		if len(t) > 1024 {
@@ -214,7 +217,7 @@ func (s *RecordSetSpec) validateNames(op string) error {
 		if c.Tag != "issue" && c.Tag != "issuewild" && c.Tag != "iodef" {
 			return fault.Newf(op, fault.Invalid, "spec.caa has the tag %q", c.Tag).Advise("write issue, issuewild or iodef (RFC 8659 4)")
 		}
-		if len(c.Value) > 255 || strings.ContainsAny(c.Value, "\x00\r\n") {
+		if len(c.Value) > 255 || strings.ContainsFunc(c.Value, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 			return fault.New(op, fault.Invalid, "spec.caa has a value that is too long or holds control characters").Advise("keep it to 255 printable bytes")
 		}
 	}
