@@ -25,6 +25,9 @@ type Config struct {
 	// Dir is the data directory. In it gateway.sock answers people, and handover.sock the process that takes over. A gateway that is
 	// started with the directory of one that runs takes over from it. Empty: neither.
 	Dir string
+	// Admin is where gateway.sock alone answers people when Dir is empty: for a process that does more than carry gateways, so that
+	// another cannot take over from it.
+	Admin string
 	// Systemd says that the process may have been started by systemd: listening sockets it passes are used where their addresses fit,
 	// and it is told of READY, RELOADING and STOPPING.
 	Systemd bool

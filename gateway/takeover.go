@@ -71,6 +71,11 @@ func (g *Gateway) settle(ctx context.Context) {
 // fault that keeps it from answering.
 func (g *Gateway) serveDoors(ctx context.Context, ended chan<- error) {
 	if g.cfg.Dir == "" {
+		if g.cfg.Admin != "" {
+			if err := g.serveAdmin(ctx, filepath.Join(g.cfg.Admin, adminSocket)); err != nil {
+				g.log.Warn("the gateway cannot be asked for its state", "error", fault.Message(err))
+			}
+		}
 		return
 	}
 	g.mu.Lock()

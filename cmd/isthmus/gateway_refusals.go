@@ -102,8 +102,8 @@ func newGatewayDrain(w *world) *cobra.Command {
 		Use:   "drain",
 		Short: "Have the gateway process on this machine accept nothing more, and end",
 		Long: `Have the gateway process on this machine accept nothing more and end with its last connection, at the latest after --for, or after what
-limits.drainSeconds of its gateways says. Before that /ready answers 503, so that a balancer leads new connections elsewhere. To replace the program, start
-the new one instead: it takes the sockets over.`,
+limits.drainSeconds of its gateways says. Meanwhile /ready answers 503, so that a balancer leads new connections elsewhere. An agent that carries gateways
+ends as a whole. To replace the program, start the new one instead: it takes the sockets over.`,
 		Example: `  isthmus gateway drain
   isthmus gateway drain --for 5m`,
 		Args: cobra.NoArgs,

@@ -22,7 +22,7 @@ import (
 func addGatewayDir(c *cobra.Command) *process {
 	p := &process{}
 	p.addDir(c, "gateway")
-	c.Flags().Lookup("data-dir").Usage = "`DIR` of the gateway process on this machine"
+	c.Flags().Lookup("data-dir").Usage = "`DIR` of the process on this machine: a gateway, or an agent that carries gateways"
 	return p
 }
 

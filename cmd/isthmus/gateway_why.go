@@ -53,7 +53,7 @@ The exit code is 0 whatever the answer; with --exit-code it is 1 when the connec
 	a.n = addConnection(w, c)
 	a.process.addDir(c, "gateway")
 	f := c.Flags()
-	f.Lookup("data-dir").Usage = "`DIR` of the gateway process on this machine that is asked"
+	f.Lookup("data-dir").Usage = "`DIR` of the process on this machine that is asked: a gateway, or an agent that carries gateways"
 	f.StringVar(&a.source, "source", "", "the `IP` address a client comes from")
 	f.StringVar(&a.q.Name, "sni", "", "the `NAME` it asks for in the ClientHello; none when absent")
 	f.IntVar(&port, "port", 0, "the `PORT` it dials; the first listener's when absent")

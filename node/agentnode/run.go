@@ -40,6 +40,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, clk clock.Clock, reg
 		return err
 	}
 	cfg.Agent.ProxyURL = cfg.Proxy
+	cfg.Agent.Gateway.Admin = cfg.DataDir
 	a, err := agent.New(cfg.Agent, m.Credentials(), log, clk, reg)
 	if err != nil {
 		return err
