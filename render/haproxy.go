@@ -29,6 +29,9 @@ func HAProxy(g plan.Gateway, opt HAProxyOptions) (Output, error) {
 	if opt.Dir == "" {
 		opt.Dir = "/etc/haproxy"
 	}
+	if err := harmlessGateway(&g); err != nil {
+		return Output{}, err
+	}
 	h := haproxy{g: g, plan: decide.Compile(g, opt.Now), opt: opt, backends: map[string]bool{}}
 	for _, l := range g.Listeners {
 		if err := h.frontend(l); err != nil {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/plan"
-	"github.com/isthmus-io/isthmus/resource"
 )
 
 // File is one file of an output. Its name is relative and holds no slash.
@@ -84,30 +83,7 @@ func (s *Site) check(mode Mode) error {
 		return fault.Newf(op, fault.Invalid, "the network %s has no resolver that names could be forwarded to", s.Network).
 			Advise("run an agent there with --dns ADDRESS:53, name one with --resolver, or render with --mode records")
 	}
-	for _, n := range s.Names {
-		if err := resource.ValidatePattern(n.Name); err != nil {
-			return fault.Newf(op, fault.Invalid, "the name %q cannot be rendered", n.Name).Because(err)
-		}
-		if n.CNAME != "" {
-			if err := resource.ValidateDomain(n.CNAME); err != nil {
-				return fault.Newf(op, fault.Invalid, "the target %q of %s cannot be rendered", n.CNAME, n.Name).Because(err)
-			}
-		}
-	}
-	for _, z := range s.Zones {
-		if err := resource.ValidateDomain(z); err != nil {
-			return fault.Newf(op, fault.Invalid, "the zone %q cannot be rendered", z).Because(err)
-		}
-	}
-	for _, f := range s.Forward {
-		if f.Domain == "." {
-			continue
-		}
-		if err := resource.ValidateDomain(f.Domain); err != nil {
-			return fault.Newf(op, fault.Invalid, "the rule %q cannot be rendered", f.Domain).Because(err)
-		}
-	}
-	return nil
+	return s.harmless()
 }
 
 // zoneOf is the longest linked zone that holds a name.
