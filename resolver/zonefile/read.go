@@ -49,7 +49,7 @@ func Read(zone, file string, r io.Reader) (Result, error) {
 	if len(text) > MaxBytes {
 		return Result{}, fault.Newf(op, fault.TooLarge, "the zone file %s is larger than %d MiB", file, MaxBytes>>20).Advise("split the zone")
 	}
-	in := reader{zone: zone, origin: dns.Fqdn(zone), sets: map[string]*resource.RecordSet{}}
+	in := reader{zone: zone, origin: dns.Fqdn(zone), sets: map[string]*resource.RecordSet{}, lines: map[string]int{}}
 	in.all(text)
 	out := in.finish()
 	if len(in.problems) == 0 {
@@ -58,7 +58,11 @@ func Read(zone, file string, r io.Reader) (Result, error) {
 	slices.SortStableFunc(in.problems, func(a, b Problem) int { return a.Line - b.Line })
 	words := make([]string, len(in.problems))
 	for i, p := range in.problems {
-		words[i] = fmt.Sprintf("%s:%d: %s", file, p.Line, p.Words)
+		where := file
+		if p.Line > 0 {
+			where += ":" + strconv.Itoa(p.Line)
+		}
+		words[i] = where + ": " + p.Words
 	}
 	return Result{}, fault.New(op, fault.Invalid, strings.Join(words, "\n")).Advise("nothing was taken from the file: mend these lines and read it again")
 }
@@ -66,6 +70,7 @@ func Read(zone, file string, r io.Reader) (Result, error) {
 type reader struct {
 	zone, origin string
 	sets         map[string]*resource.RecordSet
+	lines        map[string]int // of a set's last record
 	problems     []Problem
 	notes        []string
 	full         bool
@@ -102,10 +107,37 @@ func (in *reader) all(text []byte) {
 	}
 }
 
+// counted is a text that knows how much of it was read. The parser takes it byte by byte and stops behind a record's last line.
+type counted struct {
+	*bytes.Reader
+	ended int  // lines
+	last  byte // that was read
+}
+
+func (c *counted) ReadByte() (byte, error) {
+	b, err := c.Reader.ReadByte()
+	if err == nil {
+		c.last = b
+		if b == '\n' {
+			c.ended++
+		}
+	}
+	return b, err
+}
+
+// line is that of the last byte.
+func (c *counted) line() int {
+	if c.last == '\n' {
+		return c.ended
+	}
+	return c.ended + 1
+}
+
 var atLine = regexp.MustCompile(` at line: (\d+):\d+$`)
 
 func (in *reader) once(text []byte) (line int, words string) {
-	parser := dns.NewZoneParser(bytes.NewReader(text), in.origin, "")
+	at := &counted{Reader: bytes.NewReader(text)}
+	parser := dns.NewZoneParser(at, in.origin, "")
 	parser.SetDefaultTTL(resource.DefaultTTL)
 	n := 0
 	for rr, ok := parser.Next(); ok; rr, ok = parser.Next() {
@@ -116,7 +148,7 @@ func (in *reader) once(text []byte) (line int, words string) {
 			}
 			return 0, ""
 		}
-		in.take(rr)
+		in.take(rr, at.line())
 	}
 	err := parser.Err()
 	if err == nil {
@@ -155,7 +187,7 @@ func without(text []byte, line int) ([]byte, bool) {
 }
 
 // take puts one record into its set.
-func (in *reader) take(rr dns.RR) {
+func (in *reader) take(rr dns.RR, line int) {
 	h := rr.Header()
 	owner := strings.ToLower(h.Name)
 	name, inside := strings.CutSuffix(owner, "."+in.origin)
@@ -163,19 +195,19 @@ func (in *reader) take(rr dns.RR) {
 	case owner == in.origin:
 		name = "@"
 	case !inside:
-		in.problem(0, "%s is not in the zone %s", h.Name, in.zone)
+		in.problem(line, "%s is not in the zone %s", h.Name, in.zone)
 		return
 	}
 	if h.Class != dns.ClassINET {
-		in.problem(0, "%s has the class %s; private zones hold IN", h.Name, dns.ClassToString[h.Class])
+		in.problem(line, "%s has the class %s; private zones hold IN", h.Name, dns.ClassToString[h.Class])
 		return
 	}
 	if name == "@" && (h.Rrtype == dns.TypeSOA || h.Rrtype == dns.TypeNS) {
 		in.note("the zone's own %s is left out: a private zone names no servers", dns.TypeToString[h.Rrtype])
 		return
 	}
-	set := in.sets[name]
-	if set == nil {
+	set, known := in.sets[name]
+	if !known {
 		o, _ := resource.New(resource.KindRecordSet)
 		set = o.(*resource.RecordSet)
 		set.Metadata.Zone, set.Metadata.Name = in.zone, name
@@ -184,8 +216,13 @@ func (in *reader) take(rr dns.RR) {
 	}
 	set.Spec.TTL = min(set.Spec.TTL, h.Ttl) // one set has one time to live
 	if !fill(&set.Spec, rr) {
-		in.problem(0, "%s has a record of type %s, which a private zone cannot hold", h.Name, dns.TypeToString[h.Rrtype])
+		if !known {
+			delete(in.sets, name)
+		}
+		in.problem(line, "%s has a record of type %s, which a private zone cannot hold", h.Name, dns.TypeToString[h.Rrtype])
+		return
 	}
+	in.lines[name] = line
 }
 
 func fill(s *resource.RecordSetSpec, rr dns.RR) bool {
@@ -247,7 +284,7 @@ func (in *reader) finish() Result {
 		check := *set
 		check.Metadata.Tenant = "any"
 		if err := check.Validate(); err != nil {
-			in.problem(0, "%s: %s", set.Metadata.Name, fault.Message(err))
+			in.problem(in.lines[set.Metadata.Name], "%s: %s", set.Metadata.Name, fault.Message(err))
 			continue
 		}
 		out.Sets = append(out.Sets, set)

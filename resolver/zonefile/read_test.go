@@ -66,17 +66,23 @@ www	CNAME	mes
 www	A	10.0.0.3
 elsewhere.example. A 10.0.0.4
 key	DNSKEY	256 3 8 AwEAAQ==
-`))
+two	( A ; over
+	10.0.0.5 )
+two	CNAME	ok
+$GENERATE 1-2 h$ NS ns
+last.example.	A	10.0.0.6`))
 	if fault.KindOf(err) != fault.Invalid {
 		t.Fatal(err)
 	}
 	words := fault.Message(err)
-	for _, want := range []string{"db.corp:3: ", "db.corp:5: ", "www: ", "elsewhere.example. is not in the zone", "DNSKEY"} {
+	for _, want := range []string{"db.corp:3: ", "db.corp:5: ", "db.corp:7: www: ", "db.corp:8: elsewhere.example. is not in the zone", "db.corp:9: key.corp.example. ",
+		"db.corp:12: two: ", "db.corp:13: h1.corp.example. ", "db.corp:14: last.example. ",
+	} {
 		if !strings.Contains(words, want) {
 			t.Errorf("%q is missing in\n%s", want, words)
 		}
 	}
-	if strings.Contains(words, "ok2") {
+	if strings.Contains(words, "ok2") || strings.Contains(words, "empty") {
 		t.Errorf("a good line is blamed:\n%s", words)
 	}
 }
