@@ -96,7 +96,7 @@ func Ask(ctx context.Context, at netip.AddrPort, name string, qtype uint16, clk 
 		r.Rcode = "RCODE" + strconv.Itoa(m.Rcode)
 	}
 	for _, rr := range m.Answer {
-		r.Answers = append(r.Answers, strings.Join(strings.Fields(rr.String()), " "))
+		r.Answers = append(r.Answers, clean(strings.Join(strings.Fields(rr.String()), " ")))
 	}
 	for _, rr := range m.Extra {
 		switch rr := rr.(type) {

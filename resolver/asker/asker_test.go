@@ -191,3 +191,17 @@ func TestNamesAndTypes(t *testing.T) {
 		}
 	}
 }
+
+// What a server answers is printed on terminals, and the server may be anybody's.
+func TestAnswersDoNotPaintTerminals(t *testing.T) {
+	at := upstream(t, func(w dns.ResponseWriter, q *dns.Msg) {
+		m := new(dns.Msg).SetReply(q)
+		h := dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeNULL, Class: dns.ClassINET, Ttl: 60}
+		m.Answer = []dns.RR{&dns.NULL{Hdr: h, Data: "\x1b[2Jgone \u009b31m"}}
+		_ = w.WriteMsg(m)
+	})
+	r, err := asker.Ask(t.Context(), at, "a.example", dns.TypeNULL, clock.System{})
+	if err != nil || len(r.Answers) != 1 || strings.ContainsAny(r.Answers[0], "\x1b\u009b") || !strings.Contains(r.Answers[0], "gone") {
+		t.Errorf("%q %v", r.Answers, err)
+	}
+}
