@@ -61,10 +61,19 @@ func (w *world) fail(c *cobra.Command, err error) int {
 
 func (w *world) complain(message, next string) {
 	paint := w.painter()
-	_, _ = fmt.Fprintln(w.err, paint(red, "error:")+" "+strings.TrimRight(message, "\n"))
+	_, _ = fmt.Fprintln(w.err, paint(red, "error:")+" "+harmlessLines(strings.TrimRight(message, "\n")))
 	if next != "" {
-		_, _ = fmt.Fprintln(w.err, "next: "+next)
+		_, _ = fmt.Fprintln(w.err, "next: "+harmlessLines(next))
 	}
+}
+
+// harmlessLines is harmless for a text of several lines: words of faults quote files and what servers said.
+func harmlessLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, line := range lines {
+		lines[i] = harmless(line)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // words returns what to tell the person at the terminal. It is their own process, so an unexplained failure is shown with its cause.

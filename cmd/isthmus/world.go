@@ -49,7 +49,7 @@ func (w *world) printf(format string, args ...any) { _, _ = fmt.Fprintf(w.out, f
 
 // note writes a line beside the output.
 func (w *world) note(format string, args ...any) {
-	_, _ = fmt.Fprintf(w.err, "note: "+format+"\n", args...)
+	_, _ = fmt.Fprintf(w.err, "note: %s\n", harmlessLines(fmt.Sprintf(format, args...)))
 }
 
 // patience is how long something may take before a note says what is being waited for.
