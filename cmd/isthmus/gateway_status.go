@@ -160,7 +160,7 @@ const mostRows = 20
 
 func (w *world) gatewayFront(f gateway.FrontStatus, groups []balance.GroupStatus) {
 	paint := w.painter()
-	w.printf("\n%s: %d of at most %d connections; %d rules in %d allowlists", paint(bold, harmless(f.Name)), f.Connections, f.Most, f.Rules, f.Allowlists)
+	w.printf("\n%s: %d of at most %d connections; %s in %s", paint(bold, harmless(f.Name)), f.Connections, f.Most, count(f.Rules, "rule"), count(f.Allowlists, "allowlist"))
 	if !f.NextExpiry.IsZero() {
 		w.printf(", the next expires %s", w.at(f.NextExpiry))
 	}
@@ -253,6 +253,14 @@ func (w *world) usage(what string, list []gateway.UseStatus) {
 		w.printf("\n")
 		w.table([]string{what, "CONNECTIONS", "TOTAL", "SENT", "RECEIVED"}, rows)
 	}
+}
+
+// count renders a number of things: 1 rule, 2 rules.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return itoa(n) + " " + thing + "s"
 }
 
 // size renders a number of bytes: 999 B, 1.5 KiB, 20 MiB.

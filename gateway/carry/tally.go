@@ -9,20 +9,20 @@ import (
 
 // Stats are the numbers of a Carrier. Those below Accepted only grow.
 type Stats struct {
-	Open      int // connections that are open, the next four in sum
-	Opening   int // waiting for a PROXY header or a ClientHello
-	Joining   int // waiting for a target
-	Passing   int // passing bytes
-	Handed    int // given to Way.Hand
-	Accepted  uint64
-	Refused   uint64 // by the gate
-	Full      uint64 // reset because there were MaxConnections already, or no file descriptors
-	Dropped   uint64 // ended before the gate saw them: Config.Dropped
-	Failed    uint64 // attempts at a target that failed
-	Sent      uint64 // bytes to targets
-	Received  uint64 // bytes from targets
-	HeldBytes uint64 // now held for slow peers, in buffers; Linux only
-	Pipes     int    // pipes now between two sockets; Linux only
+	Open      int    `json:"open"`    // connections that are open, the next four in sum
+	Opening   int    `json:"opening"` // waiting for a PROXY header or a ClientHello
+	Joining   int    `json:"joining"` // waiting for a target
+	Passing   int    `json:"passing"` // passing bytes
+	Handed    int    `json:"handed"`  // given to Way.Hand
+	Accepted  uint64 `json:"accepted"`
+	Refused   uint64 `json:"refused"`   // by the gate
+	Full      uint64 `json:"full"`      // reset because there were MaxConnections already, or no file descriptors
+	Dropped   uint64 `json:"dropped"`   // ended before the gate saw them: Config.Dropped
+	Failed    uint64 `json:"failed"`    // attempts at a target that failed
+	Sent      uint64 `json:"sent"`      // bytes to targets
+	Received  uint64 `json:"received"`  // bytes from targets
+	HeldBytes uint64 `json:"heldBytes"` // now held for slow peers, in buffers; Linux only
+	Pipes     int    `json:"pipes"`     // pipes now between two sockets; Linux only
 }
 
 // stage is where in its life a connection is.

@@ -62,8 +62,12 @@ func (l *Limiter) Set(source, name resource.Limit, rule func(id string) resource
 
 // Stats is how many sources, rules and names are remembered, and how many of them hold no connection.
 type Stats struct {
-	Sources, Rules, Names             int
-	IdleSources, IdleRules, IdleNames int
+	Sources     int `json:"sources"`
+	Rules       int `json:"rules"`
+	Names       int `json:"names"`
+	IdleSources int `json:"idleSources"`
+	IdleRules   int `json:"idleRules"`
+	IdleNames   int `json:"idleNames"`
 }
 
 // Stats counts.
