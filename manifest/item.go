@@ -24,11 +24,11 @@ func item(root *yaml.Node, message string) *yaml.Node {
 		}
 		return nil
 	}
-	field, name := "rules", ""
+	var field, name string
 	if m := itemTwice.FindStringSubmatch(message); m != nil {
 		field, name = m[1], m[2]
 	} else if m := ruleByName.FindStringSubmatch(message); m != nil {
-		name = m[1]
+		field, name = "rules", m[1]
 	} else {
 		return nil
 	}
