@@ -41,6 +41,7 @@ type state struct {
 	ways   []way                     // by the number of their route
 	most   int64                     // connections
 	drain  time.Duration
+	idle   time.Duration
 }
 
 // way is where a route leads.
@@ -73,6 +74,7 @@ func (f *front) set(p plan.Gateway, now time.Time) {
 	s := &state{
 		decide: decide.Compile(p, now), ways: make([]way, len(p.Routes)), at: make(map[netip.AddrPort]string, len(p.Listeners)),
 		most: int64(p.Limits.Connections), drain: time.Duration(p.Limits.DrainSeconds) * time.Second,
+		idle: cmp.Or(time.Duration(p.Limits.IdleSeconds)*time.Second, carry.DefaultIdleTimeout),
 	}
 	if s.most == 0 {
 		s.most = defaultConnections

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"net"
+	"time"
 
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/link/flow"
@@ -10,7 +11,7 @@ import (
 )
 
 // into takes a connection into the tunnels of a private endpoint.
-func (v *visit) into(e *plan.GatewayEndpoint) func(net.Conn, []byte) {
+func (v *visit) into(e *plan.GatewayEndpoint, idle time.Duration) func(net.Conn, []byte) {
 	return func(c net.Conn, first []byte) {
 		g := v.door.front.g
 		socket, ok := c.(*net.TCPConn)
@@ -21,7 +22,7 @@ func (v *visit) into(e *plan.GatewayEndpoint) func(net.Conn, []byte) {
 			return
 		}
 		way := flow.Given{
-			Opener: g.opener, Clock: g.clk, Providers: e.Providers, First: first,
+			Opener: g.opener, Clock: g.clk, Providers: e.Providers, First: first, Idle: idle,
 			Flow: tunnel.Flow{Endpoint: e.ID, Port: v.port, Client: v.source},
 		}
 		if v.lease.Metered() {

@@ -146,3 +146,16 @@ func TestRulesLimitBytesIntoTunnelsToo(t *testing.T) {
 		t.Errorf("300,000 bytes at 150,000 a second took %v", took)
 	}
 }
+
+// Silence ends a connection into a private endpoint as it does any other.
+func TestSilenceInAPrivateEndpointEnds(t *testing.T) {
+	s := serve(t, "hub", true)
+	f := newFar(t, s.address())
+	p := front(plan.GatewayRoute{Names: []string{"a.example"}, Port: 8883, Endpoint: &plan.GatewayEndpoint{
+		ID: "ep", Name: "ot/cloud/contoso", Ports: []uint16{8883}, Providers: []plan.Peer{{ID: "provider"}},
+	}})
+	p.Limits.IdleSeconds = 1
+	w := startWith(t, gateway.Config{}, f, clock.System{}, p)
+	w.dial(plant, "a.example").wantCut(t)
+	await(t, "the count", func() bool { return w.g.Status().Gateways[0].Connections == 0 })
+}

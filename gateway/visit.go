@@ -68,7 +68,7 @@ func (v *visit) Choose(h carry.Hello) (carry.Way, *carry.Refusal) {
 func (v *visit) way(s *state, is decide.Decision) (w carry.Way, ok bool) {
 	v.port = is.Port
 	if e := is.Route.Endpoint; e != nil {
-		w.Hand = v.into(e)
+		w.Hand = v.into(e, s.idle)
 		return w, true
 	}
 	if v.lease.Metered() {

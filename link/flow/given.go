@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/isthmus-io/isthmus/clock"
@@ -28,6 +29,9 @@ type Given struct {
 	Flow      tunnel.Flow
 	First     []byte // read from the connection already; goes first
 	Meter     Meter  // nil: no limit of bytes
+
+	// Idle is after how long without a byte in either direction the flow is reset, give or take an eighth; 0: never.
+	Idle time.Duration
 }
 
 // Carry opens a stream and passes bytes both ways until the flow has ended, as Endpoints do; then socket is closed. When ctx ends the
@@ -54,6 +58,13 @@ func (g *Given) Carry(ctx context.Context, socket *net.TCPConn) (sent, received 
 		reset, _ := errors.AsType[*mux.ResetError](err)
 		return 0, 0, refusal(op, reset)
 	}
+	if g.Idle > 0 {
+		var watching sync.WaitGroup
+		over, end := context.WithCancel(ctx)
+		defer watching.Wait()
+		defer end()
+		watching.Go(func() { f.watchIdle(over, g.Idle) })
+	}
 	reset := f.forward()
 	stop()
 	i := f.snapshot()
@@ -61,6 +72,27 @@ func (g *Given) Carry(ctx context.Context, socket *net.TCPConn) (sent, received 
 		err = refusal(op, reset)
 	}
 	return i.Sent + uint64(len(g.First)), i.Received, err
+}
+
+// watchIdle severs the flow when no byte has passed for that long, until ctx ends.
+func (f *flow) watchIdle(ctx context.Context, idle time.Duration) {
+	const parts = 8
+	last, quiet := Info{}, 0
+	for quiet < parts {
+		due, stop := f.clk.After(max(idle/parts, 1))
+		select {
+		case <-due:
+		case <-ctx.Done():
+			stop()
+			return
+		}
+		now := f.snapshot()
+		if quiet++; now.Sent != last.Sent || now.Received != last.Received {
+			quiet = 0
+		}
+		last = now
+	}
+	f.sever(tunnel.ResetPeer, "")
 }
 
 func refusal(op string, reset *mux.ResetError) error {

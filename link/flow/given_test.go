@@ -141,6 +141,32 @@ func TestAGivenConnectionIsCutOnBothSides(t *testing.T) {
 	two.end(t)
 }
 
+// A connection on which nobody says anything is not kept for ever; one that speaks in either direction is.
+func TestAGivenConnectionMayNotBeSilentForEver(t *testing.T) {
+	w := newWorld(t)
+	w.services.Set(w.serves)
+	const idle = 400 * time.Millisecond
+	began := time.Now()
+	one := w.give(context.Background(), flow.Given{First: []byte("x"), Idle: idle})
+	target := w.arrived()
+	expect(t, target, "x")
+	for time.Since(began) < 3*idle/2 {
+		send(t, target, "still here")
+		expect(t, one.client, "still here")
+		<-time.After(idle / 8)
+	}
+	quiet := time.Now()
+	for _, c := range []*net.TCPConn{one.client, target} {
+		if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
+			t.Error("no reset:", err)
+		}
+	}
+	if after := time.Since(quiet); after < idle/2 {
+		t.Error("reset after", after)
+	}
+	one.end(t)
+}
+
 func TestAGivenConnectionSaysWhyItWentNowhere(t *testing.T) {
 	w := newWorld(t)
 	w.services.Set(w.serves)
