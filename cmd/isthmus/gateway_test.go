@@ -188,3 +188,18 @@ func TestSizes(t *testing.T) {
 		}
 	}
 }
+
+func TestWhyTellsOfTargetsThatAreAway(t *testing.T) {
+	x := gateway.Explanation{Most: 10, Targets: []balance.TargetStatus{{State: "down"}, {State: "ejected"}}}
+	if got := uses(x); got != nil {
+		t.Errorf("of a refusal: %q", got)
+	}
+	x.Allowed = true
+	if got := uses(x); len(got) != 2 || !strings.Contains(got[1], "none of its targets works") {
+		t.Errorf("%q", got)
+	}
+	x.Targets[1].State = "up"
+	if got := uses(x); len(got) != 1 {
+		t.Errorf("%q", got)
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"github.com/isthmus-io/isthmus/client"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/gateway"
+	"github.com/isthmus-io/isthmus/gateway/balance"
 	"github.com/isthmus-io/isthmus/gateway/decide"
 	"github.com/isthmus-io/isthmus/gateway/gatewayclient"
 	"github.com/isthmus-io/isthmus/plan"
@@ -181,12 +182,16 @@ func (a *gatewayAsking) here(ctx context.Context, said bool) error {
 	return a.print(x, x.Explanation, "by the process that runs here", uses(x))
 }
 
-// uses says how full what counts connections is.
+// uses says what could still stand in the way: connections that are counted, and targets.
 func uses(x gateway.Explanation) []string {
-	if x.Most == 0 {
+	if !x.Allowed {
 		return nil
 	}
-	return []string{"the gateway has " + itoa(x.Open) + " of at most " + itoa(x.Most) + " connections"}
+	out := []string{"the gateway has " + itoa(x.Open) + " of at most " + itoa(x.Most) + " connections"}
+	if len(x.Targets) > 0 && !slices.ContainsFunc(x.Targets, func(t balance.TargetStatus) bool { return t.State == balance.Up.String() || t.State == balance.Untested.String() }) {
+		out = append(out, "none of its targets works at the moment: a client is let in, and then most likely finds nobody")
+	}
+	return out
 }
 
 // print writes the whole answer for a program, or the chain for people.
