@@ -188,7 +188,9 @@ func uses(x gateway.Explanation) []string {
 		return nil
 	}
 	out := []string{"the gateway has " + itoa(x.Open) + " of at most " + itoa(x.Most) + " connections"}
-	if len(x.Targets) > 0 && !slices.ContainsFunc(x.Targets, func(t balance.TargetStatus) bool { return t.State == balance.Up.String() || t.State == balance.Untested.String() }) {
+	if len(x.Targets) > 0 && !slices.ContainsFunc(x.Targets, func(t balance.TargetStatus) bool {
+		return t.State == balance.Up.String() || t.State == balance.Untested.String()
+	}) {
 		out = append(out, "none of its targets works at the moment: a client is let in, and then most likely finds nobody")
 	}
 	return out
