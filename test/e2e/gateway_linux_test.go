@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -35,9 +34,9 @@ kind: Gateway
 metadata: {tenant: ot, network: front, name: front}
 spec:
   listeners:
-    - {name: mqtt, address: ` + front + `, port: 8883}
-    - {name: web, address: ` + front + `, port: 443}
-    - {name: api, address: ` + front + `, port: 4443}
+    - {name: mqtt, port: 8883}
+    - {name: web, port: 443}
+    - {name: api, port: 4443}
   routes:
     - {names: [contoso.azure-devices.net], listeners: [mqtt], endpoint: hub}
     - {names: ["*.azure-devices.net"], listeners: [web], endpoint: hub, port: 8883}
@@ -55,15 +54,7 @@ func (w *world) customer(ctx context.Context, site string) (address string) {
 	w.t.Helper()
 	must(w.t, w.sites.AddBehind(ctx, site, "127.0.0.1", front))
 	must(w.t, os.WriteFile(filepath.Join("/etc/netns", w.sites.Name(site), "hosts"), []byte("127.0.0.1 localhost\n"+front+" contoso.azure-devices.net\n"), 0o644)) //nolint:gosec // programs of the site read it
-	out, err := exec.CommandContext(ctx, "ip", "-n", w.sites.Name(site), "-json", "-4", "addr", "show", "dev", "wan").Output()
-	must(w.t, err)
-	var list []struct {
-		Addresses []struct {
-			Local string `json:"local"`
-		} `json:"addr_info"`
-	}
-	must(w.t, json.Unmarshal(out, &list))
-	return list[0].Addresses[0].Local
+	return w.wan(ctx, site).String()
 }
 
 // handshake makes a TLS connection from a site to the front address, asking for name.
@@ -85,11 +76,13 @@ func TestGateway(t *testing.T) {
 	berlin, lab := w.customer(ctx, "berlin"), w.customer(ctx, "lab")
 	w.apply(ctx, frontManifests)
 	w.apply(ctx, allow("fabrikam", "{name: berlin, sources: ["+berlin+"/32], ports: [8883, 4443], names: [contoso.azure-devices.net]}"))
-	inet := w.sites.Internet()
 	for _, gw := range []string{"gw-1", "gw-2"} {
-		must(t, w.Join(ctx, inet, inet, "gateway", "ot/front", gw))
-		w.run(ctx, gw, inet, "the gateway is ready", "gateway", "run", "--data-dir", w.Data(gw))
+		must(t, w.sites.Add(ctx, gw, ""))
+		must(t, w.Join(ctx, w.sites.Internet(), w.sites.Name(gw), "gateway", "ot/front", gw))
+		w.run(ctx, gw, w.sites.Name(gw), "the gateway is ready", "gateway", "run", "--data-dir", w.Data(gw), "--ready-listen", ":8080")
 	}
+	lb := w.balance(ctx, "gw-1", "gw-2")
+	must(t, processes.Until(ctx, func() error { return lb.waitFor(2) }))
 	must(t, processes.Until(ctx, func() error { return w.handshake("berlin", "8883", "contoso.azure-devices.net") }))
 	why := func(source, name, port string) string {
 		t.Helper()
@@ -233,6 +226,7 @@ func TestGateway(t *testing.T) {
 			fleet = append(fleet, s)
 		}
 		w.roles["gw-1"].Kill()
+		must(t, processes.Until(ctx, func() error { return lb.waitFor(1) }))
 		for range 50 {
 			if err := w.handshake("berlin", "8883", "contoso.azure-devices.net"); err != nil {
 				t.Fatalf("a new connection fails with one gateway left: %v", err)
@@ -242,8 +236,7 @@ func TestGateway(t *testing.T) {
 			must(t, s.more(ctx, 50))
 		}
 		must(t, w.roles["gw-1"].Restart())
-		_, err := w.roles["gw-1"].WaitLog(ctx, "the gateway is ready")
-		must(t, err)
+		must(t, processes.Until(ctx, func() error { return lb.waitFor(2) }))
 		for i, s := range fleet {
 			must(t, s.more(ctx, 20))
 			_ = s.stdin.Close()
