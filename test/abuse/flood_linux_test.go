@@ -14,7 +14,7 @@ import (
 // One source that opens as many connections as it can gets what limits.source gives it; nobody else notices, and when it stops, it is
 // served like everybody.
 func TestAFloodFromOneSource(t *testing.T) {
-	f := startFront(t, manifest("  openToAll: true\n  limits: {source: {connections: 100, perSecond: 200}}\n", map[string][]string{
+	f := startFront(t, manifest("  openToAll: true\n  limits: {source: {connections: 60, perSecond: 200}}\n", map[string][]string{
 		served: {serve(t, repeat).at()}, raw: {serve(t, echo).at()},
 	}))
 	o := f.besides()
@@ -40,7 +40,7 @@ func TestAFloodFromOneSource(t *testing.T) {
 					continue
 				}
 				through.Add(1)
-				if i == 0 && len(held) < 200 { // this one keeps what it gets
+				if i == 0 && len(held) < 100 { // this one keeps what it gets
 					held = append(held, c)
 					continue
 				}
@@ -54,7 +54,7 @@ func TestAFloodFromOneSource(t *testing.T) {
 	lasting := time.Duration(more(2, 120)) * time.Second
 	<-time.After(lasting)
 	lap := time.Since(began)
-	if n := f.status().Gateways[0].Connections; n > 100+20 {
+	if n := f.status().Gateways[0].Connections; n > 60+20 {
 		t.Errorf("%d connections are open", n)
 	}
 	o.fine("beside a flood", 50)
@@ -74,10 +74,16 @@ func TestAFloodFromOneSource(t *testing.T) {
 	o.stop()
 	f.end()
 	most := 3 + int(lasting/(10*time.Second))
-	if n := f.told(most, "source-rate") + f.told(most, "source-connections"); n < refused || n > uint64(tried.Load())+100 {
-		t.Errorf("the log accounts for %d of %d", n, refused)
+	var told uint64
+	for _, reason := range []string{"source-rate", "source-connections"} {
+		if len(f.lines("reason="+reason)) > 0 { // which of the two it runs into is its own choice
+			told += f.told(most, reason)
+		}
 	}
-	if len(f.lines("reason=source-rate", "topSources=\"127.0.5.5 (")) == 0 {
+	if told < refused || told > uint64(tried.Load())+100 {
+		t.Errorf("the log accounts for %d of %d", told, refused)
+	}
+	if len(f.lines("reason=source-", "topSources=\"127.0.5.5 (")) == 0 {
 		t.Errorf("the log does not say who it was:\n%s", f.tail())
 	}
 	if n := len(f.lines()); n > 2*most+10 {

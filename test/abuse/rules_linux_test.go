@@ -72,11 +72,11 @@ func TestRulesThatOverlap(t *testing.T) {
 func TestRulesThatExpire(t *testing.T) {
 	t.Parallel()
 	to := manifest("", map[string][]string{served: {serve(t, repeat).at()}})
-	end := time.Now().Add(4 * time.Second).Truncate(time.Second)
+	end := time.Now().Add(8 * time.Second).Truncate(time.Second)
 	f := startFront(t, to+allow("trial",
 		"{name: trial, sources: [127.0.1.0/24], expires: "+end.UTC().Format(time.RFC3339)+"}", "{name: customer, sources: [127.0.1.7/32]}")+allow("own", everyday))
 	o := f.besides()
-	const many = 200
+	const many = 100
 	var on []*session
 	for i := range many {
 		s, err := enter(fmt.Sprintf("127.0.1.%d", 10+i%40), f.at, served)
