@@ -60,6 +60,7 @@ bench: build ## the private path beside raw TCP and every peer on PATH: a table 
 soak: build ## what takes longer than CI may: long fuzzing, long load with faults
 	FUZZTIME=2m $(MAKE) fuzz
 	ISTHMUS_SOAK=30m $(GO) test -count=1 -timeout 60m -run 'TestFaults' ./test/e2e
+	ISTHMUS_SOAK=1 $(GO) test -count=1 -timeout 60m ./test/abuse
 
 cross: ## the agent and the command line build for every platform they are meant for
 	@for t in linux/amd64 linux/arm64 linux/arm darwin/arm64 darwin/amd64 windows/amd64; do \
