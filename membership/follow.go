@@ -59,7 +59,7 @@ func (m *Member) removed(err error) error {
 	}
 	m.adopt(emptied(old))
 	return fault.New("membership.Run", fault.Denied, "the control plane refuses this member: "+fault.Message(err)).Because(err).
-		Advise("if it should belong again, have a join token made and join with force")
+		Advise("if it should belong again, make another join token (isthmus token join --help), and join with it and --force")
 }
 
 // stream follows the plan over one connection. It always returns an error.

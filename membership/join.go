@@ -51,7 +51,7 @@ func Join(ctx context.Context, cfg Config, token string, info JoinInfo) error {
 	}
 	if f.has(identityFile) && !cfg.Force {
 		return fault.Newf(op, fault.Conflict, "there is an identity in %s already", cfg.Dir).
-			Advise("use another directory, or join with force to give the old identity up")
+			Advise("use another --data-dir, or join with --force to give the old identity up")
 	}
 	t, err := jointoken.Parse(token)
 	if err != nil {

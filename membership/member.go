@@ -52,10 +52,10 @@ func Open(cfg Config, log *slog.Logger, clk clock.Clock) (*Member, error) {
 		switch fault.KindOf(err) {
 		case fault.NotFound:
 			return nil, fault.Newf(op, fault.NotFound, "this machine has not joined: there is no identity in %s", cfg.Dir).Because(err).
-				Advise("have a join token made and join with it")
+				Advise("make a join token where you are logged in (isthmus token join --help), and join with it on this machine")
 		case fault.Invalid:
 			return nil, fault.New(op, fault.Invalid, fault.Message(err)).Because(err).
-				Advise("restore it from a backup, or join again with a new token and force")
+				Advise("restore it from a backup, or join again with a new token and --force")
 		default:
 			return nil, err
 		}
@@ -63,7 +63,7 @@ func Open(cfg Config, log *slog.Logger, clk clock.Clock) (*Member, error) {
 	creds, err := identity.NewCredentials([]byte(k.Certificate), []byte(k.Key), []byte(k.Roots))
 	if err != nil {
 		return nil, fault.New(op, fault.Invalid, f.path(identityFile)+" is damaged").Because(err).
-			Advise("restore it from a backup, or join again with a new token and force")
+			Advise("restore it from a backup, or join again with a new token and --force")
 	}
 	if len(cfg.Servers) > 0 {
 		k.Servers = cfg.Servers

@@ -23,6 +23,7 @@ type RelayConfig struct {
 	Control string // host:port of the control plane, for agents and people who know only the relay; none: they are refused
 	Servers []string
 	Version string
+	Force   bool // JoinRelay gives an identity up that is there already
 	// Ready is called with the address once connections are paired.
 	Ready func(addr string)
 }
@@ -32,7 +33,7 @@ func JoinRelay(ctx context.Context, cfg RelayConfig, token, name string, clk clo
 	if _, _, err := net.SplitHostPort(cfg.Address); err != nil {
 		return fault.Newf("node.JoinRelay", fault.Invalid, "%q is not where agents can dial a relay", cfg.Address).Advise("give host:port with --address, such as relay.example.net:443")
 	}
-	return membership.Join(ctx, membership.Config{Dir: cfg.DataDir, Servers: cfg.relayServers(), Version: cfg.Version}, token,
+	return membership.Join(ctx, membership.Config{Dir: cfg.DataDir, Servers: cfg.relayServers(), Version: cfg.Version, Force: cfg.Force}, token,
 		membership.JoinInfo{Name: name, Address: cfg.Address, Clock: clk})
 }
 

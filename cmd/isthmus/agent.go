@@ -38,6 +38,7 @@ ISTHMUS_JOIN_TOKEN or from standard input, never from the command line.`,
 				return err
 			}
 			cfg.DataDir, cfg.Servers, cfg.Proxy, cfg.Version = j.dataDir, j.servers, j.proxy, versionText()
+			cfg.Force = j.force
 			if err := agentnode.Join(c.Context(), cfg, token, j.nameOr(), j.clock()); err != nil {
 				return err
 			}

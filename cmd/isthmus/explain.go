@@ -20,8 +20,11 @@ func newExplain(w *world) *cobra.Command {
   isthmus explain endpoint
   isthmus explain service.spec.ports`,
 		Args: cobra.MaximumNArgs(1),
-		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			return pluralNames(), cobra.ShellCompDirectiveNoFileComp
+		ValidArgsFunction: func(_ *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return explainable(typed), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -31,6 +34,32 @@ func newExplain(w *world) *cobra.Command {
 			return explain(w, args[0])
 		},
 	}
+}
+
+// explainable completes kinds, and after a dot the fields below what is typed.
+func explainable(typed string) []string {
+	name, path, dotted := strings.Cut(typed, ".")
+	if !dotted {
+		return pluralNames()
+	}
+	k, err := findKind(name)
+	if err != nil {
+		return nil
+	}
+	f, _ := manifest.SchemaOf(k.kind)
+	if i := strings.LastIndexByte(path, '.'); i >= 0 {
+		at, _, _, ok := f.Find(path[:i])
+		if !ok {
+			return nil
+		}
+		f = at
+	}
+	stem := typed[:strings.LastIndexByte(typed, '.')+1]
+	var out []string
+	for _, sub := range f.Fields {
+		out = append(out, stem+sub.Name)
+	}
+	return out
 }
 
 func pluralNames() []string {

@@ -39,6 +39,7 @@ func (p *process) addLog(c *cobra.Command) {
 	c.Flags().StringVar(&p.logLevel, "log-level", "info", "`LEVEL`: debug, info, warn or error")
 	c.Flags().BoolVar(&p.logJSON, "log-json", false, "log as JSON")
 	c.Flags().StringVar(&p.metrics, "metrics", "", "`HOST:PORT` to serve Prometheus metrics on; none when absent")
+	_ = c.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
 }
 
 func (p *process) addDir(c *cobra.Command, role string) {
@@ -49,6 +50,7 @@ func (p *process) addDir(c *cobra.Command, role string) {
 		}
 	}
 	c.Flags().StringVar(&p.dataDir, "data-dir", dir, "`DIR` of this process alone; holds its keys, mode 0700")
+	_ = c.MarkFlagDirname("data-dir") // the flag exists
 }
 
 func (p *process) logger() (*slog.Logger, error) {
@@ -106,6 +108,7 @@ type joining struct {
 	name, tokenFile string
 	servers         []string
 	proxy           string
+	force           bool
 }
 
 func (j *joining) addTo(c *cobra.Command, role string) {
@@ -114,6 +117,7 @@ func (j *joining) addTo(c *cobra.Command, role string) {
 	f.StringVar(&j.name, "name", "", "`NAME` to join under; the token's, or this machine's name when absent")
 	f.StringVar(&j.tokenFile, "token-file", "", "`FILE` with the join token, - for standard input (or the token itself in ISTHMUS_JOIN_TOKEN)")
 	f.StringSliceVar(&j.servers, "server", nil, "`HOST:PORT` to ask instead of the addresses in the token")
+	f.BoolVar(&j.force, "force", false, "give up the identity that is there already")
 	f.StringVar(&j.proxy, "proxy", "", "`URL` of an HTTP proxy; HTTPS_PROXY when absent (the place for one with a password), none for none")
 }
 

@@ -33,7 +33,7 @@ func newRelayJoin(w *world) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			cfg.DataDir, cfg.Servers, cfg.Version = j.dataDir, j.servers, versionText()
+			cfg.DataDir, cfg.Servers, cfg.Version, cfg.Force = j.dataDir, j.servers, versionText(), j.force
 			if err := node.JoinRelay(c.Context(), cfg, token, j.nameOr(), j.clock()); err != nil {
 				return err
 			}

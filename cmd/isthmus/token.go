@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/isthmus-io/isthmus/client"
+	"github.com/isthmus-io/isthmus/resource"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -145,13 +146,14 @@ that were not seen for so long, so that machines which went leave nothing behind
 	}
 	n := addConnection(w, c)
 	out.addTo(c, outTable, outJSON, outYAML)
-	c.Flags().StringVar(&req.For, "for", "agent", "what joins: `agent`, gateway, hub or relay")
+	c.Flags().StringVar(&req.For, "for", "agent", "`WHAT` joins: agent, gateway, hub or relay")
 	c.Flags().StringVarP(&network, "network", "n", "", "`TENANT/NETWORK` it joins; not for relays")
 	c.Flags().StringVar(&req.Name, "name", "", "the only `NAME` that may join with it; the joiner chooses when absent")
 	c.Flags().DurationVar(&req.TTL, "ttl", time.Hour, "how long it may wait, as a `DURATION`")
 	c.Flags().IntVar(&req.Uses, "uses", 1, "how `MANY` processes may join with it, each once; at most 1000")
 	c.Flags().DurationVar(&req.EphemeralAfter, "ephemeral-after", 0, "remove what joined when it was not seen for this `DURATION`; agents and gateways only")
 	c.Flags().StringVar(&file, "out", "", "write the token to a new `FILE` only this user may read, instead of showing it")
+	completeFlag(n, c, "network", resource.KindNetwork)
 	_ = c.RegisterFlagCompletionFunc("for", cobra.FixedCompletions([]string{"agent", "gateway", "hub", "relay"}, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
 	c.RunE = n.asking(func(c *cobra.Command, s *session, _ []string) error {
 		if err := joinNetwork(&req, network, s.tenant); err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/isthmus-io/isthmus/client"
+	"github.com/isthmus-io/isthmus/resource"
 )
 
 // The states of a join token.
@@ -48,6 +49,7 @@ their end, and with their network.`,
 	c.Flags().StringVarP(&f.Tenant, "tenant", "t", "", "only those of this `TENANT`")
 	c.Flags().StringVarP(&network, "network", "n", "", "only those of this `TENANT/NETWORK`")
 	c.Flags().StringVar(&state, "state", "", "only those in this `STATE`: "+strings.Join(joinStates(), ", "))
+	completeFlag(n, c, "network", resource.KindNetwork)
 	_ = c.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(joinStates(), cobra.ShellCompDirectiveNoFileComp)) // the flag exists
 	c.RunE = n.asking(func(c *cobra.Command, s *session, _ []string) error {
 		if state != "" && !slices.Contains(joinStates(), state) {

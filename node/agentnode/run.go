@@ -20,6 +20,7 @@ type Config struct {
 	Servers []string // stand in for the addresses of the join token
 	Proxy   string   // HTTP proxy for everything it dials; empty: HTTPS_PROXY and NO_PROXY of the environment; "none": no proxy
 	Version string
+	Force   bool // Join gives an identity up that is there already
 	Agent   agent.Config
 	// Direct is where other agents may dial this one without a relay, if anywhere; reported to the control plane.
 	Direct string
@@ -29,7 +30,7 @@ type Config struct {
 
 // Join trades a token for the identity of an agent or a hub.
 func Join(ctx context.Context, cfg Config, token, name string, clk clock.Clock) error {
-	return membership.Join(ctx, membership.Config{Dir: cfg.DataDir, Proxy: cfg.Proxy, Servers: cfg.Servers, Version: cfg.Version}, token,
+	return membership.Join(ctx, membership.Config{Dir: cfg.DataDir, Proxy: cfg.Proxy, Servers: cfg.Servers, Version: cfg.Version, Force: cfg.Force}, token,
 		membership.JoinInfo{Name: name, Direct: cfg.Direct, Clock: clk})
 }
 
