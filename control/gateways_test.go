@@ -396,7 +396,7 @@ func TestWhyAGateway(t *testing.T) {
 	if err != nil || !x.Allowed || !strings.Contains(x.Rule, "berlin") || x.Route == nil || len(x.CarriedBy) != 0 {
 		t.Errorf("%+v, %v", x, err)
 	}
-	if notes := strings.Join(x.Notes, "; "); !strings.Contains(notes, "no process carries it") || !strings.Contains(notes, "1 rules of the allowlist ot/ot-cloud/fabrikam expired") {
+	if notes := strings.Join(x.Notes, "; "); !strings.Contains(notes, "no process carries it") || !strings.Contains(notes, "of the rules of the allowlist ot/ot-cloud/fabrikam, 1 expired") {
 		t.Errorf("notes %s", notes)
 	}
 	if x, err = ask(otRead, "198.51.100.1", "contoso.azure-devices.net"); err != nil || x.Allowed {

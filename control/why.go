@@ -217,7 +217,7 @@ func (c *Control) ExplainGateway(ctx context.Context, p Principal, gateway resou
 	}
 	for _, a := range pg.Allowlists {
 		if n := expired(a.Rules, now); n > 0 {
-			out.Notes = append(out.Notes, fmt.Sprintf("%d rules of the allowlist %s expired and hold for nobody", n, a.Name))
+			out.Notes = append(out.Notes, fmt.Sprintf("of the rules of the allowlist %s, %d expired and hold for nobody", a.Name, n))
 		}
 	}
 	if o, err := c.List(ctx, p, resource.KindAgent, Filter{Tenant: gateway.Tenant, Scope: gateway.Scope}); err == nil {

@@ -102,7 +102,7 @@ func (g *Gateway) listen(w *listening) {
 	w.wait.Base, w.wait.Max = 500*time.Millisecond, 10*time.Second
 	w.again = g.clk.Now().Add(w.wait.Next())
 	if words := fault.Message(err); words != w.problem {
-		g.log.Warn("a listener cannot be opened yet", "listener", w.name, "address", w.key, "error", err)
+		g.log.Warn("a listener cannot be opened yet", "listener", w.name, "address", w.key, "error", words, "next", fault.Next(err))
 		w.problem = words
 	}
 }

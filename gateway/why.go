@@ -64,7 +64,7 @@ func (x *Explanation) limits(f *front, c *state) {
 	}
 	u := f.limiter.Usage(x.Source, x.Rule, own, x.Name)
 	x.Limiter = u
-	x.step("open at the moment: %d connections of the source, %d by the rule, %d for the name", u.Source, u.Rule, u.Name)
+	x.step("the source has %d connections open", u.Source)
 	if u.Over != "" {
 		x.forNow(string(u.Over), map[limit.Over]string{
 			limit.SourceConnections: "the source has as many connections open as it may",

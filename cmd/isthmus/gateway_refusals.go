@@ -49,7 +49,11 @@ process does; counts by source are never too high.`,
 		w.printf("By reason:\n")
 		w.refusalCounts(r.Counts[:min(len(r.Counts), last)])
 		w.culprits(r.Culprits)
-		w.recentRefusals(r)
+		dir := ""
+		if c.Flags().Changed("data-dir") {
+			dir = p.dataDir
+		}
+		w.recentRefusals(r, dir)
 		return nil
 	}
 	return c
@@ -75,7 +79,7 @@ func (w *world) culprits(list []refusals.Culprit) {
 	w.table([]string{"COUNT", "SOURCE", "REASON", "ASKED FOR", "RULE"}, rows)
 }
 
-func (w *world) recentRefusals(r gateway.Refusals) {
+func (w *world) recentRefusals(r gateway.Refusals, dir string) {
 	if len(r.Recent) == 0 {
 		return
 	}
@@ -87,6 +91,9 @@ func (w *world) recentRefusals(r gateway.Refusals) {
 	w.table([]string{"WHEN", "SOURCE", "REASON", "ASKED FOR", "RULE", "GATEWAY", "LISTENER"}, rows)
 	x := r.Recent[0]
 	ask := "isthmus gateway why --source " + x.Source.String()
+	if dir != "" {
+		ask += " --data-dir " + dir
+	}
 	if resource.ValidateDomain(x.Name) == nil { // somebody will paste it into a shell, and clients choose it
 		ask += " --sni " + x.Name
 	}

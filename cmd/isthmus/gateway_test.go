@@ -174,7 +174,7 @@ func TestRefusalsLeadToWhy(t *testing.T) {
 	} {
 		w.recentRefusals(gateway.Refusals{Recent: []refusals.Refusal{
 			{At: at, Gateway: "ot/cloud/front", Listener: "mqtt", Reason: "denied", Rule: "x/y", Name: name, Source: netip.MustParseAddr("203.0.113.9")},
-		}})
+		}}, "")
 		if !strings.HasSuffix(out.String(), want) {
 			t.Errorf("%q: %s", name, out)
 		}

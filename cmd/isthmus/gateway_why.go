@@ -251,17 +251,13 @@ func (a *gatewayAsking) rules(x decide.Explanation) {
 		if !r.Expires.IsZero() {
 			ends = r.Expires.UTC().Format("2006-01-02")
 		}
-		row := cells(r.Allowlist+"/"+r.Rule, "", r.Range.String(), "no", r.Owner, ends, r.Why, r.Note)
-		row[1] = actionCell(r.Action)
-		switch {
-		case r.Decides:
-			row[3] = cell{"decides", bold}
-		case r.Holds:
-			row[3].text = "yes"
+		row := cells(r.Allowlist+"/"+r.Rule, "", r.Range.String(), r.Why, r.Owner, ends, r.Note)
+		if row[1] = actionCell(r.Action); r.Decides {
+			row[3].colour = bold
 		}
 		rows = append(rows, row)
 	}
-	w.table([]string{"RULE", "ACTION", "RANGE", "HOLDS", "OWNER", "EXPIRES", "WHY", "NOTE"}, rows)
+	w.table([]string{"RULE", "ACTION", "RANGE", "WHY", "OWNER", "EXPIRES", "NOTE"}, rows)
 	if x.Omitted > 0 {
 		w.printf("and %d other rules around it\n", x.Omitted)
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -132,7 +133,7 @@ func (c *Carrier) add(op string, e *Entrance, open func(*Listener) error) (*List
 	l := &Listener{}
 	l.at.Store(e)
 	if err := open(l); err != nil {
-		return nil, fault.Wrap(op, fault.Unavailable, err, "the gateway cannot listen for "+or(e.Name, "a listener")+": "+cause(err))
+		return nil, fault.New(op, fault.Unavailable, "the gateway cannot listen for "+or(e.Name, "a listener")+": "+cause(err)).Because(err).Advise("%s", remedy(err))
 	}
 	c.listeners[l] = struct{}{}
 	if c.began {
@@ -159,6 +160,19 @@ func cause(err error) string {
 		err = e.Err
 	}
 	return err.Error()
+}
+
+// remedy is what to do about an address that cannot be opened.
+func remedy(err error) string {
+	switch {
+	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
+		return "ports below 1024 need root, CAP_NET_BIND_SERVICE, or a socket that systemd holds"
+	case errors.Is(err, syscall.EADDRINUSE):
+		return "end the program that has the port (ss -ltnp names it); a gateway gives its ports up to one with the same data directory only"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return "give this machine the address, or leave it out to listen on every address"
+	}
+	return ""
 }
 
 // Replace lets another Entrance hold at a listening address, for connections accepted from now on. The sockets are not touched.

@@ -191,7 +191,14 @@ func (x *Explanation) rules(p *Plan, d Decision, now time.Time) {
 	if x.Rule != "" {
 		return
 	}
-	x.step("rules for ranges around %s: %d, of which none lets it in", x.Source, len(around))
+	switch len(around) {
+	case 0:
+		x.step("no rule has a range around %s", x.Source)
+	case 1:
+		x.step("one rule has a range around %s, and does not hold", x.Source)
+	default:
+		x.step("%d rules have a range around %s, and none holds", len(around), x.Source)
+	}
 	if p.gateway.OpenToAll && !d.Refused() {
 		x.step("the gateway is open to all, so no rule is needed")
 	}

@@ -32,7 +32,7 @@ refused: the rule ot/ot-cloud/fabrikam/printer denies it; take the rule away, or
 		{
 			Question{Source: addr("192.0.2.1"), Port: 8883},
 			`the listener mqtt takes it on port 8883
-rules for ranges around 192.0.2.1: 1, of which none lets it in
+one rule has a range around 192.0.2.1, and does not hold
   ot/ot-cloud/fabrikam/gone (allow 192.0.2.0/24): it expired at 2026-11-22T06:00:00Z
 refused: no rule lets 192.0.2.1 in; see why the rules around it do not hold, or add one with its range`,
 		},
