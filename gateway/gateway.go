@@ -35,6 +35,10 @@ type Config struct {
 	Workers        int // of the data plane; 0: one for each processor
 	MaxConnections int // of all gateways of the process together; 0: a million
 
+	// Notice is how long the process goes on accepting once it is told to drain, Leaving being closed: so long a balancer in front may take
+	// to notice. A hand-over needs none.
+	Notice time.Duration
+
 	Balance balance.Config
 }
 
@@ -73,6 +77,7 @@ type Gateway struct {
 	changed chan struct{}   // has room for one: rules, or listeners that could not be opened, have changed
 	settled chan struct{}   // closed when the first configuration is in force
 	leaving chan time.Time  // has room for one: drain until then
+	noticed chan struct{}   // closed when it is told to drain
 	drained chan struct{}   // closed when draining begins
 	handed  chan struct{}   // closed when another process accepts in this one's place
 }
@@ -96,7 +101,7 @@ func New(cfg Config, opener Opener, log *slog.Logger, clk clock.Clock, reg prome
 	g := &Gateway{
 		cfg: cfg, opener: opener, log: log, clk: clk, began: clk.Now(), fronts: map[string]*front{}, open: map[string]*listening{},
 		changed: make(chan struct{}, 1), settled: make(chan struct{}), leaving: make(chan time.Time, 1),
-		drained: make(chan struct{}), handed: make(chan struct{}),
+		noticed: make(chan struct{}), drained: make(chan struct{}), handed: make(chan struct{}),
 	}
 	g.doors.Store(&map[string]*door{})
 	g.ledger = refusals.New(refusals.Config{}, log, clk, reg)
@@ -156,6 +161,17 @@ func (g *Gateway) Run(ctx context.Context) error {
 		handed = true
 		end = g.clk.Now().Add(g.drainTime())
 	case end = <-g.leaving:
+		close(g.noticed)
+		if g.cfg.Notice > 0 {
+			g.log.Info("draining soon", "in", g.cfg.Notice)
+			due, stop := g.clk.After(g.cfg.Notice)
+			select {
+			case <-due:
+				end = end.Add(g.cfg.Notice)
+			case <-ctx.Done():
+			}
+			stop()
+		}
 	}
 	g.drain(ctx, end, handed)
 	g.stop()
@@ -244,6 +260,9 @@ func (g *Gateway) drainTime() time.Duration {
 
 // Ready is closed when the first configuration is in force.
 func (g *Gateway) Ready() <-chan struct{} { return g.settled }
+
+// Leaving is closed when this process is told to drain, Config.Notice before Draining is.
+func (g *Gateway) Leaving() <-chan struct{} { return g.noticed }
 
 // Draining is closed when this process stops accepting and sees its connections out.
 func (g *Gateway) Draining() <-chan struct{} { return g.drained }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
@@ -28,11 +29,15 @@ reach that name, and leads the connection there. TLS passes through untouched.`,
 	return c
 }
 
+// defaultNotice is longer than two probes of the usual balancers, five seconds apart.
+const defaultNotice = 15 * time.Second
+
 func newGatewayRun(w *world) *cobra.Command {
 	p := &process{w: w}
 	var (
 		files   []string
 		ready   string
+		notice  time.Duration
 		workers int
 		joined  agentnode.Config
 	)
@@ -49,7 +54,10 @@ drains. SIGTERM drains, too, for at most limits.drainSeconds; a second one, or S
 		Args: cobra.NoArgs,
 	}
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		gc := gateway.Config{Dir: p.dataDir, Systemd: true, Workers: workers}
+		gc := gateway.Config{Dir: p.dataDir, Systemd: true, Workers: workers, Notice: notice}
+		if ready != "" && !c.Flags().Changed("notice") {
+			gc.Notice = defaultNotice
+		}
 		if err := os.MkdirAll(p.dataDir, 0o700); err != nil {
 			return usagef("--data-dir cannot be made: %v", err).advise("name a directory this user may make")
 		}
@@ -85,6 +93,7 @@ drains. SIGTERM drains, too, for at most limits.drainSeconds; a second one, or S
 	f := c.Flags()
 	f.StringSliceVarP(&files, "config", "f", nil, "`FILE` or directory with a Gateway and its Allowlists, instead of a control plane")
 	f.StringVar(&ready, "ready-listen", "", "`HOST:PORT` on which /ready says 200, and 503 while it drains; none when absent")
+	f.DurationVar(&notice, "notice", 0, "how long it goes on accepting while /ready says 503 already, so that a balancer in front has noticed; "+defaultNotice.String()+" with --ready-listen")
 	f.IntVar(&workers, "workers", 0, "how many threads carry; one for each processor when 0")
 	f.StringSliceVar(&joined.Servers, "server", nil, "`HOST:PORT` of the control plane instead of the addresses it joined with")
 	f.StringVar(&joined.Proxy, "proxy", "", "`URL` of an HTTP proxy for links; HTTPS_PROXY when absent, none for none")

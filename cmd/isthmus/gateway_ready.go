@@ -40,6 +40,8 @@ func serveReady(ctx context.Context, addr string, g *gateway.Gateway, log *slog.
 		case <-g.HandedOver():
 			_ = s.Close() // the other process answers on this address
 			return
+		case <-g.Leaving():
+			leaving.Store(true)
 		case <-g.Draining():
 			leaving.Store(true)
 		case <-ctx.Done():

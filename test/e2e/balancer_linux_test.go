@@ -108,15 +108,15 @@ func (b *balancer) set(ready []string) {
 	}
 	b.ready = ready
 	inet := b.w.sites.Internet()
-	b.w.nft(inet, "flush chain ip front pick")
-	if len(ready) == 0 {
-		return
-	}
+	change := "flush chain ip front pick" // one transaction: no connection comes between
 	choices := make([]string, len(ready))
 	for i, s := range ready {
 		choices[i] = fmt.Sprintf("%d : %s", i, b.targets[s])
 	}
-	b.w.nft(inet, fmt.Sprintf("add rule ip front pick ip daddr %s tcp dport { 443, 4443, 8883 } dnat to numgen inc mod %d map { %s }", front, len(ready), strings.Join(choices, ", ")))
+	if len(ready) > 0 {
+		change += fmt.Sprintf("; add rule ip front pick ip daddr %s tcp dport { 443, 4443, 8883 } dnat to numgen inc mod %d map { %s }", front, len(ready), strings.Join(choices, ", "))
+	}
+	b.w.nft(inet, change)
 }
 
 // count is how many machines get connections now.

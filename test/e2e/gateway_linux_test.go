@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -79,7 +80,7 @@ func TestGateway(t *testing.T) {
 	for _, gw := range []string{"gw-1", "gw-2"} {
 		must(t, w.sites.Add(ctx, gw, ""))
 		must(t, w.Join(ctx, w.sites.Internet(), w.sites.Name(gw), "gateway", "ot/front", gw))
-		w.run(ctx, gw, w.sites.Name(gw), "the gateway is ready", "gateway", "run", "--data-dir", w.Data(gw), "--ready-listen", ":8080")
+		w.run(ctx, gw, w.sites.Name(gw), "the gateway is ready", "gateway", "run", "--data-dir", w.Data(gw), "--ready-listen", ":8080", "--notice", "1s")
 	}
 	lb := w.balance(ctx, "gw-1", "gw-2")
 	must(t, processes.Until(ctx, func() error { return lb.waitFor(2) }))
@@ -252,6 +253,23 @@ func TestGateway(t *testing.T) {
 					t.Errorf("fleet-%d: message %s was acknowledged and is not in the hub", i, id)
 				}
 			}
+		}
+	})
+
+	t.Run("one of two gateways leaves", func(t *testing.T) {
+		must(t, processes.Until(ctx, func() error { return lb.waitFor(2) }))
+		leaving := w.roles["gw-2"]
+		must(t, syscall.Kill(leaving.PID(), syscall.SIGTERM))
+		made := 0
+		for gone := false; !gone; made++ {
+			if err := w.handshake("berlin", "8883", "contoso.azure-devices.net"); err != nil {
+				t.Fatalf("connection %d fails while a gateway leaves: %v", made, err)
+			}
+			gone = strings.Contains(leaving.Log(), "draining connections") && lb.count() == 1
+		}
+		t.Logf("%d connections while it left, none failed", made)
+		if made < 20 {
+			t.Errorf("only %d connections were made meanwhile", made)
 		}
 	})
 }
