@@ -1,13 +1,10 @@
 package demo
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
-	tea "github.com/charmbracelet/bubbletea"
 	"github.com/charmbracelet/lipgloss"
 	"github.com/charmbracelet/x/ansi"
 
@@ -16,18 +13,7 @@ import (
 
 func everyConnection() client.Filter { return client.Filter{} }
 
-// screen draws the world until the person quits.
-func screen(ctx context.Context, st *stage) error {
-	p := tea.NewProgram(&model{ctx: ctx, st: st, width: 100}, tea.WithContext(ctx), tea.WithInput(st.cfg.In), tea.WithOutput(st.cfg.Out), tea.WithAltScreen(), tea.WithoutSignalHandler())
-	_, err := p.Run()
-	if errors.Is(err, tea.ErrProgramKilled) && ctx.Err() != nil {
-		return nil
-	}
-	return err
-}
-
 type model struct {
-	ctx   context.Context //nolint:containedctx // bubbletea's model is where its commands find it
 	st    *stage
 	width int
 	now   view
@@ -35,35 +21,15 @@ type model struct {
 	ticks int
 }
 
-type looked view
-
 const lookEvery = 500 * time.Millisecond
 
-func (m *model) Init() tea.Cmd { return m.look(0) }
-
-func (m *model) look(after time.Duration) tea.Cmd {
-	return tea.Tick(after, func(time.Time) tea.Msg { return looked(m.st.look(m.ctx)) })
-}
-
-func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
-	switch msg := msg.(type) {
-	case tea.WindowSizeMsg:
-		m.width = msg.Width
-	case tea.KeyMsg:
-		switch msg.String() {
-		case "q", "ctrl+c", "esc":
-			return m, tea.Quit
-		}
-	case looked:
-		m.now = view(msg)
-		m.ticks++
-		if m.ticks%2 == 0 {
-			m.rates = append(m.rates, m.now.rate)
-			m.rates = m.rates[max(0, len(m.rates)-30):]
-		}
-		return m, m.look(lookEvery)
+// take keeps a look, and every second one's rate.
+func (m *model) take(v view) {
+	m.now = v
+	if m.ticks++; m.ticks%2 == 0 {
+		m.rates = append(m.rates, v.rate)
+		m.rates = m.rates[max(0, len(m.rates)-30):]
 	}
-	return m, nil
 }
 
 var ( //nolint:gochecknoglobals // constants in all but name: lipgloss styles are values
