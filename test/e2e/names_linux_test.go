@@ -36,14 +36,14 @@ func (w *world) publicDNS(port, zones string, files map[string]string) *publicDN
 	p.dir, err = os.MkdirTemp("", "isthmus-named-")
 	must(w.t, err)
 	w.t.Cleanup(func() { p.stop(); os.RemoveAll(p.dir) })
-	must(w.t, os.Chmod(p.dir, 0o755)) //nolint:gosec // named reads it
+	must(w.t, os.Chmod(p.dir, 0o755))
 	for name, text := range files {
-		must(w.t, os.WriteFile(filepath.Join(p.dir, name), []byte(text), 0o644)) //nolint:gosec // named reads it
+		must(w.t, os.WriteFile(filepath.Join(p.dir, name), []byte(text), 0o644))
 	}
 	must(w.t, os.WriteFile(filepath.Join(p.dir, "named.conf"), fmt.Appendf(nil, `options { directory "%s"; listen-on port %s { %s; }; listen-on-v6 { none; }; pid-file none; session-keyfile none; recursion no;
   allow-query { any; }; dnssec-validation no; minimal-responses no; };
 controls { };
-%s`, p.dir, port, w.sites.RelayIP, zones), 0o644)) //nolint:gosec // named reads it
+%s`, p.dir, port, w.sites.RelayIP, zones), 0o644))
 	p.start()
 	return p
 }
