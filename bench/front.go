@@ -94,7 +94,7 @@ func (fr front) measure(ctx context.Context, r *result, s subject, seconds float
 	if len(half) == 0 {
 		return nil
 	}
-	if f, err = drivePaced(ctx, w, "paced", 64, seconds, half[0]/2); err != nil {
+	if f, err = drivePaced(ctx, w, "paced", 64, seconds, half[len(half)-1]/2); err != nil {
 		return fail(err)
 	}
 	add("paced50", f.MedianRTT, f)
