@@ -90,7 +90,7 @@ func DNSView(objects []resource.Object, network string) (resolver.View, error) {
 		here = n
 	}
 	if here == nil && network != "" {
-		return resolver.View{}, fault.Newf(op, fault.NotFound, "the manifests hold no network %s", network).Advise("add it, or leave --network out to use every zone")
+		return resolver.View{}, fault.Newf(op, fault.NotFound, "the manifests hold no network %s", network).Advise("write TENANT/NAME of one that is there, or leave it out to use every zone")
 	}
 	linked := func(tenant string, networks []string) bool {
 		return here == nil || tenant == here.Metadata.Tenant && slices.Contains(networks, here.Metadata.Name)

@@ -340,8 +340,8 @@ func TestWhy(t *testing.T) {
 		want    []string
 	}{
 		{"db.plant.example", 2, []string{"question=db.plant.example A", "result=answered: "}},
-		{"www.example", 1, []string{"upstreams=", "cache=nothing of ", "upstream=udp://" + up.addr.String() + " for foreign name: NOERROR after ", "result=forwarded: "}},
-		{"www.example", 1, []string{"cache=NOERROR, ", " old, of foreign name", "result=cached: "}},
+		{"www.example", 1, []string{"upstreams=", "cache=nothing of ", "upstream=udp://" + up.addr.String() + ", the upstreams: NOERROR after ", "result=forwarded: "}},
+		{"www.example", 1, []string{"cache=NOERROR, ", " old, of the upstreams", "result=cached: "}},
 		{"nothing.plant.example", 0, []string{"zone=", "result=nxdomain: not in the linked zone plant.example."}},
 	} {
 		records, text := why(c.name)

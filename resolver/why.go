@@ -2,7 +2,9 @@ package resolver
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/miekg/dns"
@@ -52,26 +54,42 @@ func (c *chain) redirected(in *inquiry) {
 }
 
 func (c *chain) looked(rt *route, hit cache.Hit, ok bool) {
+	s := step{what: "cache"}
 	switch {
 	case !ok:
-		c.add("cache", "nothing of %s", rt.target.Reason)
+		s.detail = "nothing of " + source(rt)
 	case hit.State == cache.Stale:
-		c.add("cache", "stale, %v old, of %s", hit.Age.Round(time.Millisecond), rt.target.Reason)
+		s.detail = fmt.Sprintf("stale, %v old, of %s", hit.Age.Round(time.Millisecond), source(rt))
 	default:
-		c.add("cache", "%s, %v old, of %s", dns.RcodeToString[hit.Rcode], hit.Age.Round(time.Millisecond), rt.target.Reason)
+		s.detail = fmt.Sprintf("%s, %v old, of %s", dns.RcodeToString[hit.Rcode], hit.Age.Round(time.Millisecond), source(rt))
 	}
+	if !slices.Contains(c.steps, s) { // it is looked into again when nobody answered
+		c.add(s.what, "%s", s.detail)
+	}
+}
+
+// source says whose answers a route leads to.
+func source(rt *route) string {
+	if rt.target.Rule == "" {
+		return "the upstreams"
+	}
+	return rt.target.Reason
 }
 
 func (c *chain) asked(rt *route, a upstream.Answer) {
 	if a.Err != nil {
-		c.add("upstream", "%s for %s: %s", serversOf(rt), rt.target.Reason, fault.Message(a.Err))
+		because := ""
+		if cause := errors.Unwrap(a.Err); cause != nil {
+			because = ": " + cause.Error()
+		}
+		c.add("upstream", "%s, %s: %s%s", serversOf(rt), source(rt), fault.Message(a.Err), because)
 		return
 	}
 	joined := ""
 	if a.Joined {
 		joined = ", asked for another client already"
 	}
-	c.add("upstream", "%v for %s: %s after %v%s", a.Server, rt.target.Reason, dns.RcodeToString[int(a.RCode)], a.RTT.Round(time.Microsecond), joined)
+	c.add("upstream", "%v, %s: %s after %v%s", a.Server, source(rt), dns.RcodeToString[int(a.RCode)], a.RTT.Round(time.Microsecond), joined)
 }
 
 func serversOf(rt *route) string {
@@ -87,7 +105,11 @@ func serversOf(rt *route) string {
 
 // appendWhy puts the explanation behind the reply.
 func (in *inquiry) appendWhy() {
-	in.why.add("result", "%s: %s", in.result, in.v.Reason)
+	reason := in.v.Reason
+	if in.result == failed && in.v.EDEText != "" { // what is logged has been said of the upstream
+		reason = in.v.EDEText
+	}
+	in.why.add("result", "%s: %s", in.result, reason)
 	for _, s := range in.why.steps {
 		in.v.Body = append(in.v.Body, "\x03why\x07isthmus\x00\x00\x10\x00\x01\x00\x00\x00\x00\x00\x00"...)
 		at := len(in.v.Body)

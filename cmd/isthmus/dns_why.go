@@ -38,7 +38,7 @@ type nameAnswer struct {
 func newDNSWhy(w *world) *cobra.Command {
 	a := &nameAsking{w: w, files: dnsFiles{w: w}}
 	c := &cobra.Command{
-		Use:   "why NAME --from TENANT/NETWORK",
+		Use:   "why NAME|IP --from TENANT/NETWORK",
 		Short: "Say who decides about a name in a network, and what its resolver answers now",
 		Long: `Say who decides about a name in a network: the endpoint or record set it comes from, the zone, the forwarding rule or the upstreams, and what else could
 have had a say. Then the network's resolver is asked: what it had in its cache and how old, which upstream it asked and how long that took. One that cannot be
@@ -47,13 +47,14 @@ reached from here is said to be, and everything else is told; the exit code is 0
 With --config the first half comes from files, before they are put in force, and no control plane is asked.`,
 		Example: `  isthmus dns why contoso.azure-devices.net --from ot/plant-7
   isthmus dns why db.corp.example --type AAAA --from ot/plant-7 --resolver 10.7.0.2
+  isthmus dns why 10.7.0.4 --from ot/plant-7
   isthmus dns why db.corp.example --config dns.yaml`,
 		Args: cobra.ExactArgs(1),
 	}
 	a.n = addConnection(w, c)
 	f := c.Flags()
 	f.StringVar(&a.from, "from", "", "`TENANT/NETWORK` that asks")
-	f.StringVar(&a.qtype, "type", "A", "the `TYPE` of record: A, AAAA, CNAME, MX, SRV, PTR, TXT, CAA, TYPE65")
+	f.StringVar(&a.qtype, "type", "", "the `TYPE` of record: A, AAAA, CNAME, MX, SRV, PTR, TXT, CAA, TYPE65; A when absent, PTR for an IP address")
 	f.StringVar(&a.resolver, "resolver", "", "`IP` or IP:PORT of the resolver to ask, instead of those the network's agents reported")
 	f.StringSliceVarP(&a.files.manifests, "config", "f", nil, "`FILE` or directory with manifests, instead of a control plane")
 	f.StringSliceVar(&a.files.zones, "zone-file", nil, "`ZONE=FILE`: a zone and its zone file, with or instead of --config")
@@ -65,6 +66,14 @@ With --config the first half comes from files, before they are put in force, and
 }
 
 func (a *nameAsking) run(ctx context.Context, text string) error {
+	if ip, err := netip.ParseAddr(text); err == nil {
+		if a.qtype == "" || strings.EqualFold(a.qtype, "PTR") {
+			text, a.qtype = asker.Reverse(ip), "PTR"
+		} else {
+			return usagef("%s is an address, and has no record of type %s", text, a.qtype).advise("leave --type out to ask for its name")
+		}
+	}
+	a.qtype = first(a.qtype, "A")
 	name, err := asker.Name(text)
 	if err != nil {
 		return usagef("%s", fault.Message(err)).advise("%s", fault.Next(err))
@@ -103,7 +112,7 @@ func (a *nameAsking) run(ctx context.Context, text string) error {
 // plane asks the control plane.
 func (a *nameAsking) plane(ctx context.Context, name string, _ uint16) (client.NameExplanation, error) {
 	if a.from == "" {
-		return client.NameExplanation{}, usagef("--from is missing").advise("isthmus dns why %s --from TENANT/NETWORK: names differ from network to network", name)
+		return client.NameExplanation{}, usagef("--from is missing").advise("isthmus dns why %s --from TENANT/NETWORK: names differ from network to network; without a control plane, --config FILE", name)
 	}
 	s, err := a.n.open()
 	if err != nil {

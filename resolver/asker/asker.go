@@ -70,6 +70,15 @@ func Name(text string) (string, error) {
 	return strings.ToLower(strings.TrimSuffix(text, ".")), nil
 }
 
+// Reverse is the name whose PTR record names an address (RFC 1035 section 3.5, RFC 3596 section 2.5), without its last dot.
+func Reverse(ip netip.Addr) string {
+	name, err := dns.ReverseAddr(ip.Unmap().WithZone("").String())
+	if err != nil { // it was no address
+		return ""
+	}
+	return strings.TrimSuffix(name, ".")
+}
+
 // Ask asks a resolver for a name, recursion desired. The fault is Unavailable or Timeout when it cannot be reached or gives no DNS
 // answer; an answer such as REFUSED is a Reply.
 func Ask(ctx context.Context, at netip.AddrPort, name string, qtype uint16, clk clock.Clock) (Reply, error) {

@@ -128,6 +128,7 @@ func (e *explainer) zone(name []byte, p place) {
 		e.route(p, true)
 	case z.redirect:
 		e.say(StepZone, "%s is linked to this network and lacks %s; its link says NxDomainRedirect, but the network has no upstream to ask", text, bare(name))
+		e.say(StepNote, "set dns.upstreams of the network: forwarding rules do not count for a redirect")
 	default:
 		e.say(StepZone, "%s is linked to this network and lacks %s: its names are the whole truth, nobody else is asked", text, bare(name))
 		if z.advice != "" {
