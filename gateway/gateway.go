@@ -196,7 +196,7 @@ func (g *Gateway) drain(ctx context.Context, end time.Time, handed bool) {
 		g.notify("STOPPING=1") // otherwise the service goes on
 	}
 	wait := end.Sub(g.clk.Now())
-	g.log.Info("draining", "connections", g.carrier.Stats().Open, "for", wait)
+	g.log.Info("draining", "connections", g.carrier.Stats().Open, "for", wait.Round(time.Second))
 	ctx, cancel := context.WithCancel(ctx)
 	due, stop := g.clk.After(wait)
 	var timing sync.WaitGroup

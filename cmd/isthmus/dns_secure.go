@@ -24,8 +24,8 @@ func (d *dnsSecure) addTo(c *cobra.Command, prefix string) {
 	f := c.Flags()
 	f.StringSliceVar(&d.tls, prefix+"tls", nil, "`HOST:PORT` to answer DNS over TLS on, such as 10.7.0.2:853")
 	f.StringSliceVar(&d.http, prefix+"https", nil, "`HOST:PORT` to answer DNS over HTTPS on, path /dns-query")
-	f.StringVar(&d.cert, prefix+"cert", "", "`FILE` with the certificate chain for both, PEM; read again when it changes")
-	f.StringVar(&d.key, prefix+"key", "", "`FILE` with its key, PEM")
+	f.StringVar(&d.cert, prefix+"cert", "", "`FILE` with the certificate chain for --"+prefix+"tls and --"+prefix+"https, PEM; read again when it changes")
+	f.StringVar(&d.key, prefix+"key", "", "`FILE` with the key of --"+prefix+"cert, PEM")
 }
 
 func (d *dnsSecure) apply(cfg *resolver.Config) error {

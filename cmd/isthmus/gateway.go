@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"net"
 	"os"
 	"time"
 
@@ -33,7 +34,7 @@ reach that name, and leads the connection there. TLS passes through untouched.`,
 const defaultNotice = 15 * time.Second
 
 func newGatewayRun(w *world) *cobra.Command {
-	p := &process{w: w}
+	p := &process{w: w, shared: true}
 	var (
 		files   []string
 		ready   string
@@ -58,6 +59,9 @@ drains. SIGTERM drains, too, for at most limits.drainSeconds; a second one, or S
 		if ready != "" && !c.Flags().Changed("notice") {
 			gc.Notice = defaultNotice
 		}
+		if _, err := net.ResolveTCPAddr("tcp", ready); ready != "" && err != nil {
+			return usagef("--ready-listen %q is no address to listen at", ready).advise("write HOST:PORT or :PORT, such as :8080")
+		}
 		if err := os.MkdirAll(p.dataDir, 0o700); err != nil {
 			return usagef("--data-dir cannot be made: %v", err).advise("name a directory this user may make")
 		}
@@ -68,6 +72,13 @@ drains. SIGTERM drains, too, for at most limits.drainSeconds; a second one, or S
 			up := func(g *gateway.Gateway) {
 				running <- g
 				serveReady(ctx, ready, g, log)
+				go func() {
+					select {
+					case <-g.HandedOver():
+						p.leaveMetrics()
+					case <-ctx.Done():
+					}
+				}()
 			}
 			if len(files) > 0 {
 				again, stop := reloads()
@@ -93,8 +104,8 @@ drains. SIGTERM drains, too, for at most limits.drainSeconds; a second one, or S
 	f := c.Flags()
 	f.StringSliceVarP(&files, "config", "f", nil, "`FILE` or directory with a Gateway and its Allowlists, instead of a control plane")
 	f.StringVar(&ready, "ready-listen", "", "`HOST:PORT` on which /ready says 200, and 503 while it drains; none when absent")
-	f.DurationVar(&notice, "notice", 0, "how long it goes on accepting while /ready says 503 already, so that a balancer in front has noticed; "+defaultNotice.String()+" with --ready-listen")
-	f.IntVar(&workers, "workers", 0, "how many threads carry; one for each processor when 0")
+	f.DurationVar(&notice, "notice", 0, "how long, as a `DURATION`, it goes on accepting while /ready says 503 already, so that a balancer in front has noticed; "+defaultNotice.String()+" with --ready-listen")
+	f.IntVar(&workers, "workers", 0, "how `MANY` threads carry; one for each processor when 0")
 	f.StringSliceVar(&joined.Servers, "server", nil, "`HOST:PORT` of the control plane instead of the addresses it joined with")
 	f.StringVar(&joined.Proxy, "proxy", "", "`URL` of an HTTP proxy for links; HTTPS_PROXY when absent, none for none")
 	return c

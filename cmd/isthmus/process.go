@@ -27,6 +27,8 @@ type process struct {
 	logLevel string
 	logJSON  bool
 	metrics  string
+	shared   bool // another process may take over while this one runs: the metrics' address is shared with it
+	unserve  func()
 }
 
 func (p *process) addTo(c *cobra.Command, role string) {
@@ -76,20 +78,32 @@ func (p *process) run(ctx context.Context, f func(ctx context.Context, log *slog
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if p.metrics != "" {
-		end, err := serveMetrics(ctx, p.metrics, reg)
+		end, err := serveMetrics(ctx, p.metrics, reg, p.shared)
 		if err != nil {
 			return err
 		}
 		defer end()
+		p.unserve = end
 	}
 	return f(ctx, log, reg)
 }
 
-func serveMetrics(ctx context.Context, addr string, reg *prometheus.Registry) (end func(), err error) {
+// leaveMetrics lets the process that took over answer alone.
+func (p *process) leaveMetrics() {
+	if p.unserve != nil {
+		p.unserve()
+	}
+}
+
+func serveMetrics(ctx context.Context, addr string, reg *prometheus.Registry, shared bool) (end func(), err error) {
 	var lc net.ListenConfig
+	if shared {
+		lc.Control = shareAddress
+	}
 	l, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
-		return nil, fault.Wrap("isthmus.metrics", fault.Unavailable, err, "cannot serve metrics on "+addr+": "+err.Error())
+		return nil, fault.New("isthmus.metrics", fault.Unavailable, "cannot serve metrics on "+addr+": "+err.Error()).Because(err).
+			Advise("give --metrics an address that is free, such as 127.0.0.1:9464")
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))

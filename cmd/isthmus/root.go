@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -104,7 +105,7 @@ func finish(w *world, root *cobra.Command) {
 			f.Usage = "show this help"
 		}
 		if args := c.Args; args != nil {
-			c.Args = func(c *cobra.Command, a []string) error { return usage(c, args(c, a)) }
+			c.Args = func(c *cobra.Command, a []string) error { return usage(c, a, args(c, a)) }
 		}
 		if c.HasSubCommands() && c.Run == nil && c.RunE == nil {
 			c.Args, c.RunE = cobra.ArbitraryArgs, group
@@ -148,8 +149,8 @@ func group(c *cobra.Command, args []string) error {
 	return e.advise("commands are %s", strings.Join(names, ", "))
 }
 
-// usage marks an error as the user's: exit code 2 and a hint at the help.
-func usage(c *cobra.Command, err error) error {
+// usage marks an error about arguments as the user's: exit code 2 and a hint at the help.
+func usage(c *cobra.Command, args []string, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -157,7 +158,17 @@ func usage(c *cobra.Command, err error) error {
 	if errors.As(err, &u) {
 		return err
 	}
-	return usagef("%s", err).advise("see: %s --help", c.CommandPath())
+	// Of the library's errors those about the number of arguments are not for people.
+	_, takes, _ := strings.Cut(c.Use, " ")
+	switch text := err.Error(); {
+	case !c.HasSubCommands() && strings.HasPrefix(text, "unknown command"):
+		err = fmt.Errorf("%q is too much: %s takes no such argument", args[0], c.CommandPath())
+	case strings.Contains(text, "arg(s)") && len(args) == 0:
+		err = fmt.Errorf("something is missing after %s", c.CommandPath())
+	case strings.Contains(text, "arg(s)"):
+		err = fmt.Errorf("%s takes fewer or more than %s", c.CommandPath(), count(len(args), "argument"))
+	}
+	return usagef("%s", err).advise("write: %s; see: %s --help", strings.TrimSpace(c.CommandPath()+" "+takes), c.CommandPath())
 }
 
 // run executes one command line and returns the exit code.

@@ -190,7 +190,7 @@ func (w *world) simulate(ctx context.Context, s *settings.Settings, line *liveLi
 	if metrics != "" {
 		reg := prometheus.NewRegistry()
 		reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), simulate.NewCollector(fleet))
-		end, err := serveMetrics(ctx, metrics, reg)
+		end, err := serveMetrics(ctx, metrics, reg, false)
 		if err != nil {
 			return err
 		}
