@@ -76,7 +76,7 @@ func TestTenThousandWhoNeverGetToThePoint(t *testing.T) {
 	slow := crowd(t, f.at, half, hello[:1])
 	silent := crowd(t, f.at, half, nil)
 	opened := time.Since(began)
-	stop := drip(slow, hello[1:], 300*time.Millisecond)
+	stop := drip(slow, hello[1:], time.Duration(limit)*time.Second/15)
 	await(t, "all of them at the door", func() error {
 		if n := f.status().Carrier.Opening; n < 2*half && f.refusals("hello-timeout") == 0 {
 			return fmt.Errorf("%d of %d", n, 2*half)

@@ -65,6 +65,12 @@ func TestZoneFilesWithErrors(t *testing.T) {
 		}
 	}
 
+	var many strings.Builder
+	many.WriteString(goodZone)
+	for i := range more(50_000, 400_000) {
+		fmt.Fprintf(&many, "h%d IN A 10.31.%d.%d\n", i, i>>8&0xff, i&0xff)
+	}
+
 	write(t, zone, goodZone)
 	p, line := after(t, d, "the resolver is ready", "dns", args...)
 	r := &resolver{p, addressIn(t, line)}
@@ -104,14 +110,10 @@ func TestZoneFilesWithErrors(t *testing.T) {
 	r.hangUp("msg=reloaded", 1)
 	zoneIs("the file is mended", "10.30.0.44")
 
-	// Many names at once.
-	var b strings.Builder
-	b.WriteString(goodZone)
-	for i := range more(50_000, 400_000) {
-		fmt.Fprintf(&b, "h%d IN A 10.31.%d.%d\n", i, i>>8&0xff, i&0xff)
-	}
-	write(t, zone, b.String())
 	o.fine("beside mistakes", before)
+
+	// Many names at once.
+	write(t, zone, many.String())
 	r.hangUp("msg=reloaded", 2)
 	o.fine("while many names are read", before)
 	if err := s.expects(t, "h4660.corp.example.", "10.31.18.52")(); err != nil {
