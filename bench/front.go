@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -12,8 +13,8 @@ var frontMetrics = []metric{ //nolint:gochecknoglobals // a constant table
 	{"bulk1", "one flow", "Gbit/s", false},
 	{"bulk64", "64 flows, sum", "Gbit/s", false},
 	{"exchange", "256-byte exchanges, 64 flows", "/s", false},
-	{"paced50", "p50 at half of HAProxy's most", "µs", true},
-	{"paced99", "p99 at half of HAProxy's most", "µs", true},
+	{"paced50", "p50 at half of HAProxy's least", "µs", true},
+	{"paced99", "p99 at half of HAProxy's least", "µs", true},
 	{"cpu", "processor time per new connection", "µs", true},
 	{"idleKiB", "memory per idle connection", "KiB", true},
 }
@@ -94,7 +95,7 @@ func (fr front) measure(ctx context.Context, r *result, s subject, seconds float
 	if len(half) == 0 {
 		return nil
 	}
-	if f, err = drivePaced(ctx, w, "paced", 64, seconds, half[len(half)-1]/2); err != nil {
+	if f, err = drivePaced(ctx, w, "paced", 64, seconds, slices.Min(half)/2); err != nil {
 		return fail(err)
 	}
 	add("paced50", f.MedianRTT, f)
