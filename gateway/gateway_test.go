@@ -270,6 +270,7 @@ func TestLimitsHold(t *testing.T) {
 	w.refused(plant, "a.example", "source-connections")
 	w.dial(office, "a.example")
 	w.refused("198.51.100.8", "a.example", "rule-connections")
+	await(t, "the refused to be gone", func() bool { return w.g.Status().Gateways[0].Connections == 3 })
 	w.dial("203.0.113.10", "a.example")
 	w.refused("203.0.113.11", "a.example", "full")
 	_ = first.raw.Close()

@@ -22,6 +22,7 @@ import (
 
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/gateway"
+	"github.com/isthmus-io/isthmus/gateway/decide"
 	"github.com/isthmus-io/isthmus/gateway/handover"
 	"github.com/isthmus-io/isthmus/plan"
 	"github.com/isthmus-io/isthmus/resource"
@@ -357,6 +358,12 @@ func TestADrainHasADeadline(t *testing.T) {
 	await(t, "draining", func() bool { return w.g.Status().Phase == "draining" })
 	clk.Advance(59 * time.Second)
 	a.wantAlive(t)
+	if s := w.g.Status().Gateways[0].Listeners[0]; s.Problem != "closed: the process drains" {
+		t.Errorf("the listener is said to be: %+v", s)
+	}
+	if x, _ := w.g.Why("", decide.Question{Source: netip.MustParseAddr(plant), Name: "a.example"}); x.Allowed || x.Reason != "draining" {
+		t.Errorf("a new connection is said to be: %+v", x.Explanation)
+	}
 	await(t, "the end", func() bool { clk.Advance(time.Second); return w.g.Status().Phase == "over" })
 	a.wantCut(t)
 }

@@ -94,6 +94,11 @@ func (f *front) status() FrontStatus {
 	s.NextExpiry, _ = c.decide.Rules().NextExpiry(f.g.clk.Now())
 	for _, l := range p.Listeners {
 		one := ListenerStatus{Name: l.Name, Problem: "it is not opened"}
+		if f.g.phase >= draining {
+			one.Problem = "closed: the process drains"
+			s.Listeners = append(s.Listeners, one)
+			continue
+		}
 		for _, w := range f.g.open {
 			if w.name == f.name+"/"+l.Name {
 				one.Problem = w.problem

@@ -34,6 +34,13 @@ func (g *Gateway) Why(gateway string, q decide.Question) (Explanation, bool) {
 	if !x.Allowed {
 		return x, true
 	}
+	g.mu.Lock()
+	phase := g.phase
+	g.mu.Unlock()
+	if phase >= draining {
+		x.step("the process drains: it sees its connections out and accepts no new ones")
+		x.forNow("draining", "the process accepts nothing more", "ask another gateway, or start this one again")
+	}
 	if x.Open >= x.Most {
 		x.step("the gateway has %d connections, which is as many as it may have", x.Open)
 		x.forNow(carry.ReasonFull, "the gateway has as many connections as it may", "raise spec.limits.connections, or carry the gateway by another process")
