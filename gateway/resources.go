@@ -25,6 +25,7 @@ func FromResources(objects []resource.Object) ([]plan.Gateway, error) {
 	}
 	var gateways []*resource.Gateway
 	var lists []*resource.Allowlist
+	var strange []string
 	for _, o := range objects {
 		if err := o.Validate(); err != nil {
 			add(naming(o, err))
@@ -36,9 +37,12 @@ func FromResources(objects []resource.Object) ([]plan.Gateway, error) {
 		case *resource.Allowlist:
 			lists = append(lists, n)
 		default:
-			add(fault.Newf(op, fault.Invalid, "the %s %s has no meaning to a gateway on its own", o.Head().Kind, o.Head().Metadata.Name).
-				Advise("give Gateways and Allowlists only, or have the process join a deployment"))
+			strange = append(strange, string(o.Head().Kind)+" "+o.Head().Metadata.Name)
 		}
+	}
+	if len(strange) > 0 {
+		add(fault.Newf(op, fault.Invalid, "a gateway without a control plane has no use for %s", strings.Join(strange, ", ")).
+			Advise("give Gateways and Allowlists only, or have the process join a deployment"))
 	}
 	if len(gateways) == 0 && len(wrong) == 0 {
 		add(fault.New(op, fault.Invalid, "there is no Gateway in the configuration").Advise("add one: kind: Gateway"))

@@ -71,7 +71,7 @@ func TestWhatAGatewayOnItsOwnCannotDo(t *testing.T) {
 			l.Spec.Gateways = []string{"back"}
 			return []resource.Object{g, l}
 		},
-		"the Tenant ot has no meaning to a gateway on its own": func(g *resource.Gateway, l *resource.Allowlist) []resource.Object {
+		"a gateway without a control plane has no use for Tenant ot": func(g *resource.Gateway, l *resource.Allowlist) []resource.Object {
 			o := noun[*resource.Tenant](t, resource.KindTenant, "ot")
 			o.Metadata.Tenant, o.Metadata.Network = "", ""
 			return []resource.Object{g, o}

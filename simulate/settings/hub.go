@@ -113,7 +113,7 @@ func (r *reader) signIn() {
 			out.SignIn = OwnKey
 		} else if !policy && len(r.problems) == 0 {
 			r.refuse("IotHubConnectionString", "", "the connection string of a policy is needed to sign in by %s", out.SignIn).
-				advise("set it, or sign in with a group key (GroupKey) or certificates (CertificateFile)")
+				advise("put it into the environment (IotHubConnectionString) or into a file (--connection-file), or sign in with a group key (GroupKey) or certificates (CertificateFile)")
 		}
 	case Group:
 		if out.GroupKey == "" {
