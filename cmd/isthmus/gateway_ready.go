@@ -27,8 +27,12 @@ func serveReady(ctx context.Context, addr string, g *gateway.Gateway, log *slog.
 	var leaving atomic.Bool
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ready", func(rw http.ResponseWriter, _ *http.Request) {
-		if leaving.Load() {
+		switch {
+		case leaving.Load():
 			http.Error(rw, "draining", http.StatusServiceUnavailable)
+			return
+		case len(g.Listening()) == 0:
+			http.Error(rw, "no listener is open", http.StatusServiceUnavailable)
 			return
 		}
 		_, _ = io.WriteString(rw, "ready\n")
