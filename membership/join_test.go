@@ -242,11 +242,14 @@ func TestThroughAProxy(t *testing.T) {
 			http.Error(rw, err.Error(), http.StatusBadGateway)
 			return
 		}
-		rw.WriteHeader(http.StatusOK)
+		// The answer comes after the connection is ours: what the client says to it must not meet the server's reader.
 		here, _, err := http.NewResponseController(rw).Hijack()
 		if err != nil {
 			t.Error(err)
 			return
+		}
+		if _, err := io.WriteString(here, "HTTP/1.1 200 OK\r\n\r\n"); err != nil {
+			t.Error(err)
 		}
 		splice(here, there)
 	}))
