@@ -241,7 +241,9 @@ func TestRealBINDForwardsPrivateNames(t *testing.T) {
 	checkAnswers(t, named(t, t.TempDir(), s, render.Forward))
 }
 
-func TestRealUnbound(t *testing.T) {
+// bothWays has a real server answer for the site from what is rendered in each mode. serve writes what else it needs and starts it.
+func bothWays(t *testing.T, f func(s render.Site, m render.Mode, dir string) (render.Output, error), serve func(t *testing.T, dir string, port int, server string)) {
+	t.Helper()
 	for _, mode := range []render.Mode{render.Records, render.Forward} {
 		t.Run(string(mode), func(t *testing.T) {
 			s := site()
@@ -249,46 +251,38 @@ func TestRealUnbound(t *testing.T) {
 			if mode == render.Forward {
 				s.Resolvers = []netip.AddrPort{ours(t, s)}
 			}
-			out, err := render.Unbound(s, mode)
+			dir := t.TempDir()
+			out, err := f(s, mode, dir)
 			if err != nil {
 				t.Fatal(err)
 			}
-			dir := t.TempDir()
 			write(t, dir, out)
 			port := freePort(t)
-			conf := fmt.Sprintf("server:\n  port: %d\n  interface: 127.0.0.1\n  do-daemonize: no\n  chroot: \"\"\n  username: \"\"\n  pidfile: \"\"\n  directory: %q\n  use-syslog: no\n  logfile: \"\"\n  do-not-query-localhost: no\n  module-config: \"iterator\"\ninclude: %q\n",
-				port, dir, filepath.Join(dir, "isthmus.conf"))
-			if err := os.WriteFile(filepath.Join(dir, "unbound.conf"), []byte(conf), 0o644); err != nil {
-				t.Fatal(err)
-			}
 			server := fmt.Sprintf("127.0.0.1:%d", port)
-			start(t, server, "unbound", "-d", "-c", filepath.Join(dir, "unbound.conf"))
+			serve(t, dir, port, server)
 			checkAnswers(t, server)
 		})
 	}
 }
 
-func TestRealDnsmasq(t *testing.T) {
-	for _, mode := range []render.Mode{render.Records, render.Forward} {
-		t.Run(string(mode), func(t *testing.T) {
-			s := site()
-			s.Redirect = nil
-			if mode == render.Forward {
-				s.Resolvers = []netip.AddrPort{ours(t, s)}
-			}
-			out, err := render.Dnsmasq(s, mode)
-			if err != nil {
+func TestRealUnbound(t *testing.T) {
+	bothWays(t, func(s render.Site, m render.Mode, _ string) (render.Output, error) { return render.Unbound(s, m) },
+		func(t *testing.T, dir string, port int, server string) {
+			conf := fmt.Sprintf("server:\n  port: %d\n  interface: 127.0.0.1\n  do-daemonize: no\n  chroot: \"\"\n  username: \"\"\n  pidfile: \"\"\n  directory: %q\n  use-syslog: no\n  logfile: \"\"\n  do-not-query-localhost: no\n  module-config: \"iterator\"\ninclude: %q\n",
+				port, dir, filepath.Join(dir, "isthmus.conf"))
+			if err := os.WriteFile(filepath.Join(dir, "unbound.conf"), []byte(conf), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			dir := t.TempDir()
-			write(t, dir, out)
-			port := freePort(t)
-			server := fmt.Sprintf("127.0.0.1:%d", port)
+			start(t, server, "unbound", "-d", "-c", filepath.Join(dir, "unbound.conf"))
+		})
+}
+
+func TestRealDnsmasq(t *testing.T) {
+	bothWays(t, func(s render.Site, m render.Mode, _ string) (render.Output, error) { return render.Dnsmasq(s, m) },
+		func(t *testing.T, dir string, port int, server string) {
 			start(t, server, "dnsmasq", "--keep-in-foreground", "--no-hosts", "--no-resolv", "--user=root", "--pid-file=", "--bind-interfaces", "--listen-address=127.0.0.1",
 				fmt.Sprintf("--port=%d", port), "--stop-dns-rebind", "--conf-file="+filepath.Join(dir, "isthmus.conf"))
-			checkAnswers(t, server)
 		})
-	}
 }
 
 // CoreDNS is in no Debian package, so the test runs where somebody put it on PATH.
@@ -296,23 +290,7 @@ func TestRealCoreDNS(t *testing.T) {
 	if _, err := exec.LookPath("coredns"); err != nil {
 		t.Skip("coredns is not on PATH")
 	}
-	for _, mode := range []render.Mode{render.Records, render.Forward} {
-		t.Run(string(mode), func(t *testing.T) {
-			s := site()
-			s.Redirect = nil
-			if mode == render.Forward {
-				s.Resolvers = []netip.AddrPort{ours(t, s)}
-			}
-			dir := t.TempDir()
-			out, err := render.CoreDNS(s, mode, dir)
-			if err != nil {
-				t.Fatal(err)
-			}
-			write(t, dir, out)
-			port := freePort(t)
-			server := fmt.Sprintf("127.0.0.1:%d", port)
-			start(t, server, "coredns", "-conf", filepath.Join(dir, "Corefile.isthmus"), "-dns.port", fmt.Sprint(port))
-			checkAnswers(t, server)
-		})
-	}
+	bothWays(t, render.CoreDNS, func(t *testing.T, dir string, port int, server string) {
+		start(t, server, "coredns", "-conf", filepath.Join(dir, "Corefile.isthmus"), "-dns.port", fmt.Sprint(port))
+	})
 }
