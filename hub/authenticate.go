@@ -2,36 +2,65 @@ package hub
 
 import (
 	"context"
+	"crypto/x509"
 	"time"
 
 	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/hub/code"
 	"github.com/isthmus-io/isthmus/hub/sas"
 	"github.com/isthmus-io/isthmus/store/hubstore"
 )
 
-// Identity is a device that proved who it is.
+// Identity is a device, or a module, that proved who it is.
 type Identity struct {
 	Device     string
+	Module     string // empty for the device itself
 	Generation string
 	Method     string    // how it proved it, as the iothub-connection-auth-method stamp says it
-	Expires    time.Time // when the proof ends
+	Expires    time.Time // when the proof ends; zero for a certificate of its own, which the registry alone takes back
 	signer     signer
 }
 
-const (
-	methodDevice = `{"scope":"device","type":"sas","issuer":"iothub"}`
-	methodHub    = `{"scope":"hub","type":"sas","issuer":"iothub"}`
-)
+// Name returns which identity it is.
+func (i Identity) Name() Name { return Name{Device: i.Device, Module: i.Module} }
+
+// Credentials are what a peer shows to prove who it is: a SAS token, or the certificates of its TLS, its own first.
+type Credentials struct {
+	Token        string
+	Certificates []*x509.Certificate
+}
+
+// method is the text of the stamp.
+func method(scope, kind string) string {
+	return `{"scope":"` + scope + `","type":"` + kind + `","issuer":"iothub"}`
+}
+
+func (n scopeOf) String() string {
+	if n.Module != "" {
+		return "module"
+	}
+	return "device"
+}
+
+type scopeOf Name
 
 // Authenticate checks a device's SAS token, made with one of its own keys or with that of a policy which has DeviceConnect. Faults:
 // NotFound (no such device), Unauthenticated (token unreadable or signed by another key), Expired, Denied (disabled, or a good token
 // for something else).
 func (h *Hub) Authenticate(ctx context.Context, device, token string) (Identity, error) {
-	op := "hub.Authenticate"
-	if err := validDeviceID(device); err != nil {
+	return h.Prove(ctx, Name{Device: device}, Credentials{Token: token})
+}
+
+// Prove checks who a peer is that wants to be the identity n: by its token when it sent one, by its certificate otherwise. Faults are
+// those of Authenticate; a module may connect only while its device may.
+func (h *Hub) Prove(ctx context.Context, n Name, c Credentials) (Identity, error) {
+	if err := validName(n); err != nil {
 		return Identity{}, err
 	}
-	t, err := sas.Parse(token)
+	if c.Token == "" {
+		return h.proveByCertificate(ctx, n, c.Certificates)
+	}
+	t, err := sas.Parse(c.Token)
 	if err != nil {
 		return Identity{}, err
 	}
@@ -41,42 +70,69 @@ func (h *Hub) Authenticate(ctx context.Context, device, token string) (Identity,
 			return Identity{}, err
 		}
 	}
-	d, err := h.server.store.Device(ctx, h.id, device)
+	d, err := h.known(ctx, n)
 	if err != nil {
-		if fault.KindOf(err) == fault.NotFound {
-			err = fault.Newf(op, fault.NotFound, "the hub has no device %q", device).Advise("create it: isthmus hub device create %s", device)
-		}
 		return Identity{}, err
 	}
-	id := Identity{Device: d.ID, Generation: d.Generation, Method: methodDevice, Expires: t.Expires, signer: by}
+	id := Identity{n.Device, n.Module, d.Generation, method(scopeOf(n).String(), "sas"), t.Expires, by}
 	if t.Policy != "" {
-		id.Method = methodHub
+		id.Method = method("hub", "sas")
 	} else if own, ok := signerOf(t, d.PrimaryKey, d.SecondaryKey); ok && d.AuthType == AuthSAS {
 		id.signer = own
 	} else {
-		return Identity{}, WrongKey(d.ID)
+		return Identity{}, wrongKey(n)
 	}
-	if !t.Covers(h.HostNames(), "devices/"+d.ID) {
-		return Identity{}, fault.Newf(op, fault.Denied, "the token is for another resource than device %q of %s", d.ID, h.HostName()).
-			Advise("sign sr=%s/devices/%s", h.HostName(), d.ID)
+	if !t.Covers(h.HostNames(), path(n)) {
+		return Identity{}, fault.Newf("hub.Authenticate", fault.Denied, "the token is for another resource than %s of %s", n.Words(), h.HostName()).
+			Advise("sign sr=%s/%s", h.HostName(), path(n))
 	}
 	if err := h.fresh(t); err != nil {
 		return Identity{}, err
 	}
-	return id, mayConnect(d)
+	return id, h.mayConnect(ctx, d)
+}
+
+// path is the resource that a token of the identity covers.
+func path(n Name) string {
+	if n.IsModule() {
+		return "devices/" + n.Device + "/modules/" + n.Module
+	}
+	return "devices/" + n.Device
+}
+
+// known reads an identity that wants to connect.
+func (h *Hub) known(ctx context.Context, n Name) (hubstore.Device, error) {
+	d, err := h.server.store.Device(ctx, h.id, n)
+	if fault.KindOf(err) != fault.NotFound || err == nil {
+		return d, err
+	}
+	words := fault.Newf("hub.Authenticate", fault.NotFound, "the hub has no %s", n.Words())
+	if n.IsModule() {
+		return d, code.With(words.Advise("create it: isthmus hub module create %s %s", n.Device, n.Module), code.ModuleNotFound)
+	}
+	return d, words.Advise("create it: isthmus hub device create %s", n.Device)
 }
 
 // WrongKey is what one is told whose token no key of the device has made.
-func WrongKey(device string) error {
-	return fault.Newf("hub.Authenticate", fault.Unauthenticated, "the token of device %q is not signed with one of its keys", device).
-		Advise("give the device its connection string again: isthmus hub device connection-string %s", device)
+func WrongKey(device string) error { return wrongKey(Name{Device: device}) }
+
+func wrongKey(n Name) error {
+	return fault.Newf("hub.Authenticate", fault.Unauthenticated, "the token of %s is not signed with one of its keys", n.Words()).
+		Advise("give the device its connection string again: isthmus hub device connection-string %s", n.Device)
 }
 
-func mayConnect(d hubstore.Device) error {
+// mayConnect tells whether an identity may: a module's device decides for it too.
+func (h *Hub) mayConnect(ctx context.Context, d hubstore.Device) error {
+	if d.Status == hubstore.Enabled && d.Module != "" {
+		var err error
+		if d, err = h.server.store.Device(ctx, h.id, Name{Device: d.ID}); err != nil {
+			return err
+		}
+	}
 	if d.Status == hubstore.Enabled {
 		return nil
 	}
-	return fault.Newf("hub.Authenticate", fault.Denied, "device %q is disabled", d.ID).Advise("enable it in the registry")
+	return fault.Newf("hub.Authenticate", fault.Denied, "%s is disabled", d.Name().Words()).Advise("enable it in the registry")
 }
 
 // Authorize checks a service's SAS token: a policy's, covering the hub, with the right needed. It returns the policy's name and when

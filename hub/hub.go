@@ -24,7 +24,8 @@ type Hub struct {
 	stream   string // its name in the event log
 	plan     atomic.Pointer[plan.Hub]
 	policies atomic.Pointer[map[string]hubstore.Policy] // the map is replaced, never changed
-	renewing sync.Mutex                                 // held while the keys of a policy change
+	trusted  atomic.Pointer[authorities]                // replaced, never changed
+	renewing sync.Mutex                                 // held while the keys of a policy, or the authorities, change
 	gone     atomic.Bool                                // left the plan
 
 	messages atomic.Int64
@@ -32,30 +33,33 @@ type Hub struct {
 	rate     atomic.Uint64 // float64 bits, messages a second
 
 	mu       sync.Mutex // guards the fields below
-	sessions map[string]*Session
-	seen     map[string]seen // not written down yet
-	written  time.Time       // when seen was last taken away to be written
-	renewed  chan struct{}   // closed, and made anew, when the keys of a policy change
+	sessions map[Name]*Session
+	seen     map[Name]hubstore.Seen // not written down yet
+	written  time.Time              // when seen was last taken away to be written
+	renewed  chan struct{}          // closed, and made anew, when the keys of a policy change
 	measured struct {
 		at       time.Time
 		messages int64
 	}
 }
 
-// seen is what is to be written down of a device.
-type seen struct{ connection, activity time.Time }
-
 func (s *Server) open(ctx context.Context, p plan.Hub) (*Hub, error) {
 	if p.ID == "" || len(p.HostNames) == 0 {
 		return nil, fault.Newf("hub.SetHubs", fault.Invalid, "hub %q has no id or no host name in the plan", p.Name).
 			Advise("give its service a spec.hostName")
 	}
-	h := &Hub{server: s, id: p.ID, stream: "hub/" + p.ID, sessions: map[string]*Session{}, seen: map[string]seen{}, renewed: make(chan struct{})}
+	h := &Hub{server: s, id: p.ID, stream: "hub/" + p.ID, sessions: map[Name]*Session{}, seen: map[Name]hubstore.Seen{}, renewed: make(chan struct{})}
 	list, err := s.store.EnsurePolicies(ctx, p.ID, builtInPolicies())
 	if err != nil {
 		return nil, err
 	}
 	h.setPolicies(list)
+	if err := h.loadAuthorities(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.store.Write(ctx, func(tx *hubstore.Tx) error { return tx.NobodyConnected(p.ID) }); err != nil {
+		return nil, err
+	}
 	h.setPlan(p)
 	return h, nil
 }
@@ -129,6 +133,9 @@ func (h *Hub) DeviceConnectionString(ctx context.Context, device string) (string
 	}
 	return sas.ConnectionString{HostName: h.HostName(), DeviceID: d.ID, Key: d.PrimaryKey}.String(), nil
 }
+
+// Provisioning tells whether this is no hub but a provisioning service: it has a name, policies and sides as a hub does, and no devices.
+func (h *Hub) Provisioning() bool { return h.plan.Load().Type == resource.TypeDPS }
 
 // PolicyConnectionString returns what a person gives to a service's SDK. It holds the policy's primary key.
 func (h *Hub) PolicyConnectionString(policy string) (string, error) {

@@ -35,10 +35,12 @@ func (w Which) renew(op, primary, secondary string) (string, string, error) {
 	return "", "", fault.Newf(op, fault.Invalid, "%.20q is no key that can be renewed", w).Advise("write primary, secondary or swap")
 }
 
-// signer is the key by which somebody proved who it is. The key itself is not kept.
+// signer is the key, or the certificate, by which somebody proved who it is. The key itself is not kept.
 type signer struct {
-	policy string // empty when it was the device's own
-	key    [sha256.Size]byte
+	policy    string // empty when it was the device's own
+	authority string // thumbprint of the authority that vouched for the certificate, if one did
+	thumbs    thumbprints
+	key       [sha256.Size]byte
 }
 
 // signerOf tells which of the keys made the token.
@@ -47,7 +49,7 @@ func signerOf(t sas.Token, keys ...string) (signer, bool) {
 	if i < 0 {
 		return signer{}, false
 	}
-	return signer{t.Policy, sha256.Sum256([]byte(keys[i]))}, true
+	return signer{policy: t.Policy, key: sha256.Sum256([]byte(keys[i]))}, true
 }
 
 // among tells whether the key is still one of these.
@@ -62,6 +64,12 @@ func (s signer) among(keys ...string) bool {
 
 // still tells whether the key that made a session is one the device, or the policy, has now.
 func (h *Hub) still(s signer, d hubstore.Device) bool {
+	switch {
+	case s.authority != "":
+		return d.AuthType == AuthCertificateAuthority && h.trusted.Load().has(s.authority)
+	case s.thumbs != thumbprints{}:
+		return d.AuthType == AuthSelfSigned && s.thumbs.among(d.PrimaryThumbprint, d.SecondaryThumbprint)
+	}
 	if s.policy == "" {
 		return d.AuthType == AuthSAS && s.among(d.PrimaryKey, d.SecondaryKey)
 	}
@@ -138,14 +146,19 @@ func (h *Hub) Renewed() <-chan struct{} {
 // RenewDeviceKey makes a new key in place of one of a device's, or swaps the two. A session that came with a key that is gone is cut
 // before it returns, and counted. by is who asked, for the log.
 func (h *Hub) RenewDeviceKey(ctx context.Context, id string, which Which, by string) (cut int, err error) {
-	op := "hub.RenewDeviceKey"
+	return h.RenewKey(ctx, Name{Device: id}, which, by)
+}
+
+// RenewKey is RenewDeviceKey for a device or a module.
+func (h *Hub) RenewKey(ctx context.Context, n Name, which Which, by string) (cut int, err error) {
+	op := "hub.RenewKey"
 	var d hubstore.Device
 	err = h.server.store.Write(ctx, func(tx *hubstore.Tx) (err error) {
-		if d, err = tx.Device(h.id, id); err != nil {
+		if d, err = tx.Device(h.id, n); err != nil {
 			return err
 		}
 		if d.AuthType != AuthSAS {
-			return fault.Newf(op, fault.Invalid, "device %q does not use a shared access key", d.ID).Advise("replace its certificate instead")
+			return fault.Newf(op, fault.Invalid, "%s does not use a shared access key", n.Words()).Advise("replace its certificate instead")
 		}
 		if d.PrimaryKey, d.SecondaryKey, err = which.renew(op, d.PrimaryKey, d.SecondaryKey); err != nil {
 			return err
@@ -157,15 +170,13 @@ func (h *Hub) RenewDeviceKey(ctx context.Context, id string, which Which, by str
 		return 0, err
 	}
 	cut = h.cutStale(d)
-	h.server.log.Info("hub: device key renewed", "hub", h.Name(), "device", id, "key", string(which), "by", by, "cut", cut)
+	h.server.log.Info("hub: device key renewed", "hub", h.Name(), "device", n.String(), "key", string(which), "by", by, "cut", cut)
 	return cut, nil
 }
 
-// cutStale ends a device's session when the key that made it is gone, and tells how many that were.
+// cutStale ends an identity's session when the key that made it is gone, and tells how many that were.
 func (h *Hub) cutStale(d hubstore.Device) int {
-	h.mu.Lock()
-	s := h.sessions[d.ID]
-	h.mu.Unlock()
+	s := h.session(d.Name())
 	if s == nil || h.still(s.signer, d) {
 		return 0
 	}

@@ -28,13 +28,18 @@ const (
 	DiagnosticContext = "Correlation-Context"
 
 	stampDevice     = "iothub-connection-device-id"
+	stampModule     = "iothub-connection-module-id"
 	stampMethod     = "iothub-connection-auth-method"
 	stampGeneration = "iothub-connection-auth-generation-id"
 	stampSource     = "iothub-message-source"
 )
 
 func stamps(id Identity) map[string]string {
-	return map[string]string{stampDevice: id.Device, stampMethod: id.Method, stampGeneration: id.Generation, stampSource: "Telemetry"}
+	s := map[string]string{stampDevice: id.Device, stampMethod: id.Method, stampGeneration: id.Generation, stampSource: "Telemetry"}
+	if id.Module != "" {
+		s[stampModule] = id.Module
+	}
+	return s
 }
 
 // Labels are the properties of messages, with the hub's own stamps. They are made once and may go with any number of messages of one
@@ -107,6 +112,8 @@ func (h *Hub) SubmitAll(id Identity, messages []Message) error {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.seen[id.Device] = seen{h.seen[id.Device].connection, h.server.clock.Now()}
+	last := h.seen[id.Name()]
+	last.Activity, last.Connected = h.server.clock.Now(), h.sessions[id.Name()] != nil
+	h.seen[id.Name()] = last
 	return first
 }

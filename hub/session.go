@@ -2,12 +2,16 @@ package hub
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/json"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/store/hubstore"
 )
 
 // Cause is why the hub ends a session or a connection.
@@ -22,13 +26,14 @@ const (
 	HubGone                         // the hub is no longer served here
 	TokenExpired                    // its token ended and it did not come back with a new one
 	Stopping                        // the process ends
-	KeyGone                         // the key it proved itself with was replaced
+	KeyGone                         // the key or certificate it proved itself with was replaced
+	Overrun                         // it does not read what the hub has for it
 )
 
 var causes = [...]string{
 	"", "the same identity connected again", "the device was disabled", "the device was deleted", "the endpoint's connection is no longer approved",
 	"the hub closed its public side", "the hub is no longer served here", "its token ended", "the process is stopping",
-	"the key it connected with was replaced",
+	"the key or certificate it connected with was replaced", "it does not read what the hub sends",
 }
 
 // String returns the cause in words.
@@ -38,60 +43,129 @@ func (c Cause) String() string { return causes[c] }
 // permission, and it is not we who went away.
 func (c Cause) KeepsWill() bool { return c == 0 || c == TakenOver || c == TokenExpired }
 
-// Request is what a door knows about a device that wants a session.
+// Request is what a door knows about a device or module that wants a session.
 type Request struct {
-	Device string
-	Token  string // SAS
-	Side   Side
-	Door   string      // "mqtt", for people
-	Cut    func(Cause) // ends the connection; called from any goroutine, without locks held, possibly more than once
+	Device       string
+	Module       string // empty for the device itself
+	Token        string // SAS; empty for who proves itself with a certificate
+	Certificates []*x509.Certificate
+	Side         Side
+	Door         string      // "mqtt", for people
+	ModelID      string      // of the device's model (DTMI), as it said; may be empty
+	Receiver     Receiver    // may be nil for a door that has nothing to deliver
+	Cut          func(Cause) // ends the connection; called from any goroutine, without locks held, possibly more than once
 }
 
-// Session is a connected device.
+// Receiver is the door's half of a session: what the hub has for the device. Its methods must not wait. They are called from any
+// goroutine, and for one session one after the other.
+type Receiver interface {
+	// DesiredChanged gives a change of the desired properties, in the order of versions: the patch, or all of them after they were
+	// replaced, with "$version" inside.
+	DesiredChanged(version int64, patch json.RawMessage)
+	// MethodCalled asks the device to do something; the answer goes to Session.AnswerMethod.
+	MethodCalled(MethodCall)
+	// CommandsWaiting says that Session.NextCommand has something.
+	CommandsWaiting()
+}
+
+// Topic is something a device may listen to.
+type Topic uint8
+
+const (
+	DesiredProperties Topic = 1 << iota
+	Methods
+	Commands
+)
+
+// Session is a connected device or module.
 type Session struct {
 	Identity
-	Side Side
-	Door string
+	Side    Side
+	Door    string
+	ModelID string
 
-	hub    *Hub
-	cut    func(Cause)
-	since  time.Time
-	last   atomic.Int64 // Unix nanoseconds of the last message
-	stamps map[string]string
-	plain  *Labels // of messages without properties
+	hub      *Hub
+	cut      func(Cause)
+	receiver Receiver
+	since    time.Time
+	last     atomic.Int64 // Unix nanoseconds of the last message
+	stamps   map[string]string
+	plain    *Labels // of messages without properties
+
+	giving    sync.Mutex // held while the receiver is called, so that it hears one thing after the other
+	listening Topic      // guarded by giving
+}
+
+// Listen says what the device wants to be given from now on, or no more. Nothing is given before.
+func (s *Session) Listen(t Topic, on bool) {
+	s.giving.Lock()
+	if on {
+		s.listening |= t
+	} else {
+		s.listening &^= t
+	}
+	s.giving.Unlock()
+	s.listens(t, on)
+}
+
+// Listening tells whether the device wants to be given this.
+func (s *Session) Listening(t Topic) bool {
+	s.giving.Lock()
+	defer s.giving.Unlock()
+	return s.listening&t == t
+}
+
+// give calls the receiver when the device listens, and tells whether it does.
+func (s *Session) give(t Topic, f func(Receiver)) bool {
+	s.giving.Lock()
+	defer s.giving.Unlock()
+	if s.receiver == nil || s.listening&t != t {
+		return false
+	}
+	f(s.receiver)
+	return true
+}
+
+// session returns who is connected under a name, or nil.
+func (h *Hub) session(n Name) *Session {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.sessions[n]
 }
 
 // Connect authenticates a device and gives it the session of its identity, ending the one it may have had. The caller must End it.
 func (h *Hub) Connect(ctx context.Context, r Request) (*Session, error) {
 	op := "hub.Connect"
-	id, err := h.Authenticate(ctx, r.Device, r.Token)
+	n := Name{Device: r.Device, Module: r.Module}
+	id, err := h.Prove(ctx, n, Credentials{r.Token, r.Certificates})
 	if err != nil {
 		return nil, err
 	}
 	now := h.server.clock.Now()
-	s := &Session{Identity: id, Side: r.Side, Door: r.Door, hub: h, cut: r.Cut, since: now, stamps: stamps(id)}
+	s := &Session{Identity: id, Side: r.Side, Door: r.Door, ModelID: r.ModelID, hub: h, cut: r.Cut, receiver: r.Receiver, since: now, stamps: stamps(id)}
 	s.last.Store(now.UnixNano())
 	s.plain = s.Label(nil, nil)
 
 	h.mu.Lock()
-	old := h.sessions[id.Device]
-	h.sessions[id.Device] = s
+	old := h.sessions[n]
+	h.sessions[n] = s
+	h.seen[n] = hubstore.Seen{Connected: true, Connection: now, Activity: now}
 	h.mu.Unlock()
 	if old != nil {
-		h.server.log.Info("hub: session taken over", "hub", h.Name(), "device", id.Device, "old", old.Side.Peer, "new", r.Side.Peer, "code", 400027)
+		h.server.log.Info("hub: session taken over", "hub", h.Name(), "device", n.String(), "old", old.Side.Peer, "new", r.Side.Peer, "code", 400027)
 		old.cut(TakenOver)
 	}
 
 	// What was changed since it was checked above did not find this session to cut it, so look again now that it can be found.
-	again, err := h.server.store.Device(ctx, h.id, id.Device)
+	again, err := h.server.store.Device(ctx, h.id, n)
 	if err == nil {
-		err = mayConnect(again)
+		err = h.mayConnect(ctx, again)
 	}
 	if err == nil && again.Generation != id.Generation {
-		err = fault.Newf(op, fault.NotFound, "device %q was deleted while it connected", id.Device)
+		err = fault.Newf(op, fault.NotFound, "%s was deleted while it connected", n.Words())
 	}
 	if err == nil && !h.still(id.signer, again) {
-		err = fault.Newf(op, fault.Unauthenticated, "the key of device %q was replaced while it connected", id.Device).
+		err = fault.Newf(op, fault.Unauthenticated, "the key of %s was replaced while it connected", n.Words()).
 			Advise("give the device its connection string again")
 	}
 	if err == nil {
@@ -103,15 +177,16 @@ func (h *Hub) Connect(ctx context.Context, r Request) (*Session, error) {
 	}
 	h.server.mu.RUnlock()
 	if err != nil {
-		s.End()
+		s.giveBack()
 		return nil, err
 	}
+	h.connected(s)
 	return s, nil
 }
 
 // Connection is a session as people see it.
 type Connection struct {
-	Device string    `json:"device"`
+	Device string    `json:"device"` // with a slash and the module's id, for a module
 	Door   string    `json:"door"`
 	Peer   string    `json:"peer"`           // the device's address as its endpoint saw it
 	Link   uint32    `json:"link,omitempty"` // of the endpoint it came through; 0 for the public side
@@ -124,7 +199,7 @@ func (h *Hub) Connections() []Connection {
 	h.mu.Lock()
 	out := make([]Connection, 0, len(h.sessions))
 	for _, s := range h.sessions {
-		out = append(out, Connection{s.Device, s.Door, s.Side.Peer.String(), s.Side.Link, s.since, s.active()})
+		out = append(out, Connection{s.Name().String(), s.Door, s.Side.Peer.String(), s.Side.Link, s.since, s.active()})
 	}
 	h.mu.Unlock()
 	slices.SortFunc(out, func(a, b Connection) int { return strings.Compare(a.Device, b.Device) })
@@ -134,27 +209,41 @@ func (h *Hub) Connections() []Connection {
 // Hub returns the hub the session is with.
 func (s *Session) Hub() *Hub { return s.hub }
 
-// End gives the identity back, unless a newer session has it already.
+// End gives the identity back, unless a newer session has it already, and what was being delivered with it.
 func (s *Session) End() {
-	h := s.hub
+	last := s.giveBack()
+	s.ended()
+	if last {
+		s.hub.disconnected(s)
+	}
+}
+
+// giveBack tells whether nobody has the identity now.
+func (s *Session) giveBack() bool {
+	h, n := s.hub, s.Name()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.seen[s.Device] = seen{h.server.clock.Now(), s.active()}
-	if h.sessions[s.Device] == s {
-		delete(h.sessions, s.Device)
+	last := h.sessions[n] == s
+	if last {
+		delete(h.sessions, n)
 	}
+	if last || h.sessions[n] == nil {
+		h.seen[n] = hubstore.Seen{Connection: h.server.clock.Now(), Activity: s.active()}
+	}
+	return last
 }
 
 func (s *Session) active() time.Time { return time.Unix(0, s.last.Load()).UTC() }
 
-// cutDevice ends a device's session, if it has one.
-func (h *Hub) cutDevice(id string, c Cause) {
-	h.mu.Lock()
-	s := h.sessions[id]
-	h.mu.Unlock()
-	if s != nil {
-		s.cut(c)
+// cutIdentity ends the session of an identity; that of a device with those of its modules.
+func (h *Hub) cutIdentity(n Name, c Cause) {
+	if n.IsModule() {
+		if s := h.session(n); s != nil {
+			s.cut(c)
+		}
+		return
 	}
+	h.cutWhere(c, func(s *Session) bool { return s.Device == n.Device })
 }
 
 func (h *Hub) cutAll(c Cause) { h.cutWhere(c, func(*Session) bool { return true }) }

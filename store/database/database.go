@@ -48,7 +48,8 @@ type DB struct {
 	read    *sql.DB
 	write   *sql.DB
 
-	writing sync.Mutex // held by the one Write of this process
+	writing  sync.Mutex // held by the one Write of this process
+	together together
 }
 
 // Open opens or makes the database and brings its schema up to date. A schema newer than the program is Conflict.
@@ -58,6 +59,7 @@ func Open(ctx context.Context, cfg Config, schema Schema, log *slog.Logger) (*DB
 		return nil, fault.Newf(op, fault.Invalid, "no database for %s is named", schema.Noun).Advise("give a file's path or postgres://...")
 	}
 	db := &DB{log: log, schema: schema, where: cfg.DSN}
+	db.together.room.L = &db.together.mu
 	var err error
 	if strings.HasPrefix(cfg.DSN, "postgres://") || strings.HasPrefix(cfg.DSN, "postgresql://") {
 		db.dialect, db.where = postgres, "the PostgreSQL server"
@@ -149,6 +151,7 @@ func sqliteDSN(cfg Config, more string) string {
 
 // Close ends every connection; it waits for functions that are running.
 func (db *DB) Close() error {
+	db.together.drain()
 	db.writing.Lock()
 	defer db.writing.Unlock()
 	var err error

@@ -49,7 +49,7 @@ func TestDeviceThroughItsLife(t *testing.T) {
 			t.Fatal(err)
 		}
 		again := open(t, dsn)
-		if got, err := again.Device(ctx, "h1", d.ID); err != nil || !reflect.DeepEqual(got, d) {
+		if got, err := again.Device(ctx, "h1", d.Name()); err != nil || !reflect.DeepEqual(got, d) {
 			t.Errorf("read back %+v, %v", got, err)
 		}
 		err := s.Write(ctx, func(tx *hubstore.Tx) error { return tx.Insert(d) })
@@ -57,7 +57,7 @@ func TestDeviceThroughItsLife(t *testing.T) {
 			t.Errorf("twice: %v", err)
 		}
 		for _, other := range [][2]string{{"h2", d.ID}, {"h1", strings.ToLower(d.ID)}} {
-			if _, err := s.Device(ctx, other[0], other[1]); fault.KindOf(err) != fault.NotFound {
+			if _, err := s.Device(ctx, other[0], hubstore.Name{Device: other[1]}); fault.KindOf(err) != fault.NotFound {
 				t.Errorf("%v: %v", other, err)
 			}
 		}
@@ -65,22 +65,22 @@ func TestDeviceThroughItsLife(t *testing.T) {
 		changed := d
 		changed.Status, changed.ETag, changed.Edge, changed.LastActivity = hubstore.Disabled, "e2", false, seen.Add(time.Minute)
 		if err := s.Write(ctx, func(tx *hubstore.Tx) error {
-			if err := tx.Seen("h1", d.ID, seen, seen); err != nil {
+			if err := tx.Seen("h1", d.Name(), hubstore.Seen{Connected: true, Connection: seen, Activity: seen}); err != nil {
 				return err
 			}
 			return tx.Replace(changed)
 		}); err != nil {
 			t.Fatal(err)
 		}
-		changed.ConnectionChanged, changed.LastActivity = seen, seen
-		if got, err := s.Device(ctx, "h1", d.ID); err != nil || !reflect.DeepEqual(got, changed) {
+		changed.Connected, changed.ConnectionChanged, changed.LastActivity = true, seen, seen
+		if got, err := s.Device(ctx, "h1", d.Name()); err != nil || !reflect.DeepEqual(got, changed) {
 			t.Errorf("after a change %+v, %v", got, err)
 		}
 		if total, disabled, err := s.Count(ctx, "h1"); total != 1 || disabled != 1 || err != nil {
 			t.Errorf("count %d, %d, %v", total, disabled, err)
 		}
 		for range 2 {
-			err = s.Write(ctx, func(tx *hubstore.Tx) error { return tx.Delete("h1", d.ID) })
+			err = s.Write(ctx, func(tx *hubstore.Tx) error { return tx.Delete("h1", d.Name()) })
 		}
 		if fault.KindOf(err) != fault.NotFound {
 			t.Errorf("deleted twice: %v", err)
@@ -101,7 +101,7 @@ func TestWriteIsAllOrNothing(t *testing.T) {
 		if !errors.Is(err, boom) {
 			t.Error(err)
 		}
-		if _, err := s.Device(ctx, "h1", "a"); fault.KindOf(err) != fault.NotFound {
+		if _, err := s.Device(ctx, "h1", hubstore.Name{Device: "a"}); fault.KindOf(err) != fault.NotFound {
 			t.Errorf("something is left: %v", err)
 		}
 	})

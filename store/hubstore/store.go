@@ -35,3 +35,15 @@ func (s *Store) Close() error { return s.db.Close() }
 func (s *Store) Write(ctx context.Context, fn func(tx *Tx) error) error {
 	return s.db.Write(ctx, func(sql *database.Session) error { return fn(&Tx{sql}) })
 }
+
+// Submit is Write for what is frequent: functions that are submitted at the same time share one transaction and one fsync, and an error of
+// one undoes only its own work. done is called when fn's work is durable or undone, in the order of submission, by one goroutine; it must
+// not wait.
+func (s *Store) Submit(ctx context.Context, fn func(tx *Tx) error, done func(error)) {
+	s.db.Submit(ctx, func(sql *database.Session) error { return fn(&Tx{sql}) }, done)
+}
+
+// Together is Submit for who waits for the answer. after, which may be nil, is called as done is, when there was no error.
+func (s *Store) Together(ctx context.Context, fn func(tx *Tx) error, after func()) error {
+	return s.db.Together(ctx, func(sql *database.Session) error { return fn(&Tx{sql}) }, after)
+}

@@ -1,0 +1,284 @@
+-- Times are Unix milliseconds, 0 for never. Truth values are 0 and 1. Tags and properties of twins are JSONB, other JSON is text.
+
+-- An identity is a device (module = '') or one of its modules.
+CREATE TABLE identities (
+    hub                  TEXT NOT NULL,
+    device               TEXT COLLATE "C" NOT NULL,
+    module               TEXT COLLATE "C" NOT NULL,
+    generation           TEXT NOT NULL,
+    etag                 TEXT NOT NULL,
+    status               TEXT NOT NULL CHECK (status IN ('enabled', 'disabled')),
+    status_reason        TEXT NOT NULL,
+    status_changed       BIGINT NOT NULL,
+    auth_type            TEXT NOT NULL,
+    primary_key          TEXT NOT NULL,
+    secondary_key        TEXT NOT NULL,
+    primary_thumbprint   TEXT NOT NULL,
+    secondary_thumbprint TEXT NOT NULL,
+    edge                 BIGINT NOT NULL,
+    scope                TEXT NOT NULL,
+    parent_scopes        TEXT NOT NULL,
+    managed_by           TEXT NOT NULL,
+    created              BIGINT NOT NULL,
+    connected            BIGINT NOT NULL,
+    connection_changed   BIGINT NOT NULL,
+    last_activity        BIGINT NOT NULL,
+    PRIMARY KEY (hub, device, module)
+);
+
+INSERT INTO identities (hub, device, module, generation, etag, status, status_reason, status_changed, auth_type, primary_key, secondary_key,
+    primary_thumbprint, secondary_thumbprint, edge, scope, parent_scopes, managed_by, created, connected, connection_changed, last_activity)
+SELECT hub, id, '', generation, etag, status, status_reason, status_changed, auth_type, primary_key, secondary_key,
+    primary_thumbprint, secondary_thumbprint, edge, '', '', '', created, 0, connection_changed, last_activity FROM devices;
+
+DROP TABLE devices;
+
+CREATE TABLE twins (
+    hub              TEXT NOT NULL,
+    device           TEXT COLLATE "C" NOT NULL,
+    module           TEXT COLLATE "C" NOT NULL,
+    version          BIGINT NOT NULL, -- of the whole; the etag says the same
+    model            TEXT NOT NULL,
+    tags             JSONB NOT NULL,
+    desired          JSONB NOT NULL,
+    desired_version  BIGINT NOT NULL,
+    desired_meta     TEXT NOT NULL,
+    reported         JSONB NOT NULL,
+    reported_version BIGINT NOT NULL,
+    reported_meta    TEXT NOT NULL,
+    changed          BIGINT NOT NULL,
+    PRIMARY KEY (hub, device, module),
+    FOREIGN KEY (hub, device, module) REFERENCES identities (hub, device, module) ON DELETE CASCADE
+);
+
+-- Whoever had no twin gets the empty one.
+INSERT INTO twins (hub, device, module, version, model, tags, desired, desired_version, desired_meta, reported, reported_version, reported_meta, changed)
+SELECT hub, device, module, 1, '', '{}', '{}', 1, '{}', '{}', 1, '{}', created FROM identities;
+
+-- Every scalar leaf of tags, and of what twin_indexes names.
+CREATE TABLE twin_terms (
+    hub    TEXT NOT NULL,
+    path   TEXT COLLATE "C" NOT NULL,
+    kind   TEXT NOT NULL, -- string, number, bool, null
+    text   TEXT COLLATE "C" NOT NULL, -- of a string; of the others as JSON
+    number DOUBLE PRECISION,        -- of a number only
+    device TEXT COLLATE "C" NOT NULL,
+    module TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (hub, path, text, device, module),
+    FOREIGN KEY (hub, device, module) REFERENCES twins (hub, device, module) ON DELETE CASCADE
+);
+
+CREATE INDEX twin_terms_number ON twin_terms (hub, path, number) WHERE number IS NOT NULL;
+CREATE INDEX twin_terms_twin ON twin_terms (hub, device, module);
+
+CREATE TABLE twin_indexes (
+    hub  TEXT NOT NULL,
+    path TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (hub, path)
+);
+
+-- Cloud-to-device messages that are not settled.
+CREATE TABLE commands (
+    hub            TEXT NOT NULL,
+    device         TEXT COLLATE "C" NOT NULL,
+    module         TEXT COLLATE "C" NOT NULL,
+    sequence       BIGINT NOT NULL,
+    message_id     TEXT NOT NULL,
+    correlation_id TEXT NOT NULL,
+    user_id        TEXT NOT NULL,
+    recipient      TEXT NOT NULL, -- "to", as the sender wrote it
+    content_type   TEXT NOT NULL,
+    encoding       TEXT NOT NULL,
+    ack            TEXT NOT NULL,
+    properties     TEXT NOT NULL,
+    body           BYTEA NOT NULL,
+    enqueued       BIGINT NOT NULL,
+    expires        BIGINT NOT NULL,
+    deliveries     BIGINT NOT NULL,
+    lock_token     TEXT COLLATE "C" NOT NULL, -- '' when it is free
+    locked_until   BIGINT NOT NULL,
+    PRIMARY KEY (hub, device, module, sequence),
+    FOREIGN KEY (hub, device, module) REFERENCES identities (hub, device, module) ON DELETE CASCADE
+);
+
+CREATE INDEX commands_expires ON commands (hub, expires);
+
+CREATE TABLE feedback (
+    hub          TEXT NOT NULL,
+    sequence     BIGINT NOT NULL,
+    message_id   TEXT NOT NULL,
+    device       TEXT COLLATE "C" NOT NULL,
+    generation   TEXT NOT NULL,
+    status       TEXT NOT NULL,
+    description  TEXT NOT NULL,
+    happened     BIGINT NOT NULL,
+    expires      BIGINT NOT NULL,
+    deliveries   BIGINT NOT NULL,
+    lock_token   TEXT COLLATE "C" NOT NULL,
+    locked_until BIGINT NOT NULL,
+    PRIMARY KEY (hub, sequence)
+);
+
+CREATE TABLE uploads (
+    hub         TEXT NOT NULL,
+    correlation TEXT COLLATE "C" NOT NULL,
+    device      TEXT COLLATE "C" NOT NULL,
+    blob        TEXT NOT NULL,
+    started     BIGINT NOT NULL,
+    expires     BIGINT NOT NULL,
+    PRIMARY KEY (hub, correlation)
+);
+
+CREATE INDEX uploads_device ON uploads (hub, device);
+
+CREATE TABLE file_notifications (
+    hub          TEXT NOT NULL,
+    sequence     BIGINT NOT NULL,
+    device       TEXT COLLATE "C" NOT NULL,
+    blob_uri     TEXT NOT NULL,
+    blob_name    TEXT NOT NULL,
+    updated      BIGINT NOT NULL,
+    size         BIGINT NOT NULL,
+    enqueued     BIGINT NOT NULL,
+    expires      BIGINT NOT NULL,
+    deliveries   BIGINT NOT NULL,
+    lock_token   TEXT COLLATE "C" NOT NULL,
+    locked_until BIGINT NOT NULL,
+    PRIMARY KEY (hub, sequence)
+);
+
+CREATE TABLE jobs (
+    hub       TEXT NOT NULL,
+    id        TEXT COLLATE "C" NOT NULL,
+    type      TEXT NOT NULL, -- scheduleUpdateTwin, scheduleDeviceMethod, import, export
+    status    TEXT NOT NULL,
+    condition TEXT NOT NULL, -- which identities
+    payload   TEXT NOT NULL, -- JSON: what to do with each
+    created   BIGINT NOT NULL,
+    starts    BIGINT NOT NULL,
+    started   BIGINT NOT NULL,
+    ended     BIGINT NOT NULL,
+    seconds   BIGINT NOT NULL, -- it may take
+    progress  BIGINT NOT NULL, -- per cent
+    failure   TEXT NOT NULL,
+    message   TEXT NOT NULL,
+    PRIMARY KEY (hub, id)
+);
+
+CREATE INDEX jobs_status ON jobs (hub, status, starts);
+
+CREATE TABLE job_devices (
+    hub     TEXT NOT NULL,
+    job     TEXT COLLATE "C" NOT NULL,
+    device  TEXT COLLATE "C" NOT NULL,
+    module  TEXT COLLATE "C" NOT NULL,
+    type    TEXT NOT NULL,
+    status  TEXT NOT NULL, -- pending, scheduled, running, completed, failed, canceled
+    outcome TEXT NOT NULL, -- JSON
+    error   TEXT NOT NULL, -- JSON
+    created BIGINT NOT NULL,
+    started BIGINT NOT NULL,
+    ended   BIGINT NOT NULL,
+    updated BIGINT NOT NULL,
+    PRIMARY KEY (hub, job, device, module),
+    FOREIGN KEY (hub, job) REFERENCES jobs (hub, id) ON DELETE CASCADE
+);
+
+CREATE INDEX job_devices_status ON job_devices (hub, job, status);
+
+CREATE TABLE configurations (
+    hub      TEXT NOT NULL,
+    id       TEXT COLLATE "C" NOT NULL,
+    etag     TEXT NOT NULL,
+    labels   TEXT NOT NULL, -- JSON
+    content  TEXT NOT NULL, -- JSON
+    target   TEXT NOT NULL, -- condition
+    priority BIGINT NOT NULL,
+    metrics  TEXT NOT NULL, -- JSON: name to query
+    results  TEXT NOT NULL, -- JSON: the last counts
+    created  BIGINT NOT NULL,
+    updated  BIGINT NOT NULL,
+    PRIMARY KEY (hub, id)
+);
+
+-- Which configuration an identity has, or should have.
+CREATE TABLE configuration_targets (
+    hub           TEXT NOT NULL,
+    configuration TEXT COLLATE "C" NOT NULL,
+    device        TEXT COLLATE "C" NOT NULL,
+    module        TEXT COLLATE "C" NOT NULL,
+    status        TEXT NOT NULL, -- Targeted, Applied
+    applied_etag  TEXT NOT NULL,
+    PRIMARY KEY (hub, configuration, device, module),
+    FOREIGN KEY (hub, device, module) REFERENCES identities (hub, device, module) ON DELETE CASCADE
+);
+
+CREATE INDEX configuration_targets_identity ON configuration_targets (hub, device, module);
+
+CREATE TABLE endpoints (
+    hub      TEXT NOT NULL,
+    name     TEXT COLLATE "C" NOT NULL,
+    kind     TEXT NOT NULL,
+    settings TEXT NOT NULL, -- JSON
+    PRIMARY KEY (hub, name)
+);
+
+CREATE TABLE routes (
+    hub       TEXT NOT NULL,
+    name      TEXT COLLATE "C" NOT NULL,
+    source    TEXT NOT NULL,
+    condition TEXT NOT NULL,
+    endpoints TEXT NOT NULL, -- JSON: names
+    enabled   BIGINT NOT NULL,
+    PRIMARY KEY (hub, name)
+);
+
+CREATE TABLE enrichments (
+    hub       TEXT NOT NULL,
+    name      TEXT COLLATE "C" NOT NULL,
+    value     TEXT NOT NULL,
+    endpoints TEXT NOT NULL, -- JSON: names
+    PRIMARY KEY (hub, name)
+);
+
+CREATE TABLE consumer_groups (
+    hub      TEXT NOT NULL,
+    endpoint TEXT COLLATE "C" NOT NULL,
+    name     TEXT COLLATE "C" NOT NULL,
+    created  BIGINT NOT NULL,
+    PRIMARY KEY (hub, endpoint, name)
+);
+
+-- How far a consumer group, or a forwarder, has come: the next sequence number it wants.
+CREATE TABLE cursors (
+    hub       TEXT NOT NULL,
+    endpoint  TEXT COLLATE "C" NOT NULL,
+    consumer  TEXT COLLATE "C" NOT NULL,
+    partition BIGINT NOT NULL,
+    next      BIGINT NOT NULL,
+    owner     TEXT NOT NULL,
+    updated   BIGINT NOT NULL,
+    PRIMARY KEY (hub, endpoint, consumer, partition)
+);
+
+-- Certificate authorities whose devices are let in.
+CREATE TABLE authorities (
+    hub         TEXT NOT NULL,
+    name        TEXT COLLATE "C" NOT NULL,
+    etag        TEXT NOT NULL,
+    certificate TEXT NOT NULL, -- PEM
+    thumbprint  TEXT NOT NULL, -- SHA-256, hex
+    verified    BIGINT NOT NULL,
+    code        TEXT NOT NULL, -- to be proved, '' when none was asked for
+    created     BIGINT NOT NULL,
+    updated     BIGINT NOT NULL,
+    PRIMARY KEY (hub, name)
+);
+
+-- What an administrator set, by the name of the room it is for.
+CREATE TABLE settings (
+    hub   TEXT NOT NULL,
+    name  TEXT COLLATE "C" NOT NULL,
+    value TEXT NOT NULL, -- JSON
+    PRIMARY KEY (hub, name)
+);
