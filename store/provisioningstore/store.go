@@ -1,0 +1,62 @@
+package provisioningstore
+
+import (
+	"context"
+	"embed"
+	"log/slog"
+	"time"
+
+	"github.com/isthmus-io/isthmus/store/database"
+)
+
+//go:embed migrations/sqlite/*.sql migrations/postgres/*.sql
+var migrations embed.FS
+
+// Config says where the enrollments are.
+type Config = database.Config
+
+// Store is an open database.
+type Store struct{ db *database.DB }
+
+// Open opens or makes the database and brings its schema up to date. A schema newer than the program is Conflict.
+func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Store, error) {
+	db, err := database.Open(ctx, cfg, database.Schema{
+		Noun: "the provisioning service's enrollments", Migrations: migrations, Steps: "provisioning_schema_steps", Lock: 0x1574_3007,
+	}, log)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{db}, nil
+}
+
+// Close ends every connection; it waits for a Write that is running.
+func (s *Store) Close() error { return s.db.Close() }
+
+// Tx is what a function given to Write works with.
+type Tx struct{ sql *database.Session }
+
+// Write runs the function in a transaction and commits when it returns nil. Its error comes back as it was.
+func (s *Store) Write(ctx context.Context, fn func(tx *Tx) error) error {
+	return s.db.Write(ctx, func(sql *database.Session) error { return fn(&Tx{sql}) })
+}
+
+func at(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}
+
+func ms(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func bit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
