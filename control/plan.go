@@ -162,6 +162,9 @@ func (c compiler) hubs(w *world, p *place, a *resource.Agent) []plan.Hub {
 		if h.Public == "" {
 			h.Public = resource.PublicEnabled
 		}
+		if s.Spec.Type == resource.TypeDPS {
+			h.Type = s.Spec.Type
+		}
 		for _, e := range w.users[s.Metadata.UID] {
 			if e.Status.Connection.Open() {
 				h.Links = append(h.Links, e.Status.Connection.LinkID)

@@ -69,6 +69,9 @@ func goldenScene() *world {
 	s.add(hubService("ot/ot-cloud/contoso", "contoso.azure-devices.net", servedBy("hub-1"), func(sp *resource.ServiceSpec) {
 		sp.PrivateLinkCertificate, sp.PublicNetworkAccess = true, resource.PublicDisabled
 	}), "s-contoso", "")
+	s.add(hubService("ot/ot-cloud/fleet", "fleet.azure-devices-provisioning.net", servedBy("hub-1"), func(sp *resource.ServiceSpec) {
+		sp.Type = resource.TypeDPS
+	}), "s-fleet", "")
 	reg := noun[*resource.Service](resource.KindService, "ot/ot-cloud/images")
 	reg.Spec = resource.ServiceSpec{Type: resource.TypeRegistry, HostName: "fab.azurecr.io", AdditionalHostNames: []string{"fab.westeurope.data.azurecr.io"}, Target: "fab.azurecr.io"}
 	s.add(reg, "s-images", "")

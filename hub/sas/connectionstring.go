@@ -6,10 +6,12 @@ import (
 	"github.com/isthmus-io/isthmus/fault"
 )
 
-// ConnectionString is what a person hands to an SDK: a host and a key, of a device or of a policy.
+// ConnectionString is what a person hands to an SDK: a host and a key, of a device, a module or a policy.
 type ConnectionString struct {
 	HostName string
-	DeviceID string // of a device's string
+	DeviceID string // of a device's or a module's string
+	ModuleID string // of a module's string
+	X509     bool   // the device proves itself with a certificate: there is no key
 	Policy   string // SharedAccessKeyName, of a policy's string
 	Key      string // base64
 }
@@ -20,8 +22,14 @@ func (c ConnectionString) String() string {
 	if c.DeviceID != "" {
 		s += ";DeviceId=" + c.DeviceID
 	}
+	if c.ModuleID != "" {
+		s += ";ModuleId=" + c.ModuleID
+	}
 	if c.Policy != "" {
 		s += ";SharedAccessKeyName=" + c.Policy
+	}
+	if c.X509 {
+		return s + ";x509=true"
 	}
 	return s + ";SharedAccessKey=" + c.Key
 }
@@ -39,13 +47,17 @@ func ParseConnectionString(text string) (ConnectionString, error) {
 			c.HostName = value
 		case "deviceid":
 			c.DeviceID = value
+		case "moduleid":
+			c.ModuleID = value
+		case "x509":
+			c.X509 = strings.EqualFold(value, "true")
 		case "sharedaccesskeyname":
 			c.Policy = value
 		case "sharedaccesskey":
 			c.Key = value
 		}
 	}
-	if c.HostName == "" || c.Key == "" || (c.DeviceID == "") == (c.Policy == "") {
+	if c.HostName == "" || (c.Key == "") != c.X509 || (c.DeviceID == "") == (c.Policy == "") || c.ModuleID != "" && c.DeviceID == "" {
 		return c, fault.New("sas.ParseConnectionString", fault.Invalid, "this is no connection string of an IoT hub").
 			Advise("it reads HostName={host};SharedAccessKeyName={policy};SharedAccessKey={key} for a service, or has DeviceId={id} for a device")
 	}

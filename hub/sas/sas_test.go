@@ -110,13 +110,15 @@ func TestSignIsReadBack(t *testing.T) {
 }
 
 func TestConnectionStrings(t *testing.T) {
-	for _, text := range []string{"HostName=h;DeviceId=d;SharedAccessKey=a2V5PT0=", "HostName=h;SharedAccessKeyName=service;SharedAccessKey=a2V5PT0="} {
+	for _, text := range []string{"HostName=h;DeviceId=d;SharedAccessKey=a2V5PT0=", "HostName=h;SharedAccessKeyName=service;SharedAccessKey=a2V5PT0=",
+		"HostName=h;DeviceId=d;ModuleId=m;SharedAccessKey=a2V5PT0=", "HostName=h;DeviceId=d;x509=true"} {
 		c, err := sas.ParseConnectionString(text + "\n")
 		if err != nil || c.String() != text {
 			t.Errorf("%s came back as %s, %v", text, c, err)
 		}
 	}
-	for _, text := range []string{"", "HostName=h", "HostName=h;SharedAccessKey=secretsecret", "HostName=h;DeviceId=d;SharedAccessKeyName=p;SharedAccessKey=secretsecret"} {
+	for _, text := range []string{"", "HostName=h", "HostName=h;SharedAccessKey=secretsecret", "HostName=h;DeviceId=d;SharedAccessKeyName=p;SharedAccessKey=secretsecret",
+		"HostName=h;DeviceId=d;x509=true;SharedAccessKey=secretsecret", "HostName=h;ModuleId=m;SharedAccessKeyName=p;SharedAccessKey=secretsecret"} {
 		_, err := sas.ParseConnectionString(text)
 		if fault.KindOf(err) != fault.Invalid || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%q gives %v", text, err)
