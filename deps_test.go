@@ -52,7 +52,7 @@ var rules = []rule{
 		because: "agents, hubs and relays belong to a deployment in the same way, and meet the control plane over the wire only"},
 
 	{in: "store", only: []string{"fault", "resource", "store/database"}, because: "it keeps nouns; who may change them is control's business"},
-	{in: "store/hubstore", only: []string{"fault", "store/database"}, because: "it keeps devices; who may change them is the hub's business"},
+	{in: "store/hubstore", only: []string{"fault", "store/database", "hub/twin"}, because: "it keeps devices; who may change them is the hub's business"},
 	{in: "store/database/...", only: []string{"fault"}, because: "it opens databases; what is in them is the business of those who bring a schema"},
 	{in: "control", never: []string{"control/httpdoor", "link/...", "hub/...", "wire/...", "eventlog/...", "membership/...", "node/..."},
 		because: "decisions know no door, no wire and none of those who carry them out"},
@@ -60,6 +60,7 @@ var rules = []rule{
 
 	{in: "hub", never: []string{"wire/...", "hub/front", "hub/mqttdoor", "hub/httpdoor", "control/...", "link/..."},
 		because: "the hub is the same behind every protocol; doors import it, it imports no door and no wire format"},
+	{in: "hub/twin", only: []string{"fault"}, because: "documents and their rules must be testable without anything else, and usable by the store"},
 	{in: "hub/mqttdoor", never: []string{"hub/httpdoor", "store/...", "link/...", "control/..."}, because: "doors stand beside each other and hold no state"},
 	{in: "hub/httpdoor", never: []string{"hub/mqttdoor", "wire/mqtt", "link/...", "control/..."}, because: "doors stand beside each other and hold no state"},
 	{in: "hub/front", never: []string{"hub/mqttdoor", "hub/httpdoor", "store/...", "link/...", "control/..."}, because: "it brings connections to doors it does not know"},

@@ -25,7 +25,8 @@ type Part struct {
 
 // New returns the twin of an identity that was just made.
 func New() Document {
-	return Document{Version: 2, Tags: "{}", Desired: Part{Text: "{}", Version: 1}, Reported: Part{Text: "{}", Version: 1}}
+	none := Part{Text: "{}", Meta: "{}", Version: 1}
+	return Document{Version: 2, Tags: "{}", Desired: none, Reported: none}
 }
 
 // ETag changes with what services write. What a device reports does not change it, or no service could ever change the twin of a device

@@ -93,7 +93,7 @@ func (tx *Tx) Insert(d Device) error {
 		return fault.Newf("hubstore.Insert", fault.Conflict, "%s exists already", d.Name().Words())
 	}
 	_, err = tx.sql.Exec("INSERT INTO twins (hub, device, module, version, model, tags, desired, desired_version, desired_meta, reported, reported_version, reported_meta, changed) "+
-		"VALUES (?, ?, ?, 1, '', '{}', '{}', 1, '{}', '{}', 1, '{}', ?)", d.Hub, d.ID, d.Module, ms(d.Created))
+		"VALUES (?, ?, ?, 2, '', '{}', '{}', 1, '{}', '{}', 1, '{}', ?)", d.Hub, d.ID, d.Module, ms(d.Created))
 	return err
 }
 

@@ -37,7 +37,7 @@ CREATE TABLE twins (
     hub              TEXT NOT NULL,
     device           TEXT COLLATE "C" NOT NULL,
     module           TEXT COLLATE "C" NOT NULL,
-    version          BIGINT NOT NULL, -- of the whole; the etag says the same
+    version          BIGINT NOT NULL, -- of the whole; less reported_version it is the etag
     model            TEXT NOT NULL,
     tags             JSONB NOT NULL,
     desired          JSONB NOT NULL,
@@ -53,7 +53,7 @@ CREATE TABLE twins (
 
 -- Whoever had no twin gets the empty one.
 INSERT INTO twins (hub, device, module, version, model, tags, desired, desired_version, desired_meta, reported, reported_version, reported_meta, changed)
-SELECT hub, device, module, 1, '', '{}', '{}', 1, '{}', '{}', 1, '{}', created FROM identities;
+SELECT hub, device, module, 2, '', '{}', '{}', 1, '{}', '{}', 1, '{}', created FROM identities;
 
 -- Every scalar leaf of tags, and of what twin_indexes names.
 CREATE TABLE twin_terms (
