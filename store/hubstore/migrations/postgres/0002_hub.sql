@@ -1,4 +1,4 @@
--- Times are Unix milliseconds, 0 for never. Truth values are 0 and 1. Tags and properties of twins are JSONB, other JSON is text.
+-- Times are Unix milliseconds, 0 for never. Truth values are 0 and 1. Tags and properties of twins are JSON, whose text stays as it was written; other JSON is text.
 
 -- An identity is a device (module = '') or one of its modules.
 CREATE TABLE identities (
@@ -39,11 +39,11 @@ CREATE TABLE twins (
     module           TEXT COLLATE "C" NOT NULL,
     version          BIGINT NOT NULL, -- of the whole; less reported_version it is the etag
     model            TEXT NOT NULL,
-    tags             JSONB NOT NULL,
-    desired          JSONB NOT NULL,
+    tags             JSON NOT NULL,
+    desired          JSON NOT NULL,
     desired_version  BIGINT NOT NULL,
     desired_meta     TEXT NOT NULL,
-    reported         JSONB NOT NULL,
+    reported         JSON NOT NULL,
     reported_version BIGINT NOT NULL,
     reported_meta    TEXT NOT NULL,
     changed          BIGINT NOT NULL,
