@@ -91,6 +91,7 @@ type Session struct {
 	last     atomic.Int64 // Unix nanoseconds of the last message
 	stamps   map[string]string
 	plain    *Labels // of messages without properties
+	over     atomic.Bool
 
 	giving    sync.Mutex // held while the receiver is called, so that it hears one thing after the other
 	listening Topic      // guarded by giving
@@ -212,6 +213,9 @@ func (s *Session) Hub() *Hub { return s.hub }
 // End gives the identity back, unless a newer session has it already, and what was being delivered with it.
 func (s *Session) End() {
 	last := s.giveBack()
+	if s.over.Swap(true) {
+		return
+	}
 	s.ended()
 	if last {
 		s.hub.disconnected(s)
