@@ -48,12 +48,12 @@ func (h *Hub) edgeModules(tx *hubstore.Tx, d hubstore.Device) ([]change, error) 
 			if err := tx.Insert(m); err != nil {
 				return nil, err
 			}
-			steps = append(steps, change{Create, m})
+			steps = append(steps, h.step(tx, Create, m))
 		case !d.Edge && there:
+			steps = append(steps, h.step(tx, Delete, old))
 			if err := tx.Delete(h.id, old.Name()); err != nil {
 				return nil, err
 			}
-			steps = append(steps, change{Delete, old})
 		}
 	}
 	return steps, nil

@@ -32,6 +32,9 @@ type Hub struct {
 	bytes    atomic.Int64
 	rate     atomic.Uint64 // float64 bits, messages a second
 
+	reports   reports
+	eventKeys atomic.Int64 // the last sequence number of a connection event
+
 	mu       sync.Mutex // guards the fields below
 	sessions map[Name]*Session
 	seen     map[Name]hubstore.Seen // not written down yet
@@ -49,6 +52,7 @@ func (s *Server) open(ctx context.Context, p plan.Hub) (*Hub, error) {
 			Advise("give its service a spec.hostName")
 	}
 	h := &Hub{server: s, id: p.ID, stream: "hub/" + p.ID, sessions: map[Name]*Session{}, seen: map[Name]hubstore.Seen{}, renewed: make(chan struct{})}
+	h.reports.room.L = &h.reports.mu
 	list, err := s.store.EnsurePolicies(ctx, p.ID, builtInPolicies())
 	if err != nil {
 		return nil, err

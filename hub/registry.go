@@ -5,6 +5,7 @@ import (
 
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub/code"
+	"github.com/isthmus-io/isthmus/hub/twin"
 	"github.com/isthmus-io/isthmus/store/hubstore"
 )
 
@@ -170,15 +171,16 @@ func (h *Hub) cutChanged(m Mode, d hubstore.Device) {
 type change struct {
 	mode Mode
 	d    hubstore.Device
+	twin twin.Document
 }
 
 // tell lets listeners know of a durable change.
 func (h *Hub) tell(c change) {
 	switch c.mode {
 	case Create:
-		h.identityCreated(c.d)
+		h.identityCreated(c.d, c.twin)
 	case Delete:
-		h.identityDeleted(c.d)
+		h.identityDeleted(c.d, c.twin)
 	case Update:
 	}
 }
@@ -218,7 +220,6 @@ func (h *Hub) create(tx *hubstore.Tx, d hubstore.Device, first func(*hubstore.Tx
 		}
 		return d, nil, err
 	}
-	steps := []change{{Create, d}}
 	if first != nil {
 		if err := first(tx, d); err != nil {
 			// The caller's transaction goes on, so what was written is taken back here.
@@ -228,6 +229,7 @@ func (h *Hub) create(tx *hubstore.Tx, d hubstore.Device, first func(*hubstore.Tx
 			return d, nil, err
 		}
 	}
+	steps := []change{h.step(tx, Create, d)}
 	more, err := h.edgeModules(tx, d)
 	return d, append(steps, more...), err
 }
@@ -274,14 +276,14 @@ func (h *Hub) delete(tx *hubstore.Tx, d hubstore.Device, c Change) (hubstore.Dev
 	if err != nil {
 		return d, nil, h.missingModule(tx, d.Name(), err)
 	}
-	steps := []change{{Delete, old}}
+	steps := []change{h.step(tx, Delete, old)}
 	if old.Module == "" {
 		modules, err := tx.Modules(h.id, old.ID)
 		if err != nil {
 			return d, nil, err
 		}
 		for _, m := range modules {
-			steps = append(steps, change{Delete, m})
+			steps = append(steps, h.step(tx, Delete, m))
 		}
 	}
 	return old, steps, tx.Delete(h.id, old.Name())

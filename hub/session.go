@@ -95,6 +95,8 @@ type Session struct {
 
 	giving    sync.Mutex // held while the receiver is called, so that it hears one thing after the other
 	listening Topic      // guarded by giving
+
+	reports int // patches of reported properties that are not answered; guarded by Hub.reports.mu
 }
 
 // Listen says what the device wants to be given from now on, or no more. Nothing is given before.
