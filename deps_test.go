@@ -64,6 +64,7 @@ var rules = []rule{
 	{in: "hub/mqttdoor", never: []string{"hub/httpdoor", "store/...", "link/...", "control/..."}, because: "doors stand beside each other and hold no state"},
 	{in: "hub/httpdoor", never: []string{"hub/mqttdoor", "wire/mqtt", "link/...", "control/..."}, because: "doors stand beside each other and hold no state"},
 	{in: "hub/front", never: []string{"hub/mqttdoor", "hub/httpdoor", "store/...", "link/...", "control/..."}, because: "it brings connections to doors it does not know"},
+	{in: "hub/blob", only: []string{"fault"}, because: "it keeps content; whose it is and who may have it is decided above"},
 	{in: "eventlog", only: []string{"clock", "fault"}, because: "a log knows no protocol and no hub"},
 
 	{in: "manifest", only: []string{"fault", "resource"}, because: "it reads text; it never speaks to a server"},
@@ -87,6 +88,7 @@ var hidden = map[string][]string{
 	"github.com/HdrHistogram":         {"simulate"},
 	"github.com/spf13/cobra":          {"cmd/..."},
 	"github.com/charmbracelet/":       {"demo"},
+	"gocloud.dev":                     {"hub/blob"},
 	"github.com/hashicorp/yamux":      {},
 	"github.com/eclipse/paho.mqtt":    {},
 	"github.com/rogpeppe/go-internal": {},
