@@ -91,17 +91,26 @@ CREATE TABLE commands (
     encoding       TEXT NOT NULL,
     ack            TEXT NOT NULL,
     properties     TEXT NOT NULL,
-    body           BYTEA NOT NULL,
     enqueued       BIGINT NOT NULL,
     expires        BIGINT NOT NULL,
     deliveries     BIGINT NOT NULL,
     lock_token     TEXT COLLATE "C" NOT NULL, -- '' when it is free
-    locked_until   BIGINT NOT NULL,
+    locked_until   BIGINT NOT NULL, -- 0 with a lock_token: while its session lives
+    body           BYTEA NOT NULL, -- last, because it may be large
     PRIMARY KEY (hub, device, module, sequence),
     FOREIGN KEY (hub, device, module) REFERENCES identities (hub, device, module) ON DELETE CASCADE
 );
 
-CREATE INDEX commands_expires ON commands (hub, expires);
+CREATE INDEX commands_expires ON commands (hub, expires) WHERE lock_token = '';
+CREATE INDEX commands_locked ON commands (hub, locked_until) WHERE locked_until > 0;
+
+-- The last numbers given out, by what they count.
+CREATE TABLE counters (
+    hub  TEXT NOT NULL,
+    name TEXT NOT NULL,
+    last BIGINT NOT NULL,
+    PRIMARY KEY (hub, name)
+);
 
 CREATE TABLE feedback (
     hub          TEXT NOT NULL,
@@ -118,6 +127,9 @@ CREATE TABLE feedback (
     locked_until BIGINT NOT NULL,
     PRIMARY KEY (hub, sequence)
 );
+
+CREATE INDEX feedback_expires ON feedback (hub, expires);
+CREATE INDEX feedback_locked ON feedback (hub, lock_token) WHERE lock_token <> '';
 
 CREATE TABLE uploads (
     hub         TEXT NOT NULL,

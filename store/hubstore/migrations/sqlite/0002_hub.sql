@@ -91,17 +91,26 @@ CREATE TABLE commands (
     encoding       TEXT NOT NULL,
     ack            TEXT NOT NULL,
     properties     TEXT NOT NULL,
-    body           BLOB NOT NULL,
     enqueued       INTEGER NOT NULL,
     expires        INTEGER NOT NULL,
     deliveries     INTEGER NOT NULL,
     lock_token     TEXT NOT NULL, -- '' when it is free
-    locked_until   INTEGER NOT NULL,
+    locked_until   INTEGER NOT NULL, -- 0 with a lock_token: while its session lives
+    body           BLOB NOT NULL, -- last, because it may be large
     PRIMARY KEY (hub, device, module, sequence),
     FOREIGN KEY (hub, device, module) REFERENCES identities ON DELETE CASCADE
 );
 
-CREATE INDEX commands_expires ON commands (hub, expires);
+CREATE INDEX commands_expires ON commands (hub, expires) WHERE lock_token = '';
+CREATE INDEX commands_locked ON commands (hub, locked_until) WHERE locked_until > 0;
+
+-- The last numbers given out, by what they count.
+CREATE TABLE counters (
+    hub  TEXT NOT NULL,
+    name TEXT NOT NULL,
+    last INTEGER NOT NULL,
+    PRIMARY KEY (hub, name)
+);
 
 CREATE TABLE feedback (
     hub          TEXT NOT NULL,
@@ -118,6 +127,9 @@ CREATE TABLE feedback (
     locked_until INTEGER NOT NULL,
     PRIMARY KEY (hub, sequence)
 );
+
+CREATE INDEX feedback_expires ON feedback (hub, expires);
+CREATE INDEX feedback_locked ON feedback (hub, lock_token) WHERE lock_token <> '';
 
 CREATE TABLE uploads (
     hub         TEXT NOT NULL,
