@@ -7,6 +7,7 @@
 //
 // Invariants:
 //   - what Decode accepts, Append writes back to a packet that decodes to the same value;
+//   - a reader that rests holds no buffer; what it lent goes to whoever reads next;
 //   - decoded byte slices point into the input and are valid as long as it is; strings are copies;
 //   - a packet is refused as [ErrMalformed] for every MUST of the standard that one packet can break, except that a topic name may
 //     hold '+' and '#' (MQTT-3.3.2-2): device ids may hold both and SDKs write them into topics as they are.

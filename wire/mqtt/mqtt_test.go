@@ -71,11 +71,13 @@ func TestReaderGivesTheSamePacketsHoweverTheBytesArrive(t *testing.T) {
 	large, _ := (&mqtt.Publish{Topic: []byte("large"), Payload: bytes.Repeat([]byte("0123456789"), 20_000)}).Append(nil)
 	stream = append(stream, large...)
 	stream = append(stream, stream...)
+	lent := &mqtt.Buffers{}
 	for name, wrap := range map[string]func(io.Reader) io.Reader{
 		"at once": func(r io.Reader) io.Reader { return r }, "by the byte": iotest.OneByteReader, "by halves": iotest.HalfReader, "with the end": iotest.DataErrReader,
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := mqtt.NewReader(wrap(bytes.NewReader(stream)), 300_000)
+			r.Buffers = lent
 			waits, packets := 0, 0
 			r.Waiting = func() { waits++ }
 			var got []byte
@@ -95,7 +97,11 @@ func TestReaderGivesTheSamePacketsHoweverTheBytesArrive(t *testing.T) {
 					t.Fatal(err)
 				}
 				packets++
+				if packets%3 == 0 {
+					r.Rest()
+				}
 			}
+			r.Rest()
 			if !bytes.Equal(got, stream) {
 				t.Error("what came out is not what went in")
 			}

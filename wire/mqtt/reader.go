@@ -4,15 +4,45 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 )
 
 const (
-	smallBuffer = 4 << 10  // what an idle connection costs
+	smallBuffer = 4 << 10  // enough for most packets
 	readAhead   = 16 << 10 // one TLS record: room for it whenever a burst comes in
 )
 
+// Buffers lends buffers to the readers of many connections, of which few are reading at one time. The zero value works.
+type Buffers struct{ small, large sync.Pool }
+
+func (b *Buffers) get(size int) []byte {
+	if b != nil && size == smallBuffer {
+		if a, ok := b.small.Get().(*[smallBuffer]byte); ok {
+			return a[:]
+		}
+	}
+	if b != nil && size == readAhead {
+		if a, ok := b.large.Get().(*[readAhead]byte); ok {
+			return a[:]
+		}
+	}
+	return make([]byte, size)
+}
+
+func (b *Buffers) put(buf []byte) {
+	if b == nil {
+		return
+	}
+	switch len(buf) {
+	case smallBuffer:
+		b.small.Put((*[smallBuffer]byte)(buf))
+	case readAhead:
+		b.large.Put((*[readAhead]byte)(buf))
+	}
+}
+
 // Reader cuts packets out of a byte stream. Its buffer grows with the bytes that have really arrived, never with the length a peer
-// merely announces, and shrinks again once the connection is idle.
+// merely announces, and shrinks again once a large packet has passed.
 type Reader struct {
 	src   io.Reader
 	limit int
@@ -23,6 +53,9 @@ type Reader struct {
 	// Waiting, when set, is called each time the reader holds no whole packet and is about to wait for bytes: the place to start
 	// the keep-alive's clock. It is not called again until that packet is complete.
 	Waiting func()
+
+	// Buffers, when set, is where the reader takes its buffer from, and where Rest gives it back.
+	Buffers *Buffers
 }
 
 // NewReader reads packets whose remaining length is at most limit.
@@ -30,6 +63,14 @@ func NewReader(src io.Reader, limit int) *Reader { return &Reader{src: src, limi
 
 // SetLimit changes the largest remaining length, from the next packet on.
 func (r *Reader) SetLimit(limit int) { r.limit = limit }
+
+// Rest gives the buffer back until the next call of Next, unless a part of a packet is in it. The last packet's body is not valid any more.
+func (r *Reader) Rest() {
+	if r.from == r.to {
+		r.Buffers.put(r.buf)
+		r.buf, r.from, r.to = nil, 0, 0
+	}
+}
 
 // Next returns the first byte and the body of the next packet. The body is valid until the following call. io.EOF means that the
 // stream ended between packets; io.ErrUnexpectedEOF inside one; [ErrTooLarge] is returned before the body is read.
@@ -81,9 +122,10 @@ func (r *Reader) fill(want int) error {
 	case have == 0:
 		switch {
 		case r.buf == nil || len(r.buf) > 4*readAhead: // nothing yet, or a large packet has passed
-			r.buf = make([]byte, smallBuffer)
+			r.buf = r.Buffers.get(smallBuffer)
 		case r.to == len(r.buf) && r.to < readAhead: // the peer writes faster than we read: take more at a time
-			r.buf = make([]byte, readAhead)
+			r.Buffers.put(r.buf)
+			r.buf = r.Buffers.get(readAhead)
 		}
 		r.from, r.to = 0, 0
 	case r.to == len(r.buf):
@@ -93,6 +135,7 @@ func (r *Reader) fill(want int) error {
 			size := min(2*len(r.buf), max(want, readAhead))
 			grown := make([]byte, max(size, len(r.buf)+smallBuffer))
 			copy(grown, r.buf[r.from:r.to])
+			r.Buffers.put(r.buf)
 			r.buf = grown
 		}
 		r.from, r.to = 0, have
