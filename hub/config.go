@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/isthmus-io/isthmus/eventlog"
+	"github.com/isthmus-io/isthmus/hub/limit"
 )
 
 // Config is how a server of hubs is made. Dir or Database must be given; every other field's zero value works.
@@ -13,6 +14,9 @@ type Config struct {
 	Database string        // where devices are kept instead, e.g. postgres://...
 	MaxPages int           // bounds hub.db, in pages of 4 KiB; 0 leaves it to the disk
 	SeenEach time.Duration // how often connection and activity times are written down; 30 s
+
+	Limits limit.Limits // of hubs for which nothing else was set; limit.Defaults
+	Tenant limit.Rates  // of all hubs of a tenant in this process; limit.DefaultTenant
 }
 
 func (c Config) withDefaults() Config {
@@ -21,6 +25,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.SeenEach <= 0 {
 		c.SeenEach = 30 * time.Second
+	}
+	if c.Limits == (limit.Limits{}) {
+		c.Limits = limit.Defaults()
+	}
+	if c.Tenant == (limit.Rates{}) {
+		c.Tenant = limit.DefaultTenant()
 	}
 	return c
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/isthmus-io/isthmus/eventlog"
 	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/hub/limit"
 	"github.com/isthmus-io/isthmus/hub/sas"
 	"github.com/isthmus-io/isthmus/plan"
 	"github.com/isthmus-io/isthmus/resource"
@@ -34,6 +35,16 @@ type Hub struct {
 
 	reports   reports
 	eventKeys atomic.Int64 // the last sequence number of a connection event
+
+	limits     *limit.Hub
+	routing    atomic.Pointer[routing] // nil while every message of a device goes to the built-in endpoint, and nothing else anywhere
+	settling   sync.Mutex              // held while routes, endpoints, enrichments or limits change
+	counters   sync.Map                // endpoint to *atomic.Int64: messages routed there
+	unrouted   atomic.Int64            // messages that no route took
+	lostEvents atomic.Int64            // of Emit, which the event log had no room for
+	departures departures
+	endpoints  atomic.Pointer[[]Endpoint] // replaced, never changed
+	progress   sync.Map                   // endpoint to Progress
 
 	mu       sync.Mutex // guards the fields below
 	sessions map[Name]*Session
@@ -64,8 +75,11 @@ func (s *Server) open(ctx context.Context, p plan.Hub) (*Hub, error) {
 	if err := s.store.Write(ctx, func(tx *hubstore.Tx) error { return tx.NobodyConnected(p.ID) }); err != nil {
 		return nil, err
 	}
+	if err := h.openLimits(ctx, p.Name); err != nil {
+		return nil, err
+	}
 	h.setPlan(p)
-	return h, nil
+	return h, h.loadRouting(ctx)
 }
 
 func (h *Hub) setPlan(p plan.Hub) {

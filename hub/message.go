@@ -5,6 +5,7 @@ import (
 
 	"github.com/isthmus-io/isthmus/eventlog"
 	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/hub/limit"
 )
 
 // MaxMessage is the largest message from a device, body and properties together, in bytes (IoT Hub: quotas, device-to-cloud).
@@ -63,14 +64,6 @@ func label(stamps, properties, system map[string]string) *Labels {
 // Plain returns the labels of a message without properties.
 func (s *Session) Plain() *Labels { return s.plain }
 
-// Submit sends a message to the event log and calls done when it is durable or refused; the body may be used again when Submit
-// returns. done must not wait and may be called before Submit returns. Submit waits while the event log has too much to do.
-func (s *Session) Submit(body []byte, l *Labels, done func(eventlog.Position, error)) {
-	h := s.hub
-	s.last.Store(h.server.clock.Now().UnixNano())
-	h.server.events.AppendAsync(h.stream, s.Device, eventlog.Event{Body: body, Properties: l.properties, System: l.system}, done)
-}
-
 // Acknowledged notes a message that became durable, for statistics: whoever submitted it says so.
 func (h *Hub) Acknowledged(bytes int) {
 	h.messages.Add(1)
@@ -85,7 +78,7 @@ type Message struct {
 }
 
 // SubmitAll sends messages of a device that has no session and waits until all are durable. TooLarge when they are more than MaxMessage
-// together, and then none is stored; after any other error some may be.
+// together, and Exhausted with code 429001 when the device sent more than it may; then none is stored. After any other error some may be.
 func (h *Hub) SubmitAll(id Identity, messages []Message) error {
 	size := 0
 	for _, m := range messages {
@@ -94,12 +87,18 @@ func (h *Hub) SubmitAll(id Identity, messages []Message) error {
 	if size > MaxMessage {
 		return fault.Newf("hub.SubmitAll", fault.TooLarge, "the request holds %d bytes of messages, %d are allowed", size, MaxMessage)
 	}
+	cost := 0
+	for _, m := range messages {
+		cost += meter(len(m.Body))
+	}
+	if _, err := h.Admit(limit.Messages, id.Name(), cost); err != nil {
+		return err
+	}
 	own := stamps(id)
 	answers := make(chan error, len(messages))
 	for _, m := range messages {
 		l := label(own, m.Properties, m.System)
-		h.server.events.AppendAsync(h.stream, id.Device, eventlog.Event{Body: m.Body, Properties: l.properties, System: l.system},
-			func(_ eventlog.Position, err error) { answers <- err })
+		h.send(DeviceMessages, id.Name(), m.Body, l, func(_ eventlog.Position, err error) { answers <- err })
 	}
 	var first error
 	for _, m := range messages {

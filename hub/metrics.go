@@ -20,7 +20,7 @@ func newMetrics(reg prometheus.Registerer, s *Server) *metrics {
 		bytes:     prometheus.NewDesc("isthmus_hub_message_bytes_total", "Bytes of the bodies of those messages.", []string{"hub"}, nil),
 	}
 	if reg != nil {
-		reg.MustRegister(m, m.refused)
+		reg.MustRegister(m, m.refused, &pressure{s})
 	}
 	return m
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/hub/limit"
 	"github.com/isthmus-io/isthmus/hub/sas"
 	"github.com/isthmus-io/isthmus/plan"
 	"github.com/isthmus-io/isthmus/store/hubstore"
@@ -30,6 +31,8 @@ type Server struct {
 	metrics *metrics
 
 	refusals refusals
+	limiter  *limit.Limiter
+	emits    chan emitted
 
 	mu       sync.RWMutex // guards the fields below
 	hubs     map[string]*Hub
@@ -48,10 +51,14 @@ func New(ctx context.Context, cfg Config, events EventLog, log *slog.Logger, clk
 		return nil, err
 	}
 	s := &Server{cfg: cfg, events: events, store: st, log: log, clock: clk, hubs: map[string]*Hub{}, held: map[*hold]struct{}{}}
+	s.limiter, s.emits = limit.New(cfg.Tenant, clk.Now()), make(chan emitted, maxEmitted)
 	s.refusals.lines = throttle.New[string](throttle.Config{Burst: lineBurst, Every: lineEvery}, clk)
 	s.metrics = newMetrics(reg, s)
 	return s, nil
 }
+
+// Store is where everything is kept, for the rooms above this one: those of jobs, configurations and files.
+func (s *Server) Store() *hubstore.Store { return s.store }
 
 // Close closes the store. Call it after Run and the doors have returned.
 func (s *Server) Close() error { return s.store.Close() }
@@ -59,6 +66,9 @@ func (s *Server) Close() error { return s.store.Close() }
 // Run measures rates and writes down who was seen until ctx ends; then it cuts every session and returns nil.
 func (s *Server) Run(ctx context.Context) error {
 	last := s.clock.Now()
+	var emitting sync.WaitGroup
+	emitting.Go(func() { s.emit(ctx) })
+	defer emitting.Wait()
 	for {
 		tick, stop := s.clock.After(time.Second)
 		select {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/hub/limit"
 	"github.com/isthmus-io/isthmus/store/hubstore"
 )
 
@@ -93,6 +94,10 @@ type Session struct {
 	plain    *Labels // of messages without properties
 	over     atomic.Bool
 
+	allowance *limit.Holder
+	gone      chan struct{} // closed when it is cut, and when it ends
+	departed  atomic.Pointer[departure]
+
 	giving    sync.Mutex // held while the receiver is called, so that it hears one thing after the other
 	listening Topic      // guarded by giving
 
@@ -144,8 +149,16 @@ func (h *Hub) Connect(ctx context.Context, r Request) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := h.Admit(limit.Connects, n, 1); err != nil {
+		return nil, err
+	}
 	now := h.server.clock.Now()
 	s := &Session{Identity: id, Side: r.Side, Door: r.Door, ModelID: r.ModelID, hub: h, cut: r.Cut, receiver: r.Receiver, since: now, stamps: stamps(id)}
+	s.allowance, s.gone = h.limits.Hold(n.String(), now), make(chan struct{})
+	s.cut = func(c Cause) {
+		s.depart(departure{At: h.server.clock.Now(), Cause: c.String(), ByHub: true})
+		r.Cut(c)
+	}
 	s.last.Store(now.UnixNano())
 	s.plain = s.Label(nil, nil)
 
@@ -180,6 +193,7 @@ func (h *Hub) Connect(ctx context.Context, r Request) (*Session, error) {
 	}
 	h.server.mu.RUnlock()
 	if err != nil {
+		h.limits.Release(n.String())
 		s.giveBack()
 		return nil, err
 	}
@@ -218,6 +232,7 @@ func (s *Session) End() {
 	if s.over.Swap(true) {
 		return
 	}
+	s.left()
 	s.ended()
 	if last {
 		s.hub.disconnected(s)

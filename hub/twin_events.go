@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/isthmus-io/isthmus/hub/twin"
@@ -14,44 +13,24 @@ import (
 // maxModelID bounds what a device may say of its model (DTDL: digital twin model identifier).
 const maxModelID = 2048
 
-// eventKind is what the hub itself tells of through routes (IoT Hub: non-telemetry event schemas).
-type eventKind struct {
-	source          Source
-	message, schema string
-}
-
-var (
-	twinChangeEvents      = eventKind{TwinChangeEvents, "twinChangeEvents", "twinChangeNotification"}
-	lifecycleEvents       = eventKind{DeviceLifecycleEvents, "deviceLifecycleEvents", "deviceLifecycleNotification"}
-	connectionStateEvents = eventKind{DeviceConnectionStateEvents, "deviceConnectionStateEvents", "deviceConnectionStateNotification"}
-)
-
-// event sends one of the hub's own events on its way. It does not wait.
-func (h *Hub) event(k eventKind, operation string, n Name, at time.Time, body []byte) {
-	name, _, _ := strings.Cut(h.HostName(), ".")
-	system := map[string]string{
-		ContentType: "application/json", ContentEncoding: "utf-8", CorrelationID: randomText(9), UserID: name, stampDevice: n.Device, stampSource: k.message,
-	}
-	properties := map[string]string{
-		"hubName": name, "deviceId": n.Device, "opType": operation, MessageSchema: k.schema, "operationTimestamp": at.UTC().Format("2006-01-02T15:04:05.0000000Z"),
-	}
-	if n.IsModule() {
-		system[stampModule], properties["moduleId"] = n.Module, n.Module
-	}
-	h.Emit(k.source, n, body, system, properties)
+// event sends one of the hub's own events on its way, with what IoT Hub adds to all of them (IoT Hub: non-telemetry event schemas).
+func (h *Hub) event(source Source, operation string, n Name, at time.Time, body []byte) {
+	h.Emit(source, n, body, map[string]string{CorrelationID: randomText(9), UserID: hubLabel(h.HostName())},
+		map[string]string{"opType": operation, "operationTimestamp": at.UTC().Format("2006-01-02T15:04:05.0000000Z")})
 }
 
 // twinEvent tells routes of a durable change of a twin.
 func (h *Hub) twinEvent(n Name, c twin.Change, after hubstore.Twin, now time.Time) {
+	h.twinMoved(n)
 	if !h.routed(TwinChangeEvents) {
 		return
 	}
 	if !c.Replaces() {
-		h.event(twinChangeEvents, "updateTwin", n, now, c.Event(after.Document, now))
+		h.event(TwinChangeEvents, "updateTwin", n, now, c.Event(after.Document, now))
 		return
 	}
 	if body, ok := h.wholeTwin(n, after.Document); ok {
-		h.event(twinChangeEvents, "replaceTwin", n, now, body)
+		h.event(TwinChangeEvents, "replaceTwin", n, now, body)
 	}
 }
 
@@ -93,11 +72,12 @@ func (h *Hub) identityDeleted(d hubstore.Device, t twin.Document) {
 }
 
 func (h *Hub) lifecycle(operation string, n Name, t twin.Document) {
+	h.twinMoved(n)
 	if !h.routed(DeviceLifecycleEvents) {
 		return
 	}
 	if body, ok := h.wholeTwin(n, t); ok {
-		h.event(lifecycleEvents, operation, n, h.server.clock.Now(), body)
+		h.event(DeviceLifecycleEvents, operation, n, h.server.clock.Now(), body)
 	}
 }
 
@@ -135,5 +115,5 @@ func (h *Hub) connectionState(operation string, n Name) {
 			break
 		}
 	}
-	h.event(connectionStateEvents, operation, n, now, fmt.Appendf(nil, `{"sequenceNumber":"%064X"}`, next))
+	h.event(DeviceConnectionStateEvents, operation, n, now, fmt.Appendf(nil, `{"sequenceNumber":"%064X"}`, next))
 }
