@@ -102,6 +102,8 @@ const (
 	Create Mode = iota
 	Update
 	Delete
+	CreateOrUpdate // whichever is possible; IfMatch is not looked at
+	UpdateTwin     // the identity stays as it is
 )
 
 // Change is one step of ChangeDevices.
@@ -162,7 +164,7 @@ func (h *Hub) cutChanged(m Mode, d hubstore.Device) {
 		h.cutIdentity(d.Name(), DeviceDeleted)
 	case d.Status == hubstore.Disabled:
 		h.cutIdentity(d.Name(), DeviceDisabled)
-	case m == Update:
+	case m == Update, m == CreateOrUpdate:
 		h.cutStale(d)
 	}
 }
@@ -192,18 +194,37 @@ func (h *Hub) change(tx *hubstore.Tx, c Change) (hubstore.Device, []change, erro
 	if err := validName(d.Name()); err != nil {
 		return d, nil, err
 	}
-	if d.Name().IsSystem() && c.Mode != Update { // the runtime itself renews the keys of its modules
+	if d.Name().IsSystem() && (c.Mode == Create || c.Mode == Delete) { // the runtime itself renews the keys of its modules
 		return d, nil, fault.Newf("hub.ChangeDevices", fault.Invalid, "module id %q begins with $, which is for the runtime of edge devices", d.Module).
 			Advise("choose another module id; $edgeAgent and $edgeHub come and go with the edge device")
+	}
+	if c.Mode == CreateOrUpdate {
+		c.Mode, c.IfMatch = Update, AnyETag
+		if _, err := tx.Device(h.id, d.Name()); fault.KindOf(err) == fault.NotFound {
+			c.Mode = Create
+		}
 	}
 	switch c.Mode {
 	case Create:
 		return h.create(tx, d, c.Twin)
 	case Update:
 		return h.update(tx, d, c)
+	case UpdateTwin:
+		return h.updateTwin(tx, d, c)
 	default:
 		return h.delete(tx, d, c)
 	}
+}
+
+func (h *Hub) updateTwin(tx *hubstore.Tx, d hubstore.Device, c Change) (hubstore.Device, []change, error) {
+	old, err := tx.Device(h.id, d.Name())
+	if err != nil {
+		return d, nil, h.missingModule(tx, d.Name(), err)
+	}
+	if c.Twin == nil {
+		return old, nil, fault.Newf("hub.ChangeDevices", fault.Invalid, "the change of %s has no twin", d.Name().Words())
+	}
+	return old, nil, c.Twin(tx, old)
 }
 
 func (h *Hub) create(tx *hubstore.Tx, d hubstore.Device, first func(*hubstore.Tx, hubstore.Device) error) (hubstore.Device, []change, error) {
