@@ -74,3 +74,9 @@ func (tx *Tx) DeleteCertificate(service, name string) error {
 	}
 	return err
 }
+
+// CountCertificates returns how many a service has.
+func (tx *Tx) CountCertificates(service string) (n int, err error) {
+	_, err = tx.sql.Row([]any{&n}, "SELECT COUNT(*) FROM dps_certificates WHERE service = ?", service)
+	return n, err
+}

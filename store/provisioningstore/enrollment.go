@@ -102,3 +102,14 @@ func (tx *Tx) DeleteEnrollment(service string, kind Kind, id string) error {
 	}
 	return err
 }
+
+// EachGroup calls each for every enrollment group of a service, by id, until it fails.
+func (tx *Tx) EachGroup(service string, each func(Enrollment) error) error {
+	return tx.sql.Rows(func(scan func(...any) error) error {
+		e, err := scanEnrollment(scan)
+		if err != nil {
+			return err
+		}
+		return each(e)
+	}, "SELECT "+enrollmentColumns+" FROM dps_enrollments WHERE service = ? AND kind = 'group' ORDER BY id", service)
+}
