@@ -14,8 +14,9 @@ type Refusal struct {
 	First  time.Time  `json:"first"`
 	Last   time.Time  `json:"last"`
 	Count  int        `json:"count"`
-	Door   string     `json:"door"`   // mqtt, https, front
-	Source string     `json:"source"` // the peer's address, without its port
+	Hub    string     `json:"hub,omitempty"` // uid of the hub it came to, as far as that is known
+	Door   string     `json:"door"`          // mqtt, https, front
+	Source string     `json:"source"`        // the peer's address, without its port
 	Link   uint32     `json:"link,omitempty"`
 	Who    string     `json:"who,omitempty"` // what it called itself; nothing of it is proved
 	Kind   fault.Kind `json:"-"`
@@ -46,7 +47,7 @@ func (s *Server) Refuse(door string, side Side, who string, err error) {
 		peer = side.Via
 	}
 	r := Refusal{
-		First: now, Last: now, Count: 1, Door: door, Source: peer.Addr().Unmap().String(), Link: side.Link, Who: shorten(who),
+		First: now, Last: now, Count: 1, Hub: s.hubOf(side), Door: door, Source: peer.Addr().Unmap().String(), Link: side.Link, Who: shorten(who),
 		Kind: fault.KindOf(err), Why: fault.Message(err), Next: fault.Next(err),
 	}
 	s.metrics.refused.WithLabelValues(door, r.Kind.String()).Inc()
@@ -56,12 +57,23 @@ func (s *Server) Refuse(door string, side Side, who string, err error) {
 	s.log.Warn("hub: refused", "door", door, "source", r.Source, "via", side.Via, "link", side.Link, "who", r.Who, "why", r.Why, "next", r.Next, "err", err)
 }
 
+// hubOf is the uid of the hub a peer came to: that of its endpoint, or of the name it said in TLS.
+func (s *Server) hubOf(side Side) string {
+	if !side.IsPublic() {
+		return side.Hub
+	}
+	if h, ok := s.ByHost(side.ServerName); ok {
+		return h.id
+	}
+	return ""
+}
+
 // add tells whether the refusal is worth a line in the log.
 func (l *refusals) add(r *Refusal) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	i := slices.IndexFunc(l.list, func(o *Refusal) bool {
-		return o.Source == r.Source && o.Door == r.Door && o.Who == r.Who && o.Why == r.Why && o.Link == r.Link
+		return o.Source == r.Source && o.Door == r.Door && o.Who == r.Who && o.Why == r.Why && o.Link == r.Link && o.Hub == r.Hub
 	})
 	if i < 0 {
 		if len(l.list) == maxRefusals {

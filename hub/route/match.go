@@ -3,6 +3,7 @@ package route
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub/query"
@@ -121,6 +122,25 @@ func Try(r Route, m *Message) (Outcome, error) {
 		out.Why = why(c.condition, m, in)
 	}
 	return out, nil
+}
+
+// ByIdentity tells whether a route's condition is about who sends and its twin only, so that it says the same to all its messages.
+func ByIdentity(r Route) (bool, error) {
+	r.Endpoints = []string{BuiltIn}
+	t := &Table{endpoints: []string{BuiltIn}}
+	c, err := t.route(r)
+	if err != nil || c.always {
+		return c.always, err
+	}
+	about := true
+	each(c.condition.Expr(), func(key string) {
+		switch strings.ToLower(key) {
+		case "$twin", "$connectiondeviceid", "$connectionmoduleid":
+		default:
+			about = false
+		}
+	})
+	return about, nil
 }
 
 // why looks for the usual reasons for which a condition does not hold that looks as if it should.

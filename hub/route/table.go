@@ -251,31 +251,42 @@ func sourceList() string {
 }
 
 // mentions tells whether a path of the tree begins with a key.
-func mentions(x query.Expr, key string) bool {
-	any := func(list []query.Expr) bool {
-		return slices.ContainsFunc(list, func(x query.Expr) bool { return mentions(x, key) })
+func mentions(x query.Expr, key string) (yes bool) {
+	each(x, func(k string) { yes = yes || strings.EqualFold(k, key) })
+	return yes
+}
+
+// each calls f with the first key of every path in the tree.
+func each(x query.Expr, f func(key string)) {
+	all := func(list []query.Expr) {
+		for _, x := range list {
+			each(x, f)
+		}
 	}
 	switch x := x.(type) {
 	case query.Path:
-		return len(x.Keys) > 0 && strings.EqualFold(x.Keys[0], key)
+		if len(x.Keys) > 0 {
+			f(x.Keys[0])
+		}
 	case query.Not:
-		return mentions(x.X, key)
+		each(x.X, f)
 	case query.And:
-		return any(x.Parts)
+		all(x.Parts)
 	case query.Or:
-		return any(x.Parts)
+		all(x.Parts)
 	case query.Compare:
-		return mentions(x.Left, key) || mentions(x.Right, key)
+		each(x.Left, f)
+		each(x.Right, f)
 	case query.In:
-		return mentions(x.X, key)
+		each(x.X, f)
 	case query.Arithmetic:
-		return mentions(x.Left, key) || mentions(x.Right, key)
+		each(x.Left, f)
+		each(x.Right, f)
 	case query.Negative:
-		return mentions(x.X, key)
+		each(x.X, f)
 	case query.Call:
-		return any(x.Args)
+		all(x.Args)
 	}
-	return false
 }
 
 // textOf writes a value from a twin as a property: strings as they are, all else as JSON.
