@@ -212,23 +212,35 @@ func (s *Store) Commit(ctx context.Context, u Upload, to Ref, p Properties, list
 	if err != nil {
 		return Info{}, err
 	}
-	s.done(u, digest)
-	return info, nil
+	return info, s.done(u, digest) // when it fails, the same list makes the same blob again
 }
 
-// done remembers the list that became the blob, and lets its blocks go. The blob is there whether this works or not, and Forget does it
-// again.
-func (s *Store) done(u Upload, digest string) {
-	s.staging.Lock()
-	s.mu.Lock()
-	s.waiting[u] = waiting{s.waiting[u].bytes, s.waiting[u].blocks} // also of an empty list
-	s.mu.Unlock()
-	_ = s.disk.root.MkdirAll(u.dir(), 0o700)
-	_ = s.disk.root.WriteFile(path.Join(u.dir(), doneFile), []byte(digest), 0o600)
-	s.staging.Unlock()
-	if all, err := s.ids(u); err == nil {
+// done remembers the list that became the blob, and lets the upload's blocks go.
+func (s *Store) done(u Upload, digest string) error {
+	if err := s.mark(u, digest); err != nil {
+		return s.disk.words("blob.Commit", err)
+	}
+	if all, err := s.ids(u); err == nil { // Forget does it again
 		s.drop(u, all)
 	}
+	return nil
+}
+
+func (s *Store) mark(u Upload, digest string) error {
+	s.staging.Lock()
+	defer s.staging.Unlock()
+	s.mu.Lock()
+	s.waiting[u] = waiting{s.waiting[u].bytes, s.waiting[u].blocks} // also of one that had no block
+	s.mu.Unlock()
+	if err := s.disk.root.MkdirAll(u.dir(), 0o700); err != nil {
+		return err
+	}
+	f, err := s.disk.root.Create(path.Join(u.dir(), doneFile))
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(digest)
+	return errors.Join(err, f.Sync(), f.Close(), s.disk.syncFolder(u.dir()))
 }
 
 func (s *Store) append(ctx context.Context, w io.Writer, u Upload, id string) error {

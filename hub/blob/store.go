@@ -169,8 +169,9 @@ func (s *Store) tooLarge(op string) error {
 	return fault.Newf(op, fault.TooLarge, "a file may have %d bytes, this one has more", s.cfg.MaxBlob).Advise("send it in parts, or raise the limit")
 }
 
-// Put makes a blob of content, which has size bytes. Faults: TooLarge, Exhausted, Invalid when content has another size.
-func (s *Store) Put(ctx context.Context, to Ref, p Properties, size int64, content io.Reader) (Info, error) {
+// Put makes a blob of content, which has size bytes, for an upload, or for nobody when that is zero. Faults: TooLarge, Exhausted, Invalid
+// when content has another size.
+func (s *Store) Put(ctx context.Context, u Upload, to Ref, p Properties, size int64, content io.Reader) (Info, error) {
 	op := "blob.Put"
 	if size > s.cfg.MaxBlob {
 		return Info{}, s.tooLarge(op)
@@ -180,7 +181,11 @@ func (s *Store) Put(ctx context.Context, to Ref, p Properties, size int64, conte
 		return Info{}, err
 	}
 	defer release()
-	return s.keeper.write(ctx, to.parts(), p, func(w io.Writer) error { return copyN(ctx, w, content, size) })
+	info, err := s.keeper.write(ctx, to.parts(), p, func(w io.Writer) error { return copyN(ctx, w, content, size) })
+	if err == nil && u != (Upload{}) {
+		err = s.done(u, "put")
+	}
+	return info, err
 }
 
 // Stat tells about a blob. NotFound when there is none.
@@ -209,6 +214,12 @@ func (s *Store) Forget(u Upload) error {
 		return s.disk.words("blob.Forget", err)
 	}
 	return nil
+}
+
+// Finished tells whether the upload made its blob.
+func (s *Store) Finished(u Upload) bool {
+	_, err := s.disk.root.Stat(path.Join(u.dir(), doneFile))
+	return err == nil
 }
 
 // known tells whether anything of the upload is, or may be, here.
