@@ -52,8 +52,8 @@ func (s *Service) local() []string {
 }
 
 // LinkHub links a hub elsewhere by the connection string of one of its policies, which needs to read and write its registry and twins.
-// The string is kept and never shown.
-func (s *Service) LinkHub(ctx context.Context, connection string, weight int) error {
+// The string is kept and never shown. host is the host name that the string is expected to have.
+func (s *Service) LinkHub(ctx context.Context, host, connection string, weight int) error {
 	op := "provisioning.LinkHub"
 	c, err := sas.ParseConnectionString(connection)
 	if err != nil {
@@ -61,6 +61,9 @@ func (s *Service) LinkHub(ctx context.Context, connection string, weight int) er
 	}
 	if c.Policy == "" {
 		return fault.New(op, fault.Invalid, "this is the connection string of a device; a policy's is needed").Advise("use that of iothubowner")
+	}
+	if !strings.EqualFold(host, c.HostName) {
+		return fault.Newf(op, fault.Invalid, "the connection string is of another hub than %.140q", host)
 	}
 	if s.server.cfg.Dial == nil {
 		return fault.New(op, fault.Invalid, "this process links no hubs elsewhere")
