@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -34,6 +35,8 @@ type Hub struct {
 	rate     atomic.Uint64 // float64 bits, messages a second
 
 	reports   reports
+	commands  commands
+	calls     calls
 	eventKeys atomic.Int64 // the last sequence number of a connection event
 
 	limits     *limit.Hub
@@ -64,6 +67,7 @@ func (s *Server) open(ctx context.Context, p plan.Hub) (*Hub, error) {
 	}
 	h := &Hub{server: s, id: p.ID, stream: "hub/" + p.ID, sessions: map[Name]*Session{}, seen: map[Name]hubstore.Seen{}, renewed: make(chan struct{})}
 	h.reports.room.L = &h.reports.mu
+	h.calls.last.Store(rand.Uint32())
 	list, err := s.store.EnsurePolicies(ctx, p.ID, builtInPolicies())
 	if err != nil {
 		return nil, err
@@ -73,6 +77,9 @@ func (s *Server) open(ctx context.Context, p plan.Hub) (*Hub, error) {
 		return nil, err
 	}
 	if err := s.store.Write(ctx, func(tx *hubstore.Tx) error { return tx.NobodyConnected(p.ID) }); err != nil {
+		return nil, err
+	}
+	if err := h.openCommands(ctx); err != nil {
 		return nil, err
 	}
 	if err := h.openLimits(ctx, p.Name); err != nil {

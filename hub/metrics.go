@@ -6,12 +6,14 @@ type metrics struct {
 	server  *Server
 	refused *prometheus.CounterVec
 
+	deliveries deliveryMetrics
+
 	connected, messages, bytes *prometheus.Desc
 }
 
 func newMetrics(reg prometheus.Registerer, s *Server) *metrics {
 	m := &metrics{
-		server: s,
+		server: s, deliveries: newDeliveryMetrics(reg),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "isthmus", Subsystem: "hub", Name: "refused_total", Help: "Peers turned away, by door and kind of reason.",
 		}, []string{"door", "kind"}),

@@ -307,6 +307,11 @@ func (h *Hub) delete(tx *hubstore.Tx, d hubstore.Device, c Change) (hubstore.Dev
 			steps = append(steps, h.step(tx, Delete, m))
 		}
 	}
+	for _, s := range steps {
+		if err := h.dropCommands(tx, s.d.Name()); err != nil {
+			return d, nil, err
+		}
+	}
 	return old, steps, tx.Delete(h.id, old.Name())
 }
 

@@ -76,6 +76,7 @@ func (s *Server) Run(ctx context.Context) error {
 			for _, h := range s.Hubs() {
 				h.measure()
 			}
+			s.sweep(ctx)
 			if now := s.clock.Now(); now.Sub(last) >= s.cfg.SeenEach {
 				last = now
 				s.writeSeen(ctx)

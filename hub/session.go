@@ -101,6 +101,10 @@ type Session struct {
 	giving    sync.Mutex // held while the receiver is called, so that it hears one thing after the other
 	listening Topic      // guarded by giving
 
+	owner     string       // the first part of the locks of commands it was given
+	holds     atomic.Int64 // commands it was given and has not settled, or more
+	answering answering
+
 	reports int // patches of reported properties that are not answered; guarded by Hub.reports.mu
 }
 
@@ -153,7 +157,7 @@ func (h *Hub) Connect(ctx context.Context, r Request) (*Session, error) {
 		return nil, err
 	}
 	now := h.server.clock.Now()
-	s := &Session{Identity: id, Side: r.Side, Door: r.Door, ModelID: r.ModelID, hub: h, cut: r.Cut, receiver: r.Receiver, since: now, stamps: stamps(id)}
+	s := &Session{Identity: id, Side: r.Side, Door: r.Door, ModelID: r.ModelID, hub: h, cut: r.Cut, receiver: r.Receiver, since: now, stamps: stamps(id), owner: newLock()[:ownerLen]}
 	s.allowance, s.gone = h.limits.Hold(n.String(), now), make(chan struct{})
 	s.cut = func(c Cause) {
 		s.depart(departure{At: h.server.clock.Now(), Cause: c.String(), ByHub: true})

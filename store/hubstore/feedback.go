@@ -69,10 +69,17 @@ func (tx *Tx) DeleteFeedback(hub, lock string, now time.Time) (int64, error) {
 	return tx.sql.Exec("DELETE FROM feedback WHERE hub = ? AND lock_token <> '' AND lock_token = ? AND locked_until > ?", hub, lock, ms(now))
 }
 
-// FreeFeedback makes free what a lock that has not lapsed holds, and tells how many records that were.
-func (tx *Tx) FreeFeedback(hub, lock string, now time.Time) (int64, error) {
-	return tx.sql.Exec("UPDATE feedback SET deliveries = deliveries + 1, lock_token = '', locked_until = 0 "+
+// FreeFeedback makes free what a lock that has not lapsed holds, unless it came back as often as deliveries allows: such records are
+// dropped. It tells how many records the lock held.
+func (tx *Tx) FreeFeedback(hub, lock string, now time.Time, deliveries int) (int64, error) {
+	dropped, err := tx.sql.Exec("DELETE FROM feedback WHERE hub = ? AND lock_token <> '' AND lock_token = ? AND locked_until > ? AND deliveries + 1 >= ?",
+		hub, lock, ms(now), deliveries)
+	if err != nil {
+		return 0, err
+	}
+	freed, err := tx.sql.Exec("UPDATE feedback SET deliveries = deliveries + 1, lock_token = '', locked_until = 0 "+
 		"WHERE hub = ? AND lock_token <> '' AND lock_token = ? AND locked_until > ?", hub, lock, ms(now))
+	return dropped + freed, err
 }
 
 // DropFeedback removes records nobody will be given any more, at most limit of each kind: those that are expired, that came back
@@ -89,8 +96,21 @@ func (tx *Tx) DropFeedback(hub string, now time.Time, deliveries int, keep int64
 		"sequence <= (SELECT MAX(sequence) FROM feedback WHERE hub = ?) - ? ORDER BY sequence LIMIT ?)", hub, hub, hub, keep, limit)
 }
 
-// HasFeedback tells whether a hub has any record at all.
-func (s *Store) HasFeedback(ctx context.Context, hub string) (bool, error) {
-	var one int
-	return s.db.Reading(ctx).Row([]any{&one}, "SELECT 1 FROM feedback WHERE hub = ? LIMIT 1", hub)
+// FeedbackDue tells whether a hub has records that DropFeedback would remove.
+func (s *Store) FeedbackDue(ctx context.Context, hub string, now time.Time, deliveries int, keep int64) (due bool, err error) {
+	for _, q := range []struct {
+		where string
+		args  []any
+	}{
+		{"expires <= ?", []any{ms(now)}},
+		{"lock_token <> '' AND locked_until <= ? AND deliveries + 1 >= ?", []any{ms(now), deliveries}},
+		{"sequence <= (SELECT MAX(sequence) FROM feedback WHERE hub = ?) - ?", []any{hub, keep}},
+	} {
+		var one int
+		due, err = s.db.Reading(ctx).Row([]any{&one}, "SELECT 1 FROM feedback WHERE hub = ? AND "+q.where+" LIMIT 1", append([]any{hub}, q.args...)...)
+		if due || err != nil {
+			return due, err
+		}
+	}
+	return false, nil
 }
