@@ -93,6 +93,7 @@ func (h *Hub) writeReports(tx *hubstore.Tx, batch []*report, now time.Time) erro
 	type twins struct{ before, after hubstore.Twin }
 	open := make(map[Name]*twins, len(batch))
 	var order []*twins
+	var merger twin.Merger
 	for _, r := range batch {
 		if r.err != nil {
 			continue
@@ -112,7 +113,7 @@ func (h *Hub) writeReports(tx *hubstore.Tx, batch []*report, now time.Time) erro
 			open[n] = t
 			order = append(order, t)
 		}
-		if r.after, r.err = apply(t.after, r.change, now); r.err == nil {
+		if r.after, r.err = apply(&merger, t.after, r.change, now); r.err == nil {
 			t.after = r.after
 		}
 	}

@@ -110,16 +110,16 @@ func (h *Hub) writeTwin(tx *hubstore.Tx, n Name, c twin.Change, ifMatch string, 
 		return before, after, fault.Newf("hub.PatchTwin", fault.Precondition, "the twin of %s was changed meanwhile: its etag is %s", n.Words(), before.ETag()).
 			Advise("read it again, then repeat the change")
 	}
-	after, err = apply(before, c, now)
+	after, err = apply(&twin.Merger{}, before, c, now)
 	if err != nil || after == before {
 		return before, after, err
 	}
 	return before, after, tx.SetTwin(before, after)
 }
 
-func apply(before hubstore.Twin, c twin.Change, now time.Time) (after hubstore.Twin, err error) {
+func apply(m *twin.Merger, before hubstore.Twin, c twin.Change, now time.Time) (after hubstore.Twin, err error) {
 	after = before
-	after.Document, err = before.With(c, now)
+	after.Document, err = m.With(before.Document, c, now)
 	if err != nil {
 		return before, badTwin(err)
 	}

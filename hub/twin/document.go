@@ -51,28 +51,42 @@ func (d Document) ForDevice() []byte {
 // With returns the document as it is when the change is made now. A change of nothing leaves it as it is. TooLarge when a part would
 // exceed its limit.
 func (d Document) With(c Change, now time.Time) (Document, error) {
+	var m Merger
+	return m.With(d, c, now)
+}
+
+// Merger makes many changes one after the other, in memory that it uses again. Its zero value works.
+type Merger struct {
+	reader reader
+	slab   slab
+	text   []byte
+}
+
+// With is Document.With.
+func (m *Merger) With(d Document, c Change, now time.Time) (Document, error) {
 	if c.Empty() {
 		return d, nil
 	}
+	before := d
 	d.Version++
 	var err error
 	if c.tags != nil {
-		p := Part{Text: d.Tags}
-		if p, err = p.with(c.tags, c.replaces, placeTags, 0, 0, MaxTags); err != nil {
-			return d, err
+		tags := Part{Text: d.Tags}
+		if tags, err = m.part(tags, c.tags, c.replaces, written{placeTags, MaxTags, 0, 0}); err != nil {
+			return before, err
 		}
-		d.Tags = p.Text
+		d.Tags = tags.Text
 	}
 	at := ticks(now)
 	if c.desired != nil {
-		if d.Desired, err = d.Desired.with(c.desired, c.replaces, placeDesired, at, d.Desired.Version+1, MaxProperties); err != nil {
-			return d, err
+		if d.Desired, err = m.part(d.Desired, c.desired, c.replaces, written{placeDesired, MaxProperties, at, d.Desired.Version + 1}); err != nil {
+			return before, err
 		}
 	}
 	if c.reported != nil {
 		// IoT Hub keeps $lastUpdatedVersion of desired properties only.
-		if d.Reported, err = d.Reported.with(c.reported, c.replaces, placeReported, at, 0, MaxProperties); err != nil {
-			return d, err
+		if d.Reported, err = m.part(d.Reported, c.reported, c.replaces, written{placeReported, MaxProperties, at, 0}); err != nil {
+			return before, err
 		}
 	}
 	return d, nil
@@ -84,30 +98,38 @@ const (
 	placeReported = "properties.reported"
 )
 
-func (p Part) with(change *node, replaces bool, place string, at, version int64, most int) (Part, error) {
-	var next node
+// written says which part is written, how large it may be, and when; at is 0 for tags, which have no metadata.
+type written struct {
+	place       string
+	most        int
+	at, version int64
+}
+
+func (m *Merger) part(p Part, change *node, replaces bool, w written) (Part, error) {
+	m.slab.reset()
+	next := node{at: w.at, version: w.version}
 	switch {
 	case change.isNull():
-		next = node{at: at, version: version}
 	case replaces:
-		next = change.stamped(at, version)
+		next = change.stamped(&m.slab, w.at, w.version)
 	default:
-		old, err := p.read()
+		old, err := p.read(&m.reader, &m.slab)
 		if err != nil {
 			return p, err
 		}
-		next = merged(&old, change, at, version)
+		next = merged(&m.slab, &old, change, w.at, w.version)
 	}
-	if size := next.total(); size > most {
-		return p, tooLarge("%s would have %d bytes, %d are allowed", place, size, most)
+	if size := next.total(); size > w.most {
+		return p, tooLarge("%s would have %d bytes, %d are allowed", w.place, size, w.most)
 	}
-	text := next.appendTo(make([]byte, 0, len(p.Text)+256))
-	if len(text) > MaxTextRatio*most {
-		return p, tooLarge("%s would have %d bytes of text, %d are allowed", place, len(text), MaxTextRatio*most)
+	m.text = next.appendTo(m.text[:0])
+	if len(m.text) > MaxTextRatio*w.most {
+		return p, tooLarge("%s would have %d bytes of text, %d are allowed", w.place, len(m.text), MaxTextRatio*w.most)
 	}
-	p.Text, p.Version = string(text), p.Version+1
-	if at != 0 {
-		p.Meta = string(next.appendMeta(text[:0], nil))
+	p.Text, p.Version = string(m.text), p.Version+1
+	if w.at != 0 {
+		m.text = next.appendMeta(m.text[:0], nil)
+		p.Meta = string(m.text)
 	}
 	return p, nil
 }
@@ -116,12 +138,12 @@ func tooLarge(format string, args ...any) error {
 	return fault.Newf("twin.With", fault.TooLarge, format, args...).Advise("keep in a twin what describes the device, and send the rest as messages")
 }
 
-// read returns the part as a value with its times.
-func (p Part) read() (node, error) {
+// read returns the part as a value with its times, whose nodes are of the slab.
+func (p Part) read(r *reader, s *slab) (node, error) {
 	if p.Text == "" {
 		return node{}, nil
 	}
-	r := &reader{in: p.Text, loose: true}
+	*r = reader{in: p.Text, loose: true, path: r.path[:0], kids: r.kids[:0], slab: s}
 	n, err := r.value()
 	if err == nil {
 		err = r.end()

@@ -40,6 +40,7 @@ type reader struct {
 	free  int      // how many keys of path are around the part being read
 	loose bool     // what is read now was checked before, or is kept by nobody: any key and number, any depth up to maxLoose
 	kids  []node   // of objects whose end was not reached yet
+	slab  *slab    // for those of objects that are read
 }
 
 // maxLoose bounds the stack when something is read only to be passed over.
@@ -53,7 +54,7 @@ func open(in []byte, most int, path ...string) (*reader, error) {
 	if !utf8.Valid(in) {
 		return nil, fault.New(opRead, fault.Invalid, "the text is not valid UTF-8").Advise("send JSON as UTF-8")
 	}
-	return &reader{in: string(in), path: append(make([]string, 0, MaxDepth+4), path...), free: len(path)}, nil
+	return &reader{in: string(in), path: append(make([]string, 0, MaxDepth+4), path...), free: len(path), slab: &slab{}}, nil
 }
 
 // where names the value being read.
@@ -181,7 +182,8 @@ func (r *reader) object() ([]node, error) {
 			break
 		}
 	}
-	kids := slices.Clone(r.kids[base:])
+	kids := r.slab.take(len(r.kids) - base)
+	copy(kids, r.kids[base:])
 	r.kids = r.kids[:base]
 	if !sorted {
 		slices.SortStableFunc(kids, func(a, b node) int { return strings.Compare(a.key, b.key) })

@@ -30,11 +30,12 @@ func (c Change) Notification(after Document) []byte {
 // AppendJSON writes the document's members as services read them, without braces: "version":n,"tags":{..},"properties":{"desired":{..},
 // "reported":{..}}, each of the two with $metadata and $version.
 func (d Document) AppendJSON(out []byte) ([]byte, error) {
-	desired, err := d.Desired.read()
+	var m Merger
+	desired, err := d.Desired.read(&m.reader, &m.slab)
 	if err != nil {
 		return out, err
 	}
-	reported, err := d.Reported.read()
+	reported, err := d.Reported.read(&m.reader, &m.slab)
 	if err != nil {
 		return out, err
 	}
@@ -54,6 +55,7 @@ func (d Document) AppendJSON(out []byte) ([]byte, error) {
 // was patched with its metadata. A change that replaces is told by the whole twin instead.
 func (c Change) Event(after Document, now time.Time) []byte {
 	var w writer
+	var s slab
 	out := strconv.AppendInt(append([]byte(nil), `{"version":`...), after.Version, 10)
 	if c.tags != nil {
 		out = append(out, `,"tags":`...)
@@ -64,14 +66,14 @@ func (c Change) Event(after Document, now time.Time) []byte {
 	}
 	out = append(out, `,"properties":{`...)
 	if c.desired != nil {
-		aged := c.desired.stamped(ticks(now), after.Desired.Version)
+		aged := c.desired.stamped(&s, ticks(now), after.Desired.Version)
 		out = w.part(append(out, `"desired":`...), c.desired, &aged, after.Desired.Version)
 	}
 	if c.reported != nil {
 		if c.desired != nil {
 			out = append(out, ',')
 		}
-		aged := c.reported.stamped(ticks(now), 0)
+		aged := c.reported.stamped(&s, ticks(now), 0)
 		out = w.part(append(out, `"reported":`...), c.reported, &aged, after.Reported.Version)
 	}
 	return append(out, '}', '}')

@@ -36,24 +36,41 @@ func (n *node) appendKids(out []byte, first bool) []byte {
 	return out
 }
 
+// slab is where nodes are made many at a time.
+type slab struct{ all, free []node }
+
+// take returns n nodes with no room behind them. What they hold is left from before.
+func (s *slab) take(n int) []node {
+	if len(s.free) < n {
+		s.all = make([]node, max(2*len(s.all), n, 16))
+		s.free = s.all
+	}
+	out := s.free[:n:n]
+	s.free = s.free[n:]
+	return out
+}
+
+// reset gives all nodes back.
+func (s *slab) reset() { s.free = s.all }
+
 // stamped returns the value as it is when it is written where nothing was: without the nulls of its objects (RFC 7396).
-func (n *node) stamped(at, version int64) node {
+func (n *node) stamped(s *slab, at, version int64) node {
 	out := node{key: n.key, text: n.text, size: n.size, at: at, version: version}
 	if !n.isObject() {
 		return out
 	}
-	out.kids = make([]node, 0, len(n.kids))
+	out.kids = s.take(len(n.kids))[:0]
 	for i := range n.kids {
 		if !n.kids[i].isNull() {
-			out.kids = append(out.kids, n.kids[i].stamped(at, version))
+			out.kids = append(out.kids, n.kids[i].stamped(s, at, version))
 		}
 	}
 	return out
 }
 
 // merged returns the object old as patch, an object, makes it (RFC 7396). Neither is changed.
-func merged(old, patch *node, at, version int64) node {
-	out := node{key: old.key, at: at, version: version, kids: make([]node, 0, len(old.kids)+len(patch.kids))}
+func merged(s *slab, old, patch *node, at, version int64) node {
+	out := node{key: old.key, at: at, version: version, kids: s.take(len(old.kids) + len(patch.kids))[:0]}
 	i := 0
 	for j := range patch.kids {
 		p := &patch.kids[j]
@@ -69,9 +86,9 @@ func merged(old, patch *node, at, version int64) node {
 		switch {
 		case p.isNull():
 		case was != nil && was.isObject() && p.isObject():
-			out.kids = append(out.kids, merged(was, p, at, version))
+			out.kids = append(out.kids, merged(s, was, p, at, version))
 		default:
-			out.kids = append(out.kids, p.stamped(at, version))
+			out.kids = append(out.kids, p.stamped(s, at, version))
 		}
 	}
 	out.kids = append(out.kids, old.kids[i:]...)

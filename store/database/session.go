@@ -9,9 +9,10 @@ import (
 // Session runs statements: in one transaction, or outside of one. A statement has ? where its arguments go, and no other question
 // marks.
 type Session struct {
-	db  *DB
-	ctx context.Context //nolint:containedctx // a Session lives only inside one call
-	on  statements
+	db   *DB
+	ctx  context.Context //nolint:containedctx // a Session lives only inside one call
+	on   statements
+	kept *kept // nil outside of a transaction
 }
 
 // statements is what *sql.DB and *sql.Tx have in common.
@@ -46,7 +47,7 @@ func (db *DB) View(ctx context.Context, fn func(s *Session) error) error {
 }
 
 // Reading is for single queries, without the two round trips of a transaction; two of them may see two moments.
-func (db *DB) Reading(ctx context.Context) *Session { return &Session{db, ctx, db.read} }
+func (db *DB) Reading(ctx context.Context) *Session { return &Session{db, ctx, db.read, nil} }
 
 func (db *DB) in(ctx context.Context, op string, on *sql.DB, opt *sql.TxOptions, fn func(s *Session) error) error {
 	tx, err := on.BeginTx(ctx, opt)
@@ -55,7 +56,7 @@ func (db *DB) in(ctx context.Context, op string, on *sql.DB, opt *sql.TxOptions,
 	}
 	// Also when fn panics; after a commit it does nothing.
 	defer tx.Rollback() //nolint:errcheck // the cause is on its way already
-	if err := fn(&Session{db, ctx, tx}); err != nil {
+	if err := fn(&Session{db, ctx, tx, db.keeping(tx)}); err != nil {
 		return err
 	}
 	return db.explain(op, tx.Commit())
@@ -63,7 +64,14 @@ func (db *DB) in(ctx context.Context, op string, on *sql.DB, opt *sql.TxOptions,
 
 // Exec runs a statement and tells how many rows it touched.
 func (s *Session) Exec(query string, args ...any) (int64, error) {
-	r, err := s.on.ExecContext(s.ctx, s.db.dialect.rebind(query), args...)
+	var r sql.Result
+	var err error
+	if st := s.take(query); st != nil {
+		r, err = st.ExecContext(s.ctx, args...)
+		s.kept.compiled[query] = st
+	} else {
+		r, err = s.on.ExecContext(s.ctx, s.db.dialect.rebind(query), args...)
+	}
 	if err != nil {
 		return 0, s.explain(err)
 	}
@@ -73,7 +81,12 @@ func (s *Session) Exec(query string, args ...any) (int64, error) {
 
 // Row scans the one row of a query; ok is false when there is none.
 func (s *Session) Row(dest []any, query string, args ...any) (ok bool, err error) {
-	err = s.on.QueryRowContext(s.ctx, s.db.dialect.rebind(query), args...).Scan(dest...)
+	if st := s.take(query); st != nil {
+		err = st.QueryRowContext(s.ctx, args...).Scan(dest...)
+		s.kept.compiled[query] = st
+	} else {
+		err = s.on.QueryRowContext(s.ctx, s.db.dialect.rebind(query), args...).Scan(dest...)
+	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
@@ -82,7 +95,14 @@ func (s *Session) Row(dest []any, query string, args ...any) (ok bool, err error
 
 // Rows calls each for every row of a query, until it fails. each scans, and returns scan's error as it is.
 func (s *Session) Rows(each func(scan func(...any) error) error, query string, args ...any) error {
-	rows, err := s.on.QueryContext(s.ctx, s.db.dialect.rebind(query), args...)
+	var rows *sql.Rows
+	var err error
+	if st := s.take(query); st != nil {
+		defer func() { s.kept.compiled[query] = st }() // after its rows are closed
+		rows, err = st.QueryContext(s.ctx, args...)
+	} else {
+		rows, err = s.on.QueryContext(s.ctx, s.db.dialect.rebind(query), args...)
+	}
 	if err != nil {
 		return s.explain(err)
 	}
