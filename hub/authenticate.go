@@ -80,7 +80,7 @@ func (h *Hub) Prove(ctx context.Context, n Name, c Credentials) (Identity, error
 	} else if own, ok := signerOf(t, d.PrimaryKey, d.SecondaryKey); ok && d.AuthType == AuthSAS {
 		id.signer = own
 	} else {
-		return Identity{}, wrongKey(n)
+		return Identity{}, WrongKey(n)
 	}
 	if !t.Covers(h.HostNames(), path(n)) {
 		return Identity{}, fault.Newf("hub.Authenticate", fault.Denied, "the token is for another resource than %s of %s", n.Words(), h.HostName()).
@@ -113,10 +113,8 @@ func (h *Hub) known(ctx context.Context, n Name) (hubstore.Device, error) {
 	return d, words.Advise("create it: isthmus hub device create %s", n.Device)
 }
 
-// WrongKey is what one is told whose token no key of the device has made.
-func WrongKey(device string) error { return wrongKey(Name{Device: device}) }
-
-func wrongKey(n Name) error {
+// WrongKey is what one is told whose token no key of the identity has made.
+func WrongKey(n Name) error {
 	return fault.Newf("hub.Authenticate", fault.Unauthenticated, "the token of %s is not signed with one of its keys", n.Words()).
 		Advise("give the device its connection string again: isthmus hub device connection-string %s", n.Device)
 }

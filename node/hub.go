@@ -84,7 +84,7 @@ func Hub(ctx context.Context, cfg HubConfig, log *slog.Logger, clk clock.Clock, 
 	defer func() { _ = server.Close() }()
 	certs := &certificates{member: m, log: log, clock: clk, byHost: map[string]getter{}}
 	fr := front.New(front.Config{}, server, certs.find, log, clk)
-	mqtt, https := mqttdoor.New(mqttdoor.Config{}, server, fr, log, clk), httpdoor.New(server, fr, log, clk)
+	mqtt, https := mqttdoor.New(mqttdoor.Config{}, server, fr, log, clk), httpdoor.New(httpdoor.Config{}, server, fr, log, clk)
 
 	m.Report(func() membership.Report {
 		return membership.Report{Version: cfg.Version, Problems: certs.problems()}

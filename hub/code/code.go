@@ -52,6 +52,36 @@ var (
 	MethodNotAllowed       = Code{405000, "InvalidOperation", 405} // a path it has for other verbs
 )
 
+// All returns every code above.
+func All() []Code {
+	return []Code{
+		InvalidProtocolVersion, InvalidOperation, ArgumentInvalid, ArgumentNull, FormatError, BulkFailure, ConnectionTakenOver, UnauthorizedAccess, Unauthorized,
+		QuotaExceeded, JobQuotaExceeded, QueueDepthExceeded, ActiveUploadsExceeded, DeviceDisabled, DeviceNotFound, JobNotFound, ModuleNotFound, DeviceNotOnline,
+		ConnectionClosed, ConfigurationNotFound, DeviceAlreadyExists, LinkCreationConflict, JobAlreadyExists, ModuleAlreadyExists, ConfigurationExists,
+		PreconditionFailed, MessageLockLost, MessageTooLarge, TooManyDevices, Throttled, ServerError, ServiceUnavailable, DeviceDidNotAnswer, NotFound, MethodNotAllowed,
+	}
+}
+
+// Named returns the code with a name; of two, the first.
+func Named(name string) (Code, bool) {
+	for _, c := range All() {
+		if c.Name == name {
+			return c, true
+		}
+	}
+	return Code{}, false
+}
+
+// Numbered returns the code with a number.
+func Numbered(number int) (Code, bool) {
+	for _, c := range All() {
+		if c.Number == number {
+			return c, true
+		}
+	}
+	return Code{}, false
+}
+
 // ofKind is the one table from fault.Kind, for faults without a code of their own.
 func ofKind(k fault.Kind) Code {
 	switch k {

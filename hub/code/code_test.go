@@ -21,6 +21,16 @@ func TestEveryKindHasACode(t *testing.T) {
 	}
 }
 
+func TestCodesAreTold(t *testing.T) {
+	seen := map[int]bool{}
+	for _, c := range code.All() {
+		if seen[c.Number] || c.Name == "" || c.Number/1000 != c.Status {
+			t.Errorf("%+v", c)
+		}
+		seen[c.Number] = true
+	}
+}
+
 func TestACodeChangesNothingElse(t *testing.T) {
 	if code.With(nil, code.Throttled) != nil {
 		t.Error("nothing became an error")

@@ -15,8 +15,16 @@ import (
 	"github.com/isthmus-io/isthmus/localsocket"
 )
 
+// Config names the rooms whose routes the door has besides those of the hub itself. What is nil is not served: 404 with words. The zero
+// value works.
+type Config struct {
+	Provisioning http.Handler // everything for the host name of a provisioning service, WebSocket included; see ArrivalOf
+	WebSocket    http.Handler // MQTT over WebSocket for hubs; see ArrivalOf
+}
+
 // Door serves HTTPS.
 type Door struct {
+	cfg    Config
 	server *hub.Server
 	front  *front.Front
 	log    *slog.Logger
@@ -24,8 +32,8 @@ type Door struct {
 }
 
 // New returns a door to the server's hubs.
-func New(server *hub.Server, fr *front.Front, log *slog.Logger, clk clock.Clock) *Door {
-	return &Door{server, fr, log, clk}
+func New(cfg Config, server *hub.Server, fr *front.Front, log *slog.Logger, clk clock.Clock) *Door {
+	return &Door{cfg, server, fr, log, clk}
 }
 
 const (
@@ -41,8 +49,9 @@ func (d *Door) Serve(ctx context.Context, ln net.Listener) error {
 	feed := &feed{conns: make(chan net.Conn), closed: make(chan struct{}), addr: ln.Addr()}
 	srv := d.newServer(d.handler(false))
 	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-		return context.WithValue(ctx, connKey{}, c.(*tracked).Conn)
+		return context.WithValue(ctx, connKey{}, c.(*tracked))
 	}
+	srv.ConnState = begin
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(feed) }()
 	// front closes every connection when its context ends, so requests get their time to finish before it does.
@@ -132,18 +141,5 @@ func (f *feed) Close() error {
 }
 
 func (f *feed) Addr() net.Addr { return f.addr }
-
-// tracked tells front when net/http is done with a connection.
-type tracked struct {
-	*front.Conn
-	once  sync.Once // net/http may close twice
-	ended chan struct{}
-}
-
-func (t *tracked) Close() error {
-	err := t.Conn.Close()
-	t.once.Do(func() { close(t.ended) })
-	return err
-}
 
 type connKey struct{}

@@ -7,41 +7,12 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
+	"time"
 
 	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/hub/code"
 )
-
-// answer is how a kind of fault looks in IoT Hub's REST API.
-type answer struct {
-	status int
-	code   int
-	name   string
-}
-
-// answers is the one table from fault.Kind.
-var answers = map[fault.Kind]answer{
-	fault.Internal:        {500, 500001, "ServerError"},
-	fault.Invalid:         {400, 400004, "ArgumentInvalid"},
-	fault.NotFound:        {404, 404001, "DeviceNotFound"},
-	fault.Conflict:        {409, 409001, "DeviceAlreadyExists"},
-	fault.Precondition:    {412, 412001, "PreconditionFailed"},
-	fault.Unauthenticated: {401, 401003, "IotHubUnauthorized"},
-	fault.Denied:          {401, 401002, "IotHubUnauthorizedAccess"},
-	fault.Expired:         {401, 401003, "IotHubUnauthorized"},
-	fault.Exhausted:       {503, 503001, "ServiceUnavailable"}, // a full disk is ours, not the caller's quota
-	fault.TooLarge:        {413, 413001, "MessageTooLarge"},
-	fault.Unavailable:     {503, 503001, "ServiceUnavailable"},
-	fault.Timeout:         {503, 503001, "ServiceUnavailable"},
-}
-
-// named is a fault for which IoT Hub has a more exact name than for its kind.
-type named struct {
-	error
-	status int
-	name   string
-}
-
-func (n *named) Unwrap() error { return n.error }
 
 // refused is a fault that people have been told of already.
 type refused struct{ error }
@@ -51,26 +22,75 @@ func (r *refused) Unwrap() error { return r.error }
 // nextHeader repeats, percent-encoded, what to do next, so that a client of ours can tell it from what happened.
 const nextHeader = "isthmus-next"
 
-// writeError writes the envelope that registry clients read: they take the name from the header or from Message, up to the semicolon.
-func (d *Door) writeError(w http.ResponseWriter, err error) {
-	a := answers[fault.KindOf(err)]
-	if n, ok := errors.AsType[*named](err); ok {
-		a.status, a.name = n.status, n.name
+// outerJSON is the envelope that every client reads: they take the name from the header or from Message, up to the semicolon.
+type outerJSON struct {
+	Message          string
+	ExceptionMessage string
+}
+
+// innerJSON is what Message holds, as text, when it was the device that could not be asked (IoT Hub: direct methods).
+type innerJSON struct {
+	ErrorCode    int       `json:"errorCode"`
+	TrackingID   string    `json:"trackingId"`
+	Message      string    `json:"message"`
+	Info         *infoJSON `json:"info,omitempty"`
+	TimestampUTC string    `json:"timestampUtc"`
+}
+
+type infoJSON struct {
+	Timeout string `json:"timeout"`
+}
+
+// fail writes an error and tells people of it. Its tracking id is in the answer and in the log.
+func (x *exchange) fail(err error) {
+	now := x.door.clock.Now().UTC()
+	tracking := trackingID(now)
+	kind, c := fault.KindOf(err), code.Of(err)
+	switch kind {
+	case fault.Unauthenticated, fault.Denied, fault.Expired:
+		if _, told := errors.AsType[*refused](err); x.conn != nil && !told {
+			x.conn.Refuse(x.Method+" "+x.URL.Path, err)
+		}
+	case fault.Internal, fault.Exhausted, fault.Unavailable, fault.Timeout:
+		if c.Status >= http.StatusInternalServerError && c != code.DeviceDidNotAnswer {
+			x.door.log.Error("hub: request failed", "door", "https", "method", x.Method, "path", x.URL.Path, "tracking", tracking, "err", err)
+		}
+	case fault.Invalid, fault.NotFound, fault.Conflict, fault.Precondition, fault.TooLarge: // the caller's own matter
 	}
-	text := fault.Message(err)
-	if next := fault.Next(err); next != "" {
+	text, next := fault.Message(err), fault.Next(err)
+	h := x.w.Header()
+	if next != "" {
 		text += ". " + next
-		w.Header().Set(nextHeader, url.PathEscape(next))
+		h.Set(nextHeader, url.PathEscape(next))
 	}
-	tracking := make([]byte, 16)
-	_, _ = rand.Read(tracking) // never fails
-	b, _ := json.Marshal(map[string]string{
-		"Message": "ErrorCode:" + a.name + ";" + text,
-		"ExceptionMessage": "Tracking ID:" + hex.EncodeToString(tracking) + "-G:0-TimeStamp:" +
-			d.clock.Now().UTC().Format("01/02/2006 15:04:05"),
-	})
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.Header().Set("iothub-errorcode", a.name)
-	w.WriteHeader(a.status)
-	_, _ = w.Write(b) // a client that went needs no answer
+	if x.wait > 0 {
+		h.Set("Retry-After", strconv.Itoa(int((x.wait + time.Second - 1).Seconds())))
+	}
+	body := outerJSON{Message: "ErrorCode:" + c.Name + ";" + text, ExceptionMessage: "Tracking ID:" + tracking}
+	if c == code.DeviceNotOnline || c == code.DeviceDidNotAnswer {
+		b, _ := json.Marshal(innerJSON{c.Number, tracking, text, &infoJSON{spanText(x.patience)}, now.Format(time.RFC3339)}) // strings and a number cannot fail
+		body = outerJSON{Message: string(b)}
+	}
+	b, _ := json.Marshal(body) // two strings cannot fail
+	h.Set("Content-Type", jsonType)
+	h.Set("iothub-errorcode", c.Name)
+	x.w.WriteHeader(c.Status)
+	_, _ = x.w.Write(b) // a client that went needs no answer
+}
+
+func trackingID(now time.Time) string {
+	id := make([]byte, 16)
+	_, _ = rand.Read(id) // never fails
+	return hex.EncodeToString(id) + "-G:0-TimeStamp:" + now.Format("01/02/2006 15:04:05")
+}
+
+// spanText writes a duration as .NET does: hh:mm:ss.
+func spanText(d time.Duration) string { return time.Time{}.Add(d).Format("15:04:05") }
+
+// elsewhere gives NotFound of something that is no device the name of a path nobody has: clients must not take it for a missing device.
+func elsewhere(err error) error {
+	if fault.KindOf(err) == fault.NotFound {
+		return code.With(err, code.NotFound)
+	}
+	return err
 }

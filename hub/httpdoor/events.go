@@ -107,7 +107,7 @@ func openCursors(ctx context.Context, h *hub.Hub, partition, from string) ([]*cu
 		out = append(out, c)
 	}
 	if len(out) == 0 {
-		return nil, &named{fault.Newf(op, fault.NotFound, "there is no partition %.20q", partition).Advise("partitions are 0 to %d", n-1), 404, "PartitionNotFound"}
+		return nil, elsewhere(fault.Newf(op, fault.NotFound, "there is no partition %.20q", partition).Advise("partitions are 0 to %d", n-1))
 	}
 	return out, nil
 }

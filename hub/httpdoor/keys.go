@@ -1,9 +1,6 @@
 package httpdoor
 
-import (
-	"github.com/isthmus-io/isthmus/fault"
-	"github.com/isthmus-io/isthmus/hub"
-)
+import "github.com/isthmus-io/isthmus/hub"
 
 const maxKeysBody = 1 << 10
 
@@ -17,6 +14,7 @@ type renewedJSON struct {
 	Hub     string    `json:"hub"`
 	Policy  string    `json:"policy,omitempty"`
 	Device  string    `json:"deviceId,omitempty"`
+	Module  string    `json:"moduleId,omitempty"`
 	Renewed hub.Which `json:"renewed"`
 	Cut     int       `json:"cut"` // connections of devices that had used a key which is gone
 }
@@ -40,32 +38,21 @@ func renewPolicyKey(x *exchange) error {
 	if err := x.decode(maxKeysBody, &in); err != nil {
 		return err
 	}
-	n, err := x.hub.RenewPolicyKey(x.Context(), x.id, in.Renew, x.who())
-	if fault.KindOf(err) == fault.NotFound {
-		return &named{err, 404, "PolicyNotFound"}
-	}
+	n, err := x.hub.RenewPolicyKey(x.Context(), x.name, in.Renew, x.who())
 	if err != nil {
-		return err
+		return elsewhere(err)
 	}
-	return x.reply(renewedJSON{Hub: x.hub.Name(), Policy: x.id, Renewed: in.Renew, Cut: n})
+	return x.reply(renewedJSON{Hub: x.hub.Name(), Policy: x.name, Renewed: in.Renew, Cut: n})
 }
 
-func renewDeviceKey(x *exchange) error {
+func renewKey(x *exchange) error {
 	var in renewJSON
 	if err := x.decode(maxKeysBody, &in); err != nil {
 		return err
 	}
-	n, err := x.hub.RenewDeviceKey(x.Context(), x.id, in.Renew, x.who())
+	n, err := x.hub.RenewKey(x.Context(), x.identity(), in.Renew, x.who())
 	if err != nil {
 		return err
 	}
-	return x.reply(renewedJSON{Hub: x.hub.Name(), Device: x.id, Renewed: in.Renew, Cut: n})
-}
-
-// who tells, for the log, who asked.
-func (x *exchange) who() string {
-	if x.conn == nil {
-		return "the local socket"
-	}
-	return "policy " + x.policy + " from " + x.conn.Side.Peer.String()
+	return x.reply(renewedJSON{Hub: x.hub.Name(), Device: x.device, Module: x.module, Renewed: in.Renew, Cut: n})
 }

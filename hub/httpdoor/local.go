@@ -1,8 +1,6 @@
 package httpdoor
 
-import (
-	"github.com/isthmus-io/isthmus/hub"
-)
+import "github.com/isthmus-io/isthmus/hub"
 
 // hubJSON is a hub as the local socket lists it.
 type hubJSON struct {
@@ -21,17 +19,13 @@ func listHubs(x *exchange) error {
 }
 
 func getPolicy(x *exchange) error {
-	h, err := x.named()
-	if err != nil {
-		return err
-	}
 	key := hub.Primary
 	if s := x.URL.Query().Get("key"); s != "" {
 		key = hub.Which(s)
 	}
-	text, err := h.PolicyConnectionStringWith(x.id, key)
+	text, err := x.hub.PolicyConnectionStringWith(x.name, key)
 	if err != nil {
-		return err
+		return elsewhere(err)
 	}
-	return x.reply(map[string]string{"hub": h.Name(), "policy": x.id, "connectionString": text})
+	return x.reply(map[string]string{"hub": x.hub.Name(), "policy": x.name, "connectionString": text})
 }

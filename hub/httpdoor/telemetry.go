@@ -6,7 +6,6 @@ import (
 
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub"
-	"github.com/isthmus-io/isthmus/hub/sas"
 )
 
 // systemHeaders are the names which system properties have as headers (IoT Hub: device REST API, Send Device Event).
@@ -23,37 +22,18 @@ const (
 )
 
 func takeTelemetry(x *exchange) error {
-	var id hub.Identity
-	var err error
-	if x.conn == nil {
-		return fault.New("httpdoor.takeTelemetry", fault.Invalid, "the local socket is for administration").Advise("devices send over HTTPS or MQTT")
-	}
-	if id, err = x.hub.Authenticate(x.Context(), x.id, x.Header.Get("Authorization")); err != nil {
-		return x.unknownOrWrong(err)
-	}
-	var messages []hub.Message
+	read := x.single
 	if strings.HasPrefix(x.Header.Get("Content-Type"), batchType) {
-		messages, err = x.batch()
-	} else {
-		messages, err = x.single()
+		read = x.batch
 	}
+	messages, err := read()
 	if err != nil {
 		return err
 	}
-	if err := x.hub.SubmitAll(id, messages); err != nil {
+	if err := x.hub.SubmitAll(x.self, messages); err != nil {
 		return err
 	}
 	return x.nothing()
-}
-
-// unknownOrWrong gives whoever has no key the same answer whether the device exists or not. Which of the two it was is for the log.
-func (x *exchange) unknownOrWrong(err error) error {
-	t, perr := sas.Parse(x.Header.Get("Authorization"))
-	if perr != nil || t.Policy != "" || fault.KindOf(err) != fault.NotFound {
-		return err
-	}
-	x.conn.Refuse(x.id, err)
-	return &refused{hub.WrongKey(x.id)}
 }
 
 func (x *exchange) single() ([]hub.Message, error) {
@@ -62,27 +42,28 @@ func (x *exchange) single() ([]hub.Message, error) {
 		return nil, err
 	}
 	m := hub.Message{Body: b}
-	for name, values := range x.Header {
-		add(&m, strings.ToLower(name), values[0])
+	for name, key := range systemHeaders {
+		if v := x.Header.Get(name); v != "" {
+			set(&m.System, key, v)
+		}
 	}
+	x.appHeaders(func(key, value string) { set(&m.Properties, key, value) })
 	return []hub.Message{m}, nil
 }
 
-// add files a header or a batch's property where it belongs. Of a request's header net/http keeps no case, so property names from
-// single messages are in lower case.
+func set(m *map[string]string, key, value string) {
+	if *m == nil {
+		*m = map[string]string{}
+	}
+	(*m)[key] = value
+}
+
+// add files a property of a batch's message where it belongs: they have the names of headers there.
 func add(m *hub.Message, name, value string) {
 	if len(name) > len(appPrefix) && strings.EqualFold(name[:len(appPrefix)], appPrefix) {
-		if m.Properties == nil {
-			m.Properties = map[string]string{}
-		}
-		m.Properties[name[len(appPrefix):]] = value
-		return
-	}
-	if key, ok := systemHeaders[strings.ToLower(name)]; ok {
-		if m.System == nil {
-			m.System = map[string]string{}
-		}
-		m.System[key] = value
+		set(&m.Properties, name[len(appPrefix):], value)
+	} else if key, ok := systemHeaders[strings.ToLower(name)]; ok {
+		set(&m.System, key, value)
 	}
 }
 

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/hub/code"
 )
 
 // MaxBulk is how many devices one call of Change may name.
@@ -52,19 +54,30 @@ func (c *Client) Change(ctx context.Context, changes []Change) (failed map[strin
 		return nil, refused(r)
 	}
 	var out struct {
-		Errors []struct{ DeviceID, ErrorCode, ErrorStatus string }
+		Errors []struct {
+			DeviceID, ErrorStatus string
+			ErrorCode             int
+		}
 	}
 	if err := json.NewDecoder(io.LimitReader(r.Body, maxReply)).Decode(&out); err != nil {
 		return nil, fault.Wrap(op, fault.Unavailable, err, "the hub's answer cannot be read")
 	}
-	kinds := map[string]fault.Kind{"DeviceAlreadyExists": fault.Conflict, "DeviceNotFound": fault.NotFound}
 	failed = map[string]error{}
 	for _, e := range out.Errors {
-		kind, ok := kinds[e.ErrorCode]
-		if !ok {
-			kind = fault.Invalid
-		}
-		failed[e.DeviceID] = fault.New(op, kind, e.ErrorStatus)
+		failed[e.DeviceID] = numbered(e.ErrorCode, e.ErrorStatus)
 	}
 	return failed, nil
+}
+
+// numbered is the error which one line of many has.
+func numbered(number int, status string) error {
+	c, ok := code.Numbered(number)
+	if !ok {
+		c = code.ArgumentInvalid
+	}
+	_, words, found := strings.Cut(status, ";")
+	if !found {
+		words = status
+	}
+	return code.With(fault.New("hubclient", kinds[c.Status], words), c)
 }

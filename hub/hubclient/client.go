@@ -17,6 +17,7 @@ import (
 
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/hub/code"
 	"github.com/isthmus-io/isthmus/hub/sas"
 )
 
@@ -157,9 +158,10 @@ func (c *Client) exchange(ctx context.Context, method, path string, query url.Va
 // kinds is the table from a status to a fault.
 var kinds = map[int]fault.Kind{
 	400: fault.Invalid, 401: fault.Denied, 403: fault.Exhausted, 404: fault.NotFound, 405: fault.Invalid, 409: fault.Conflict, 412: fault.Precondition,
-	413: fault.TooLarge, 429: fault.Unavailable, 500: fault.Unavailable, 503: fault.Unavailable, 504: fault.Timeout,
+	413: fault.TooLarge, 429: fault.Exhausted, 500: fault.Unavailable, 503: fault.Unavailable, 504: fault.Timeout,
 }
 
+// refused reads the envelope of an error, whichever of the two it is, with its code.
 func refused(r *http.Response) error {
 	op := "hubclient"
 	var body struct{ Message string }
@@ -167,15 +169,22 @@ func refused(r *http.Response) error {
 	if err := json.NewDecoder(io.LimitReader(r.Body, 1<<16)).Decode(&body); err != nil || !known || body.Message == "" {
 		return fault.Newf(op, fault.Unavailable, "the answer is %s, which no hub gives", r.Status).Advise("check the address: is a proxy in between?")
 	}
+	var inner struct{ Message string }
 	_, text, ok := strings.Cut(body.Message, ";")
-	if !ok {
+	if json.Unmarshal([]byte(body.Message), &inner) == nil {
+		text = inner.Message
+	} else if !ok {
 		text = body.Message
 	}
 	next, err := url.PathUnescape(r.Header.Get("isthmus-next"))
 	if err != nil {
 		next = ""
 	}
-	return fault.New(op, kind, strings.TrimSuffix(text, ". "+next)).Advise("%s", next)
+	err = fault.New(op, kind, strings.TrimSuffix(text, ". "+next)).Advise("%s", next)
+	if c, ok := code.Named(r.Header.Get("iothub-errorcode")); ok {
+		err = code.With(err, c)
+	}
+	return err
 }
 
 func (c *Client) unreachable(err error) error {

@@ -51,6 +51,8 @@ type Options struct {
 	Logger  *slog.Logger // instead of silence
 	MQTTOn  string       // address of the MQTT door; 127.0.0.1:0
 	HTTPSOn string       // address of the HTTPS door; 127.0.0.1:0
+	// Rooms returns what the HTTPS door serves besides the hub's own, when the world has a Server and a Front; may be nil.
+	Rooms func(*World) httpdoor.Config
 }
 
 // World is a running hub process.
@@ -115,7 +117,11 @@ func Start(t testing.TB, o Options) *World {
 	mqttLn, httpsLn := listen(t, o.MQTTOn), listen(t, o.HTTPSOn)
 	w.MQTT, w.HTTPS = mqttLn.Addr().String(), httpsLn.Addr().String()
 	md := mqttdoor.New(o.MQTT, w.Server, w.Front, o.Logger, o.Clock)
-	hd := httpdoor.New(w.Server, w.Front, o.Logger, o.Clock)
+	rooms := httpdoor.Config{}
+	if o.Rooms != nil {
+		rooms = o.Rooms(w)
+	}
+	hd := httpdoor.New(rooms, w.Server, w.Front, o.Logger, o.Clock)
 	run("mqtt", func(ctx context.Context) error { return md.Serve(ctx, mqttLn) })
 	run("https", func(ctx context.Context) error { return hd.Serve(ctx, httpsLn) })
 	run("admin", func(ctx context.Context) error { return hd.ServeAdmin(ctx, w.Admin) })

@@ -1,0 +1,83 @@
+package httpdoor
+
+import (
+	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/hub"
+	"github.com/isthmus-io/isthmus/hub/sas"
+)
+
+// admit checks who asks.
+func (x *exchange) admit(r *compiled) error {
+	x.right = r.right
+	if x.local() {
+		if r.by == byDevice {
+			return fault.New("httpdoor.admit", fault.Invalid, "the local socket is for administration").Advise("devices speak HTTPS or MQTT")
+		}
+		return nil
+	}
+	var err error
+	switch {
+	case r.by == byDevice:
+		return x.prove(x.identity())
+	case r.by == byEdge && x.isDevices():
+		return x.proveEdge()
+	}
+	x.policy, x.expires, err = x.hub.Authorize(x.Header.Get("Authorization"), r.right)
+	return err
+}
+
+// isDevices tells whether the proof in the request is a device's own: a token without a policy, or none and a certificate.
+func (x *exchange) isDevices() bool {
+	token := x.Header.Get("Authorization")
+	if token == "" {
+		return len(x.certificates()) > 0
+	}
+	t, err := sas.Parse(token)
+	return err == nil && t.Policy == ""
+}
+
+// prove checks that it is the identity who asks. Whoever has no key gets the same answer whether the identity exists or not, and however
+// it would have to prove itself. Which of these it was is for the log.
+func (x *exchange) prove(n hub.Name) error {
+	id, err := x.hub.Prove(x.Context(), n, hub.Credentials{Token: x.Header.Get("Authorization"), Certificates: x.certificates()})
+	if err == nil {
+		x.self = id
+		return nil
+	}
+	if kind := fault.KindOf(err); !x.isDevices() || (kind != fault.NotFound && kind != fault.Unauthenticated) {
+		return err
+	}
+	x.conn.Refuse(n.String(), err)
+	if x.Header.Get("Authorization") == "" {
+		return &refused{fault.Newf("httpdoor.prove", fault.Unauthenticated, "the certificate does not prove that it is %s", n.Words()).
+			Advise("the hub's log says why; isthmus hub refusals has it too")}
+	}
+	return &refused{hub.WrongKey(n)}
+}
+
+func (x *exchange) proveEdge() error {
+	n := hub.Name{Device: x.device}
+	if err := x.prove(n); err != nil {
+		return err
+	}
+	d, err := x.hub.Identity(x.Context(), n)
+	if err != nil {
+		return err
+	}
+	if !d.Edge {
+		return fault.Newf("httpdoor.admit", fault.Denied, "%s is no edge device, so it may not read or change identities", n.Words()).
+			Advise("use a policy's token, or set capabilities.iotEdge of the device")
+	}
+	return nil
+}
+
+// who tells, for the log, who asked.
+func (x *exchange) who() string {
+	switch {
+	case x.local():
+		return "the local socket"
+	case x.policy == "":
+		return x.self.Name().Words() + " from " + x.conn.Side.Peer.String()
+	}
+	return "policy " + x.policy + " from " + x.conn.Side.Peer.String()
+}

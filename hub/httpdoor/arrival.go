@@ -1,0 +1,35 @@
+package httpdoor
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/isthmus-io/isthmus/hub"
+	"github.com/isthmus-io/isthmus/hub/front"
+)
+
+// Arrival is how a request came, for the handlers which Config names: its connection and the hub it asked for, which it may enter from its side.
+type Arrival struct {
+	Conn *front.Conn // nil on the local socket, where everybody may do everything
+	Hub  *hub.Hub
+}
+
+type arrivalKey struct{}
+
+func withArrival(ctx context.Context, a Arrival) context.Context {
+	return context.WithValue(ctx, arrivalKey{}, a)
+}
+
+// ArrivalOf returns how the request of this context came. Its zero value means that it did not come through this door.
+func ArrivalOf(ctx context.Context) Arrival {
+	a, _ := ctx.Value(arrivalKey{}).(Arrival)
+	return a
+}
+
+// webSocketPath is the one path at which hubs and provisioning services speak MQTT over WebSocket.
+const webSocketPath = "/$iothub/websocket"
+
+func isWebSocket(r *http.Request) bool {
+	return strings.EqualFold(strings.TrimSuffix(r.URL.Path, "/"), webSocketPath)
+}
