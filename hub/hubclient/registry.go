@@ -21,12 +21,27 @@ type Device struct {
 	LastActivity    string `json:"lastActivityTime,omitempty"` // RFC 3339; the year 1 for never
 	StateChanged    string `json:"connectionStateUpdatedTime,omitempty"`
 	Authentication  *Auth  `json:"authentication,omitempty"`
+
+	Capabilities *Capabilities `json:"capabilities,omitempty"`
+}
+
+// Capabilities are what sort of device it is.
+type Capabilities struct {
+	IoTEdge bool `json:"iotEdge"`
 }
 
 // Auth is how a device proves who it is.
 type Auth struct {
 	Type string `json:"type,omitempty"`
 	Keys *Keys  `json:"symmetricKey,omitempty"`
+
+	Thumbprints *Thumbprints `json:"x509Thumbprint,omitempty"`
+}
+
+// Thumbprints are those of a device's certificates, in hexadecimal digits.
+type Thumbprints struct {
+	Primary   string `json:"primaryThumbprint,omitempty"`
+	Secondary string `json:"secondaryThumbprint,omitempty"`
 }
 
 // Keys are base64 of 16 to 64 bytes.
