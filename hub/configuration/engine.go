@@ -48,7 +48,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	for {
 		began := e.clock.Now()
 		for _, h := range e.server.Hubs() {
-			if err := e.carryOut(ctx, h); err != nil && ctx.Err() == nil {
+			if err := e.CarryOut(ctx, h); err != nil && ctx.Err() == nil {
 				e.log.Warn("hub: configurations are not carried out; they will be tried again", "hub", h.Name(), "err", err)
 			}
 		}

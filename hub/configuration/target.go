@@ -19,8 +19,8 @@ const edgeCondition = "capabilities.iotEdge = true"
 // page is how many targets are written down together.
 const page = 500
 
-// carryOut brings one hub's identities to what its configurations say, and counts.
-func (e *Engine) carryOut(ctx context.Context, h *hub.Hub) error {
+// CarryOut brings the identities of one hub to what its configurations say, and counts. Run does it from time to time.
+func (e *Engine) CarryOut(ctx context.Context, h *hub.Hub) error {
 	list, err := e.List(ctx, h, "", e.cfg.Most)
 	if err != nil || len(list) == 0 {
 		return err
@@ -38,19 +38,20 @@ func (e *Engine) carryOut(ctx context.Context, h *hub.Hub) error {
 	}); err != nil {
 		return err
 	}
-	has, err := e.match(ctx, h, list)
+	has, met, err := e.match(ctx, h, list)
 	if err != nil {
 		return err
 	}
 	if err := e.settle(ctx, h, had, has); err != nil {
 		return err
 	}
-	return e.count(ctx, h, list, has)
+	return e.count(ctx, h, list, has, met)
 }
 
-// match finds out whose target conditions hold for whom, in the order of the list.
-func (e *Engine) match(ctx context.Context, h *hub.Hub, list []Configuration) (map[hub.Name][]*Configuration, error) {
-	out := map[hub.Name][]*Configuration{}
+// match finds out which configurations count for whom, in the order of the list, and how many meet the condition of each: whoever meets
+// the one of a deployment that another one beats is targeted by it all the same.
+func (e *Engine) match(ctx context.Context, h *hub.Hub, list []Configuration) (has map[hub.Name][]*Configuration, met Results, err error) {
+	has, met = map[hub.Name][]*Configuration{}, Results{}
 	for i := range list {
 		c := &list[i]
 		condition, err := c.condition()
@@ -65,17 +66,18 @@ func (e *Engine) match(ctx context.Context, h *hub.Hub, list []Configuration) (m
 			}
 		}
 		err = h.QueryNames(ctx, condition, c.Content.kind() == forModules, func(n hub.Name) error {
-			out[n] = append(out[n], c)
+			has[n] = append(has[n], c)
+			met[c.ID]++
 			return nil
 		})
 		if err != nil {
-			return nil, fault.Wrap("configuration.match", fault.KindOf(err), err, "the target condition of configuration "+c.ID+" cannot be answered")
+			return nil, nil, fault.Wrap("configuration.match", fault.KindOf(err), err, "the target condition of configuration "+c.ID+" cannot be answered")
 		}
 	}
-	for n, list := range out {
-		out[n] = effective(list)
+	for n, list := range has {
+		has[n] = effective(list)
 	}
-	return out, nil
+	return has, met, nil
 }
 
 // effective leaves of the base deployments the last one, and of the layered ones those after it; other configurations all count.
@@ -175,32 +177,15 @@ func (e *Engine) note(h *hub.Hub, n hub.Name, list []*Configuration, old map[str
 }
 
 // count writes down the metrics of all configurations.
-func (e *Engine) count(ctx context.Context, h *hub.Hub, list []Configuration, has map[hub.Name][]*Configuration) error {
+func (e *Engine) count(ctx context.Context, h *hub.Hub, list []Configuration, has map[hub.Name][]*Configuration, met Results) error {
+	done, err := e.server.Store().CountApplied(ctx, h.ID())
+	if err != nil {
+		return err
+	}
 	system := map[string]Results{}
 	for i := range list {
-		system[list[i].ID] = Results{targeted: 0, applied: 0}
-	}
-	// Whoever meets the condition of a deployment that another one beats is targeted by it all the same.
-	for i := range list {
-		n, err := e.countQuery(ctx, h, list[i].SystemQueries[targeted])
-		if err != nil {
-			return err
-		}
-		if condition, err := list[i].condition(); err != nil || condition == "" {
-			n = 0
-		}
-		system[list[i].ID][targeted] = n
-	}
-	for n := range has {
-		targets, err := e.server.Store().TargetsOf(ctx, h.ID(), n)
-		if err != nil {
-			return err
-		}
-		for _, t := range targets {
-			if t.Applied != "" && system[t.Configuration] != nil {
-				system[t.Configuration][applied]++
-			}
-		}
+		id := list[i].ID
+		system[id] = Results{targeted: met[id], applied: done[id]}
 	}
 	for i := range list {
 		c := &list[i]

@@ -45,15 +45,33 @@ type Scheduler struct {
 	clock  clock.Clock
 	wake   chan struct{} // a job was made; capacity 1
 
-	mu      sync.Mutex // guards the field below
+	mu      sync.Mutex // guards the fields below
 	running map[key]context.CancelCauseFunc
+	changed chan struct{} // closed, and made anew, when a job changes
 }
 
 type key struct{ hub, job string }
 
 // New returns a scheduler; jobs are accepted at once and carried out while Run runs.
 func New(cfg Config, server *hub.Server, log *slog.Logger, clk clock.Clock) *Scheduler {
-	return &Scheduler{cfg: cfg.withDefaults(), server: server, log: log, clock: clk, wake: make(chan struct{}, 1), running: map[key]context.CancelCauseFunc{}}
+	return &Scheduler{cfg: cfg.withDefaults(), server: server, log: log, clock: clk, wake: make(chan struct{}, 1), running: map[key]context.CancelCauseFunc{}, changed: make(chan struct{})}
+}
+
+// Changed returns a channel that is closed when a job changes next.
+func (s *Scheduler) Changed() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changed
+}
+
+// write changes what is kept of jobs, and lets it be known.
+func (s *Scheduler) write(ctx context.Context, fn func(tx *hubstore.Tx) error) error {
+	return s.server.Store().Together(ctx, fn, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		close(s.changed)
+		s.changed = make(chan struct{})
+	})
 }
 
 // Create accepts a job. Faults: Invalid, Conflict (409104), Exhausted (403003) when too many are open.
@@ -82,7 +100,7 @@ func (s *Scheduler) Create(ctx context.Context, h *hub.Hub, j Job) (Job, error) 
 	if err != nil {
 		return Job{}, err
 	}
-	err = s.server.Store().Together(ctx, func(tx *hubstore.Tx) error { return tx.InsertJob(r) }, nil)
+	err = s.write(ctx, func(tx *hubstore.Tx) error { return tx.InsertJob(r) })
 	if fault.KindOf(err) == fault.Conflict {
 		err = code.With(err, code.JobAlreadyExists)
 	}
@@ -158,7 +176,7 @@ func (s *Scheduler) view(ctx context.Context, r hubstore.Job) (Job, error) {
 // Cancel ends a job: what was not begun is not done. A job that ended stays as it is.
 func (s *Scheduler) Cancel(ctx context.Context, h *hub.Hub, id string) (Job, error) {
 	now := s.clock.Now()
-	err := s.server.Store().Together(ctx, func(tx *hubstore.Tx) error {
+	err := s.write(ctx, func(tx *hubstore.Tx) error {
 		r, err := tx.Job(h.ID(), id)
 		if err != nil || !r.Ended.IsZero() {
 			return err
@@ -168,7 +186,7 @@ func (s *Scheduler) Cancel(ctx context.Context, h *hub.Hub, id string) (Job, err
 			return err
 		}
 		return tx.SetJob(r)
-	}, nil)
+	})
 	if err != nil {
 		return Job{}, code.With(err, code.JobNotFound)
 	}

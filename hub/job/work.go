@@ -78,10 +78,10 @@ func (s *Scheduler) start(ctx context.Context, h *hub.Hub, r *hubstore.Job) erro
 		if Type(r.Type) == CallMethod {
 			to, failure = deviceFailed, errorJSON(now, fault.New("job.start", fault.Unavailable, "the hub stopped while the method was called: nobody knows whether the device ran it"))
 		}
-		return s.server.Store().Together(ctx, func(tx *hubstore.Tx) error {
+		return s.write(ctx, func(tx *hubstore.Tx) error {
 			_, err := tx.CancelJobDevices(r.Hub, r.ID, deviceRunning, to, failure, now)
 			return err
-		}, nil)
+		})
 	}
 	if t := Type(r.Type); t == UpdateTwin || t == CallMethod {
 		if err := s.enlist(ctx, h, *r); err != nil {
@@ -89,7 +89,7 @@ func (s *Scheduler) start(ctx context.Context, h *hub.Hub, r *hubstore.Job) erro
 		}
 	}
 	r.Status, r.Started = string(Running), now
-	return s.server.Store().Together(ctx, func(tx *hubstore.Tx) error { return s.setOpen(tx, *r) }, nil)
+	return s.write(ctx, func(tx *hubstore.Tx) error { return s.setOpen(tx, *r) })
 }
 
 // setOpen writes a job unless it ended meanwhile.
@@ -193,7 +193,7 @@ func (s *Scheduler) one(ctx context.Context, h *hub.Hub, j Job, r hubstore.Job, 
 }
 
 func (s *Scheduler) record(ctx context.Context, r hubstore.Job, d hubstore.JobDevice) error {
-	return s.server.Store().Together(ctx, func(tx *hubstore.Tx) error { return tx.SetJobDevice(r.Hub, r.ID, d, s.clock.Now()) }, nil)
+	return s.write(ctx, func(tx *hubstore.Tx) error { return tx.SetJobDevice(r.Hub, r.ID, d, s.clock.Now()) })
 }
 
 // work returns the outcome as JSON, as IoT Hub writes it for a device job.
@@ -227,7 +227,7 @@ func (s *Scheduler) close(h *hub.Hub, r hubstore.Job, status Status, failure str
 	defer cancel()
 	now := s.clock.Now()
 	r.Status, r.Ended, r.Failure, r.Progress = string(status), now, failure, 100
-	err := s.server.Store().Together(ctx, func(tx *hubstore.Tx) error {
+	err := s.write(ctx, func(tx *hubstore.Tx) error {
 		if status == Failed {
 			words := errorJSON(now, fault.New("job.close", fault.Timeout, failure))
 			if _, err := tx.CancelJobDevices(r.Hub, r.ID, devicePending, deviceFailed, words, now); err != nil {
@@ -235,7 +235,7 @@ func (s *Scheduler) close(h *hub.Hub, r hubstore.Job, status Status, failure str
 			}
 		}
 		return s.setOpen(tx, r)
-	}, nil)
+	})
 	if errors.Is(err, errCancelled) {
 		err = nil
 	}

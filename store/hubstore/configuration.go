@@ -142,14 +142,15 @@ func (s *Store) Targets(ctx context.Context, hub string, each func(Target)) erro
 	}, "SELECT configuration, device, module, applied_etag FROM configuration_targets WHERE hub = ?", hub)
 }
 
-// TargetsOf lists which configurations are for an identity, by id.
-func (s *Store) TargetsOf(ctx context.Context, hub string, n Name) ([]Target, error) {
-	var out []Target
+// CountApplied counts by configuration the identities that have it applied.
+func (s *Store) CountApplied(ctx context.Context, hub string) (map[string]int, error) {
+	out := map[string]int{}
 	err := s.db.Reading(ctx).Rows(func(scan func(...any) error) error {
-		t := Target{Name: n}
-		err := scan(&t.Configuration, &t.Applied)
-		out = append(out, t)
+		var id string
+		var n int
+		err := scan(&id, &n)
+		out[id] = n
 		return err
-	}, "SELECT configuration, applied_etag FROM configuration_targets WHERE hub = ? AND device = ? AND module = ? ORDER BY configuration", hub, n.Device, n.Module)
+	}, "SELECT configuration, COUNT(*) FROM configuration_targets WHERE hub = ? AND status = 'Applied' GROUP BY configuration", hub)
 	return out, err
 }
