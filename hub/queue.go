@@ -130,10 +130,10 @@ func (q *queue) release(c *hubstore.Command) (gone bool, err error) {
 		c.Lock, c.LockedUntil = "", time.Time{}
 	}
 	switch {
+	case held && c.Deliveries >= q.settings.MaxDeliveryCount: // first, so that it does not matter when a lapsed lock is noticed
+		return true, q.settle(c, exceeded)
 	case !c.Expires.After(q.now):
 		return true, q.settle(c, expired)
-	case held && c.Deliveries >= q.settings.MaxDeliveryCount:
-		return true, q.settle(c, exceeded)
 	case held:
 		q.wake(c.To)
 		return false, q.tx.LockCommand(*c)
