@@ -207,7 +207,7 @@ func (l *lexer) punctuation(rest string, afterName bool) (string, error) {
 	r, _ := utf8.DecodeRuneInString(rest)
 	err := l.fail(l.next, "%q means nothing here", r)
 	switch {
-	case strings.IndexRune("=&|!", r) >= 0:
+	case strings.ContainsRune("=&|!", r):
 		err = err.Advise("operators are = != < > <= >= AND OR NOT IN NIN")
 	case r == ';':
 		err = err.Advise("leave the semicolon out: a query is one statement")

@@ -197,3 +197,16 @@ func plain(key string) bool {
 	r, _ := utf8.DecodeRuneInString(key)
 	return key != "" && begins(r) && nameLength(key, false) == len(key)
 }
+
+// ParsePath reads a property as it stands in a query.
+func ParsePath(text string) (Path, error) {
+	p, err := start("query.ParsePath", text)
+	if err != nil {
+		return Path{}, err
+	}
+	path, err := p.path("a property")
+	if err == nil && p.at.sort != end {
+		err = p.expected("the end")
+	}
+	return path, err
+}

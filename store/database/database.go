@@ -166,3 +166,6 @@ func (db *DB) Close() error {
 
 // Shared tells whether other processes may write to the same database.
 func (db *DB) Shared() bool { return db.dialect == postgres }
+
+// Postgres tells whether statements go to PostgreSQL, for the few that the two databases do not write alike.
+func (db *DB) Postgres() bool { return db.dialect == postgres }

@@ -74,7 +74,10 @@ func ms(t time.Time) int64 {
 }
 
 // Tx is what a function given to Write works with.
-type Tx struct{ sql *database.Session }
+type Tx struct {
+	sql     *database.Session
+	indexes *indexes
+}
 
 // Insert adds an identity with an empty twin. Conflict when the hub has one of this name, NotFound for a module of a device it has not.
 func (tx *Tx) Insert(d Device) error {

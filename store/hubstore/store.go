@@ -15,7 +15,10 @@ var migrations embed.FS
 type Config = database.Config
 
 // Store is an open database.
-type Store struct{ db *database.DB }
+type Store struct {
+	db      *database.DB
+	indexes indexes
+}
 
 // Open opens or makes the database and brings its schema up to date. A schema newer than the program is Conflict.
 func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Store, error) {
@@ -25,7 +28,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{db}, nil
+	return &Store{db: db, indexes: indexes{shared: db.Shared()}}, nil
 }
 
 // Close ends every connection; it waits for a Write that is running.
@@ -33,17 +36,17 @@ func (s *Store) Close() error { return s.db.Close() }
 
 // Write runs the function in a transaction and commits when it returns nil. Its error comes back as it was.
 func (s *Store) Write(ctx context.Context, fn func(tx *Tx) error) error {
-	return s.db.Write(ctx, func(sql *database.Session) error { return fn(&Tx{sql}) })
+	return s.db.Write(ctx, func(sql *database.Session) error { return fn(&Tx{sql, &s.indexes}) })
 }
 
 // Submit is Write for what is frequent: functions that are submitted at the same time share one transaction and one fsync, and an error of
 // one undoes only its own work. done is called when fn's work is durable or undone, in the order of submission, by one goroutine; it must
 // not wait.
 func (s *Store) Submit(ctx context.Context, fn func(tx *Tx) error, done func(error)) {
-	s.db.Submit(ctx, func(sql *database.Session) error { return fn(&Tx{sql}) }, done)
+	s.db.Submit(ctx, func(sql *database.Session) error { return fn(&Tx{sql, &s.indexes}) }, done)
 }
 
 // Together is Submit for who waits for the answer. after, which may be nil, is called as done is, when there was no error.
 func (s *Store) Together(ctx context.Context, fn func(tx *Tx) error, after func()) error {
-	return s.db.Together(ctx, func(sql *database.Session) error { return fn(&Tx{sql}) }, after)
+	return s.db.Together(ctx, func(sql *database.Session) error { return fn(&Tx{sql, &s.indexes}) }, after)
 }

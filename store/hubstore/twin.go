@@ -79,6 +79,3 @@ func (tx *Tx) SetModel(hub string, n Name, model string) error {
 	_, err := tx.sql.Exec("UPDATE twins SET model = ? WHERE hub = ? AND device = ? AND module = ? AND model <> ?", model, hub, n.Device, n.Module, model)
 	return err
 }
-
-// indexTwin keeps what queries look for in step with a twin that was written.
-func (tx *Tx) indexTwin(_, _ Twin) error { return nil }
