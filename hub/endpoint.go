@@ -8,7 +8,9 @@ import (
 	"encoding/pem"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/isthmus-io/isthmus/eventlog"
 	"github.com/isthmus-io/isthmus/fault"
@@ -29,7 +31,7 @@ type Endpoint struct {
 	Name string `json:"name"`
 	Kind string `json:"kind"`
 
-	Bucket       string `json:"bucket,omitempty"`       // storage: a name, for a folder of the hub's own, or a URL of a bucket
+	Bucket       string `json:"bucket,omitempty"`       // storage: the container, in the place where the hub keeps files
 	Prefix       string `json:"prefix,omitempty"`       // storage: of every file's name
 	BatchSeconds int    `json:"batchSeconds,omitempty"` // storage: a file is written when its first event is so old; 60
 	BatchBytes   int    `json:"batchBytes,omitempty"`   // storage: or when it has so many bytes; 10 MiB
@@ -72,8 +74,9 @@ func (e *Endpoint) check() error {
 		if err := within("batchBytes", &e.BatchBytes, 10<<20, minBatchBytes, maxBatchBytes); err != nil {
 			return err
 		}
-		if e.Bucket == "" || len(e.Bucket) > 1024 || len(e.Prefix) > 256 {
-			return fault.Newf(op, fault.Invalid, "endpoint %s has no bucket, or its name or prefix is too long", e.Name).Advise("name one: {\"kind\":\"storage\",\"bucket\":\"archive\"}")
+		if !isContainer(e.Bucket) || len(e.Prefix) > 256 || strings.ContainsFunc(e.Prefix, unicode.IsControl) || strings.HasPrefix(e.Prefix, "/") || strings.Contains(e.Prefix, "..") {
+			return fault.Newf(op, fault.Invalid, "the bucket %.64q or the prefix %.64q of endpoint %s cannot be", e.Bucket, e.Prefix, e.Name).
+				Advise("a bucket's name has 3 to 63 lower-case letters, digits and hyphens; a prefix is the beginning of a path, such as raw/")
 		}
 		kept.Bucket, kept.Prefix, kept.BatchSeconds, kept.BatchBytes = e.Bucket, e.Prefix, e.BatchSeconds, e.BatchBytes
 	case WebhookEndpoint:
@@ -91,6 +94,14 @@ func (e *Endpoint) check() error {
 		return fault.Newf(op, fault.Invalid, "endpoint %s of kind %s has a field that belongs to another kind", e.Name, e.Kind).Advise("leave it out")
 	}
 	return nil
+}
+
+// isContainer goes by the rules for containers of blobs (Azure: naming containers).
+func isContainer(name string) bool {
+	if len(name) < 3 || len(name) > 63 || strings.Contains(name, "--") || name[0] == '-' || name[len(name)-1] == '-' {
+		return false
+	}
+	return !strings.ContainsFunc(name, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' })
 }
 
 func (e *Endpoint) checkWebhook(op string) error {
