@@ -89,7 +89,7 @@ func (h *Hub) twinsPage(ctx context.Context, q *query.Query, after hubstore.Plac
 		out.Kind = KindRaw
 	}
 	for _, f := range found {
-		body, err := Twin{h.live(f.Device), f.Twin.Model, f.Twin.Document}.JSON()
+		body, err := Twin{Device: h.live(f.Device), Model: f.Twin.Model, Document: f.Twin.Document}.JSON()
 		if err == nil && len(q.Items) > 0 {
 			body, err = selected(q, body)
 		}

@@ -64,7 +64,7 @@ func headOf(t Twin) twinHead {
 	}
 	return twinHead{
 		DeviceID: t.ID, ModuleID: t.Module, ETag: t.ETag(), DeviceETag: t.Device.ETag, Status: string(t.Status), StatusReason: t.StatusReason,
-		StatusUpdateTime: never(t.StatusChanged), ConnectionState: state, LastActivityTime: never(t.LastActivity), AuthenticationType: t.AuthType,
+		StatusUpdateTime: never(t.StatusChanged), ConnectionState: state, LastActivityTime: never(t.LastActivity), CommandCount: t.Commands, AuthenticationType: t.AuthType,
 		Thumbprints: twinThumbprints{orNull(t.PrimaryThumbprint), orNull(t.SecondaryThumbprint)}, ModelID: t.Model,
 	}
 }

@@ -15,7 +15,8 @@ import (
 // Twin is an identity with its documents.
 type Twin struct {
 	Device
-	Model string
+	Model    string
+	Commands int // messages that wait for it; counted by Hub.Twin only
 	twin.Document
 }
 
@@ -29,7 +30,11 @@ func (h *Hub) Twin(ctx context.Context, n Name) (Twin, error) {
 		return Twin{}, noTwin(err)
 	}
 	t, err := h.server.store.Twin(ctx, h.id, n)
-	return Twin{d, t.Model, t.Document}, noTwin(err)
+	if err != nil {
+		return Twin{}, noTwin(err)
+	}
+	waiting, err := h.Depth(ctx, n)
+	return Twin{Device: d, Model: t.Model, Commands: waiting, Document: t.Document}, err
 }
 
 // noTwin gives a missing module the name that twins have for it.
@@ -99,7 +104,7 @@ func (h *Hub) changeTwin(ctx context.Context, n Name, c twin.Change, ifMatch str
 	if err != nil {
 		return Twin{}, noTwin(err)
 	}
-	return Twin{h.live(d), after.Model, after.Document}, nil
+	return Twin{Device: h.live(d), Model: after.Model, Document: after.Document}, nil
 }
 
 func (h *Hub) writeTwin(tx *hubstore.Tx, n Name, c twin.Change, ifMatch string, now time.Time) (before, after hubstore.Twin, err error) {
