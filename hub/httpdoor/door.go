@@ -11,13 +11,18 @@ import (
 
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/hub"
+	"github.com/isthmus-io/isthmus/hub/configuration"
 	"github.com/isthmus-io/isthmus/hub/front"
+	"github.com/isthmus-io/isthmus/hub/job"
 	"github.com/isthmus-io/isthmus/localsocket"
 )
 
 // Config names the rooms whose routes the door has besides those of the hub itself. What is nil is not served: 404 with words. The zero
 // value works.
 type Config struct {
+	Jobs           *job.Scheduler
+	Configurations *configuration.Engine
+
 	Provisioning http.Handler // everything for the host name of a provisioning service, WebSocket included; see ArrivalOf
 	WebSocket    http.Handler // MQTT over WebSocket for hubs; see ArrivalOf
 }

@@ -1,9 +1,18 @@
 package httpdoor
 
-import "github.com/isthmus-io/isthmus/hub"
+import (
+	"slices"
+
+	"github.com/isthmus-io/isthmus/hub"
+)
 
 // routes is the door's table. Of several paths that fit, the first counts.
 func routes() []route {
+	return slices.Concat(ownRoutes(), jobRoutes(), configurationRoutes())
+}
+
+// ownRoutes are those of the hub itself.
+func ownRoutes() []route {
 	return []route{
 		{method: "GET", path: "devices", right: hub.RegistryRead, serve: listDevices},
 		{method: "POST", path: "devices", right: hub.RegistryWrite, serve: changeDevices},

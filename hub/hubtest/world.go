@@ -49,6 +49,7 @@ type Options struct {
 	Front   front.Config
 	MQTT    mqttdoor.Config
 	Logger  *slog.Logger // instead of silence
+	Full    bool         // with jobs and configurations, which otherwise are not carried out
 	MQTTOn  string       // address of the MQTT door; 127.0.0.1:0
 	HTTPSOn string       // address of the HTTPS door; 127.0.0.1:0
 	// Rooms returns what the HTTPS door serves besides the hub's own, when the world has a Server and a Front; may be nil.
@@ -120,6 +121,9 @@ func Start(t testing.TB, o Options) *World {
 	rooms := httpdoor.Config{}
 	if o.Rooms != nil {
 		rooms = o.Rooms(w)
+	}
+	if o.Full {
+		w.fill(&rooms, o, run)
 	}
 	hd := httpdoor.New(rooms, w.Server, w.Front, o.Logger, o.Clock)
 	run("mqtt", func(ctx context.Context) error { return md.Serve(ctx, mqttLn) })

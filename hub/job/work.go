@@ -145,7 +145,8 @@ func (s *Scheduler) do(ctx context.Context, h *hub.Hub, j Job, r hubstore.Job) e
 			return orCause(ctx, err)
 		}
 		if len(list) == 0 {
-			return nil
+			all.Wait()
+			return context.Cause(ctx) // what was under way may have been given up
 		}
 		for _, d := range list {
 			after = d.Name

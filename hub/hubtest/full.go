@@ -1,0 +1,18 @@
+package hubtest
+
+import (
+	"context"
+	"time"
+
+	"github.com/isthmus-io/isthmus/hub/configuration"
+	"github.com/isthmus-io/isthmus/hub/httpdoor"
+	"github.com/isthmus-io/isthmus/hub/job"
+)
+
+// fill starts the rooms above the hub, as a hub process has them, with shorter pauses.
+func (w *World) fill(rooms *httpdoor.Config, o Options, run func(name string, f func(context.Context) error)) {
+	rooms.Jobs = job.New(job.Config{Look: 50 * time.Millisecond}, w.Server, o.Logger, o.Clock)
+	rooms.Configurations = configuration.New(configuration.Config{Every: 50 * time.Millisecond}, w.Server, o.Logger, o.Clock)
+	run("jobs", rooms.Jobs.Run)
+	run("configurations", rooms.Configurations.Run)
+}
