@@ -36,7 +36,8 @@ func blockName(id string) string { return hex.EncodeToString([]byte(id)) }
 
 // waiting is what an upload has staged.
 type waiting struct {
-	bytes  int64 // charged
+	number uint64 // another one when the upload is forgotten and something of it comes yet
+	bytes  int64  // charged
 	blocks int
 }
 
@@ -54,13 +55,14 @@ func (s *Store) Stage(ctx context.Context, u Upload, id string, size int64, cont
 		return fault.New(op, fault.Invalid, "a block has an id of 1 to 64 bytes and at least one byte of content")
 	}
 	charge := max(size+int64(trailerSize), leastCharge)
-	if err := s.charge(u, charge); err != nil {
+	number, err := s.charge(u, charge)
+	if err != nil {
 		return err
 	}
 	kept := false
 	defer func() {
 		if !kept {
-			s.discharge(u, charge)
+			s.discharge(u, number, charge)
 		}
 	}()
 	release, err := s.room(op, charge)
@@ -90,7 +92,7 @@ func (s *Store) Stage(ctx context.Context, u Upload, id string, size int64, cont
 	to := path.Join(u.dir(), blockName(id))
 	s.staging.Lock()
 	defer s.staging.Unlock()
-	if !s.known(u) {
+	if s.number(u) != number {
 		return fault.New(op, fault.Expired, "the upload ended while the block was on its way").Advise("begin another upload")
 	}
 	if err := s.disk.root.MkdirAll(u.dir(), 0o700); err != nil {
@@ -105,7 +107,7 @@ func (s *Store) Stage(ctx context.Context, u Upload, id string, size int64, cont
 	}
 	kept = true
 	if old > 0 {
-		s.discharge(u, old)
+		s.discharge(u, number, old)
 	}
 	return nil
 }
@@ -230,7 +232,7 @@ func (s *Store) mark(u Upload, digest string) error {
 	s.staging.Lock()
 	defer s.staging.Unlock()
 	s.mu.Lock()
-	s.waiting[u] = waiting{s.waiting[u].bytes, s.waiting[u].blocks} // also of one that had no block
+	s.enter(u) // also one that had no block
 	s.mu.Unlock()
 	if err := s.disk.root.MkdirAll(u.dir(), 0o700); err != nil {
 		return err

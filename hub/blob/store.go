@@ -25,8 +25,9 @@ type Store struct {
 
 	mu      sync.Mutex // guards the fields below
 	waiting map[Upload]waiting
-	staged  int64 // charged, of all uploads
-	writing int64 // bytes that calls under way may still put on the disk
+	begun   uint64 // how often an upload was entered in waiting
+	staged  int64  // charged, of all uploads
+	writing int64  // bytes that calls under way may still put on the disk
 }
 
 // Open makes the folders, finds what waits from an earlier process, and opens the bucket if there is one. Faults: Invalid, Unavailable.
@@ -97,6 +98,8 @@ func (s *Store) find() error {
 					w.bytes += max(fi.Size(), leastCharge)
 				}
 			}
+			s.begun++
+			w.number = s.begun
 			s.waiting[Upload{h.Name(), u.Name()}] = w
 			s.staged += w.bytes
 		}
@@ -104,34 +107,46 @@ func (s *Store) find() error {
 	return nil
 }
 
-// charge takes room for a block of an upload.
-func (s *Store) charge(u Upload, bytes int64) error {
+// enter returns what waits for an upload, and notes that something does. The caller holds mu.
+func (s *Store) enter(u Upload) waiting {
+	w, ok := s.waiting[u]
+	if !ok {
+		s.begun++
+		w.number = s.begun
+		s.waiting[u] = w
+	}
+	return w
+}
+
+// charge takes room for a block of an upload, and returns the upload's number until it is forgotten.
+func (s *Store) charge(u Upload, bytes int64) (number uint64, err error) {
 	op := "blob.Stage"
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := s.waiting[u]
 	switch {
 	case w.blocks >= s.cfg.MaxBlocks:
-		return fault.Newf(op, fault.TooLarge, "the upload has %d blocks, which is the limit", w.blocks).Advise("send larger blocks")
+		return 0, fault.Newf(op, fault.TooLarge, "the upload has %d blocks, which is the limit", w.blocks).Advise("send larger blocks")
 	case w.bytes+bytes > s.cfg.MaxBlob+int64(s.cfg.MaxBlocks)*leastCharge:
-		return s.tooLarge(op)
+		return 0, s.tooLarge(op)
 	case s.staged+bytes > s.cfg.MaxStaged:
-		return fault.Newf(op, fault.Exhausted, "the blocks of all uploads that are not finished take %d bytes, which is the limit", s.staged).
+		return 0, fault.Newf(op, fault.Exhausted, "the blocks of all uploads that are not finished take %d bytes, which is the limit", s.staged).
 			Advise("try again when others have finished; unfinished uploads end by themselves")
 	}
-	s.waiting[u] = waiting{w.bytes + bytes, w.blocks + 1}
+	w = s.enter(u)
+	s.waiting[u] = waiting{w.number, w.bytes + bytes, w.blocks + 1}
 	s.staged += bytes
-	return nil
+	return w.number, nil
 }
 
-func (s *Store) discharge(u Upload, bytes int64) {
+func (s *Store) discharge(u Upload, number uint64, bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w, ok := s.waiting[u]
-	if !ok { // it was forgotten meanwhile, with all that it held
+	if !ok || w.number != number { // it was forgotten meanwhile, with all that it held
 		return
 	}
-	s.waiting[u] = waiting{w.bytes - bytes, w.blocks - 1}
+	s.waiting[u] = waiting{number, w.bytes - bytes, w.blocks - 1}
 	s.staged -= bytes
 }
 
@@ -222,12 +237,11 @@ func (s *Store) Finished(u Upload) bool {
 	return err == nil
 }
 
-// known tells whether anything of the upload is, or may be, here.
-func (s *Store) known(u Upload) bool {
+// number returns the upload's number, 0 when nothing of it is, or may be, here.
+func (s *Store) number(u Upload) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, ok := s.waiting[u]
-	return ok
+	return s.waiting[u].number
 }
 
 // drop removes blocks of an upload that became its blob, or were not chosen.
@@ -238,7 +252,7 @@ func (s *Store) drop(u Upload, list []string) {
 		name := path.Join(u.dir(), blockName(id))
 		fi, err := s.disk.root.Stat(name)
 		if err == nil && s.disk.root.Remove(name) == nil {
-			s.discharge(u, max(fi.Size(), leastCharge))
+			s.discharge(u, s.number(u), max(fi.Size(), leastCharge))
 		}
 	}
 }
