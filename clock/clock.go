@@ -63,6 +63,13 @@ func (f *Fake) After(d time.Duration) (<-chan time.Time, func()) {
 	}
 }
 
+// Timers returns how many timers wait to be fired: a test that moves the clock can see that somebody waits for it.
+func (f *Fake) Timers() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.timers)
+}
+
 // Advance moves the clock and fires what came due.
 func (f *Fake) Advance(d time.Duration) {
 	f.mu.Lock()

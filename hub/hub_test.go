@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
 	"github.com/isthmus-io/isthmus/clock"
@@ -61,6 +62,7 @@ type world struct {
 	log    *memory
 	clock  *clock.Fake
 	dir    string
+	reg    prometheus.Registerer // may be nil
 }
 
 func newWorld(t *testing.T) *world {
@@ -72,7 +74,7 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) open() {
 	w.t.Helper()
-	s, err := hub.New(w.t.Context(), hub.Config{Dir: w.dir}, w.log, slog.New(slog.DiscardHandler), w.clock, nil)
+	s, err := hub.New(w.t.Context(), hub.Config{Dir: w.dir}, w.log, slog.New(slog.DiscardHandler), w.clock, w.reg)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -1,0 +1,9 @@
+package hub
+
+import "context"
+
+// Sweep is what Run does each second.
+func (h *Hub) Sweep(ctx context.Context) error { return h.sweep(ctx) }
+
+// MethodsWaiting returns how many method calls wait.
+func (h *Hub) MethodsWaiting() int { return h.calls.waiting() }
