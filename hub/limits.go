@@ -133,9 +133,16 @@ func number(x float64) string { return fmt.Sprintf("%.6g", x) }
 // meter is how many units a message costs (IoT Hub: quotas and throttling, 4 KiB a unit).
 func meter(body int) int { return 1 + max(0, body-1)/4096 }
 
-// overrun is called when a device sends more than it may: the reader of its connection waits, and with it the device, which finds its
-// socket full. It returns when the message is within the allowance, or the session is over.
-func (s *Session) overrun(cost int, v limit.Verdict) {
+// Await waits until the session may have cost units of a class: for doors that can hold the reader back instead of refusing. It is false
+// when the session is over before that.
+func (s *Session) Await(c limit.Class, cost int) bool {
+	v := s.hub.limits.Take(s.allowance, c, cost, s.hub.server.clock.Now())
+	return v.Level == limit.None || s.overrun(c, cost, v)
+}
+
+// overrun is called when a device wants more than it may: the reader of its connection waits, and with it the device, which finds its
+// socket full. It returns when the cost is within the allowance, or with false when the session is over.
+func (s *Session) overrun(c limit.Class, cost int, v limit.Verdict) bool {
 	h := s.hub
 	began := h.server.clock.Now()
 	for v.Level != limit.None {
@@ -145,11 +152,12 @@ func (s *Session) overrun(cost int, v limit.Verdict) {
 			stop()
 		case <-s.gone:
 			stop()
-			return
+			return false
 		}
-		v = h.limits.Take(s.allowance, limit.Messages, cost, h.server.clock.Now())
+		v = h.limits.Take(s.allowance, c, cost, h.server.clock.Now())
 	}
-	h.limits.Delayed(limit.Messages, h.server.clock.Now().Sub(began))
+	h.limits.Delayed(c, h.server.clock.Now().Sub(began))
+	return true
 }
 
 // Submit sends a message to the endpoints that the hub's routes say and calls done when it is durable in all of them, or refused; the body
@@ -161,7 +169,7 @@ func (s *Session) Submit(body []byte, l *Labels, done func(eventlog.Position, er
 	s.last.Store(now.UnixNano())
 	cost := meter(len(body))
 	if v := h.limits.Take(s.allowance, limit.Messages, cost, now); v.Level != limit.None {
-		s.overrun(cost, v)
+		s.overrun(limit.Messages, cost, v)
 	}
 	h.send(DeviceMessages, s.Name(), body, l, done)
 }

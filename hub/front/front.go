@@ -8,8 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/isthmus-io/isthmus/backoff"
@@ -75,32 +73,12 @@ func New(cfg Config, server *hub.Server, certificate Certificate, log *slog.Logg
 			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 		},
 		GetCertificate: f.choose,
+		// Devices prove themselves with certificates that the registry names, or that an authority of the hub signed: the hub looks at them
+		// when it knows which device it is. TLS checks only that the peer has the key.
+		ClientAuth: tls.RequestClientCert,
 	}
 	return f
 }
-
-// Conn is a connection whose side is known and whose TLS is done.
-type Conn struct {
-	*tls.Conn
-	Side hub.Side
-	Door string
-
-	server *hub.Server
-	raw    net.Conn
-	cause  atomic.Uint32
-}
-
-// Cut closes the connection at once, without a word to the peer; the first cause given is kept.
-func (c *Conn) Cut(cause hub.Cause) {
-	c.cause.CompareAndSwap(0, uint32(cause))
-	_ = c.raw.Close() // it may be closed already
-}
-
-// Cause returns why the connection was cut, 0 when it was not.
-func (c *Conn) Cause() hub.Cause { return hub.Cause(c.cause.Load()) }
-
-// Refuse notes that the peer was turned away; who is what it called itself.
-func (c *Conn) Refuse(who string, err error) { c.server.Refuse(c.Door, c.Side, who, err) }
 
 // bound is the connection under TLS, where choose finds the side again.
 type bound struct {
@@ -109,14 +87,16 @@ type bound struct {
 }
 
 // Serve accepts connections until ctx ends, then closes ln and all of them and returns nil once they have ended. door is the name for
-// logs. handle gets each connection with its setup deadline still running, and must return soon after the connection is closed; Serve
-// closes it afterwards.
+// logs. handle gets each connection with its setup deadline still running; when it returns the connection is over, unless it called
+// Conn.Keep. Either way that has to be soon after the connection is closed.
 func (f *Front) Serve(ctx context.Context, ln net.Listener, door string, handle func(context.Context, *Conn)) error {
-	var all sync.WaitGroup
-	defer all.Wait()
-	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
+	open := &crew{at: map[*socket]struct{}{}, room: f.cfg.MaxConnections}
+	defer open.all.Wait()
+	stop := context.AfterFunc(ctx, func() {
+		_ = ln.Close()
+		open.close()
+	})
 	defer stop()
-	room := make(chan struct{}, f.cfg.MaxConnections)
 	pause := backoff.Backoff{Base: 10 * time.Millisecond, Max: time.Second}
 	for {
 		conn, err := ln.Accept()
@@ -133,35 +113,31 @@ func (f *Front) Serve(ctx context.Context, ln net.Listener, door string, handle 
 			continue
 		}
 		pause.Reset()
-		select {
-		case room <- struct{}{}:
-		default:
-			f.server.Refuse(door, hub.Side{Via: addrPort(conn.RemoteAddr())}, "", fault.Newf("front.Serve", fault.Exhausted,
-				"the %s door has %d connections, which is its limit", door, f.cfg.MaxConnections).Advise("add a hub process, or raise the limit"))
+		s := &socket{front: f, raw: conn, crew: open}
+		if !open.enter(s) {
 			_ = conn.Close()
+			if ctx.Err() == nil {
+				f.server.Refuse(door, hub.Side{Via: addrPort(conn.RemoteAddr())}, "", fault.Newf("front.Serve", fault.Exhausted,
+					"the %s door has %d connections, which is its limit", door, f.cfg.MaxConnections).Advise("add a hub process, or raise the limit"))
+			}
 			continue
 		}
-		all.Go(func() {
-			defer func() { <-room }()
-			f.serve(ctx, conn, door, handle)
-		})
+		go f.serve(ctx, s, door, handle)
 	}
 }
 
-func (f *Front) serve(ctx context.Context, raw net.Conn, door string, handle func(context.Context, *Conn)) {
-	defer raw.Close()
-	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
-	defer stop()
+func (f *Front) serve(ctx context.Context, s *socket, door string, handle func(context.Context, *Conn)) {
+	defer s.leave()
+	raw := s.raw
 	deadline := time.Now().Add(f.cfg.SetupTimeout)
 	via := addrPort(raw.RemoteAddr())
-	vouched, ok := f.crowd.enter(via.Addr())
-	if !ok {
+	var ok bool
+	if s.vouched, ok = f.crowd.enter(via.Addr()); !ok {
 		f.server.Refuse(door, hub.Side{Via: via}, "", fault.Newf("front.Serve", fault.Exhausted,
 			"%s has %d connections for which no agent vouches, which is the limit for one address", via.Addr(), f.cfg.MaxPerSource).
 			Advise("find out what this machine does; devices behind an agent are not counted"))
 		return
 	}
-	defer vouched()
 	side, plain, err := f.side(raw, via)
 	if err != nil {
 		if ctx.Err() == nil && !errors.Is(err, io.EOF) { // a probe connects and goes
@@ -175,17 +151,16 @@ func (f *Front) serve(ctx context.Context, raw net.Conn, door string, handle fun
 		return
 	}
 	if !side.IsPublic() {
-		vouched()
+		s.vouched()
 	}
-	c := &Conn{Side: side, Door: door, server: f.server, raw: raw, Conn: tls.Server(&bound{plain, side.Hub}, f.tls)}
-	release, err := f.server.Hold(side, c.Cut)
-	if err != nil {
+	secure := tls.Server(&bound{plain, side.Hub}, f.tls)
+	c := &Conn{Conn: secure, Side: side, Door: door, socket: s}
+	if s.release, err = f.server.Hold(side, c.Cut); err != nil {
 		c.Refuse("", err)
 		return
 	}
-	defer release()
 	_ = raw.SetDeadline(deadline) // a closed connection tells it when read
-	if err := c.HandshakeContext(ctx); err != nil {
+	if err := secure.HandshakeContext(ctx); err != nil {
 		if ctx.Err() == nil && c.Cause() == 0 {
 			if words := handshakeWords(err); words != nil {
 				c.Refuse("", words)
@@ -193,7 +168,8 @@ func (f *Front) serve(ctx context.Context, raw net.Conn, door string, handle fun
 		}
 		return
 	}
-	c.Side.ServerName = lower(c.ConnectionState().ServerName)
+	state := secure.ConnectionState()
+	c.Side.ServerName, c.Certificates = lower(state.ServerName), state.PeerCertificates
 	handle(ctx, c)
 }
 

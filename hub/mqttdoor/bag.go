@@ -2,7 +2,9 @@ package mqttdoor
 
 import (
 	"bytes"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -60,6 +62,70 @@ func unescape(b []byte) (string, error) {
 		err = url.EscapeError(s)
 	}
 	return s, err
+}
+
+// commandKeys are the system properties of a cloud-to-device message, in the order they are written.
+var commandKeys = []struct {
+	name  string
+	value func(*hub.Command) string
+}{
+	{"to", func(m *hub.Command) string { return m.To }},
+	{"mid", func(m *hub.Command) string { return m.MessageID }},
+	{"cid", func(m *hub.Command) string { return m.CorrelationID }},
+	{"uid", func(m *hub.Command) string { return m.UserID }},
+	{"ct", func(m *hub.Command) string { return m.ContentType }},
+	{"ce", func(m *hub.Command) string { return m.ContentEncoding }},
+	{"exp", func(m *hub.Command) string { return m.Expires.UTC().Format("2006-01-02T15:04:05.000Z") }},
+}
+
+// appendBag writes the properties of a cloud-to-device message. Each has its '=': without one SDKs take the word "undefined" for the value.
+func appendBag(dst []byte, m *hub.Command) []byte {
+	first := true
+	item := func(key string) {
+		if !first {
+			dst = append(dst, '&')
+		}
+		first = false
+		dst = append(append(dst, key...), '=')
+	}
+	for _, k := range commandKeys {
+		if v := k.value(m); v != "" {
+			item("%24." + k.name)
+			dst = appendEscaped(dst, v)
+		}
+	}
+	if m.Ack != "" && m.Ack != hub.AckNone {
+		item("iothub-ack")
+		dst = append(dst, m.Ack...)
+	}
+	for _, k := range slices.Sorted(maps.Keys(m.Properties)) {
+		item(string(appendEscaped(nil, k)))
+		dst = appendEscaped(dst, m.Properties[k])
+	}
+	return dst
+}
+
+// appendEscaped writes all but unreserved characters (RFC 3986, 2.3) as %XX.
+func appendEscaped(dst []byte, s string) []byte {
+	const digits = "0123456789ABCDEF"
+	for i := range len(s) {
+		c := s[i]
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-._~", c) >= 0 {
+			dst = append(dst, c)
+		} else {
+			dst = append(dst, '%', digits[c>>4], digits[c&15])
+		}
+	}
+	return dst
+}
+
+// inputOf is the input of a module that a message is for: what stands behind /inputs/ in its "to".
+func inputOf(m *hub.Command) string {
+	_, input, _ := strings.Cut(m.To, "/inputs/")
+	if input, _, _ = strings.Cut(input, "/"); input == "" {
+		return "default"
+	}
+	return input
 }
 
 // mark notes what MQTT said of a message and the hub does not do: nothing is retained (IoT Hub: MQTT, RETAIN and DUP).

@@ -1,46 +1,82 @@
 package mqttdoor
 
 import (
+	"context"
 	"time"
 
-	"github.com/isthmus-io/isthmus/eventlog"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub"
 	"github.com/isthmus-io/isthmus/hub/front"
 	"github.com/isthmus-io/isthmus/wire/mqtt"
 )
 
-// client is a connected device. Its fields belong to the reader, the outbox aside.
+// client is a connected device or module. What follows "reading" belongs to whichever goroutine reads.
 type client struct {
+	ctx     context.Context //nolint:containedctx // of all connections; it tells why this one ends
 	door    *Door
 	conn    *front.Conn
-	reader  *mqtt.Reader
 	session *hub.Session
-	outbox  *outbox
 	topics  topics
 	silence time.Duration
+	keeps   bool // clean session 0: what it subscribes to of commands is kept
 	will    *mqtt.Will
+	term    *term // nil when the proof has no end
+	outbox  outbox
 
+	commands *commands // nil before it subscribed to them
+
+	// Reading.
+	reader    *mqtt.Reader
+	until     time.Time // the end of the silence it may keep
+	heard     bool      // a packet was read since until was set
+	twins     bool      // subscribed to answers about its twin
 	packet    mqtt.Publish
-	twins     bool        // subscribed to answers about its twin
 	bag       []byte      // of the message before, whose labels are
 	bagLabels *hub.Labels // kept: devices often send the same properties again
 }
 
-func newClient(d *Door, conn *front.Conn, device string) *client {
-	c := &client{door: d, conn: conn, topics: topicsOf(device)}
-	c.outbox = newOutbox(d.cfg.InFlight, func() { conn.Cut(0) })
-	return c
+// serve reads until the connection is over. When nothing comes for a while it goes on where less is needed.
+func (c *client) serve() {
+	clean, err := c.read()
+	if silent(err) && time.Now().Before(c.until) && c.conn.Cause() == 0 {
+		c.reader.Rest()
+		c.outbox.rest()
+		c.bag, c.bagLabels = nil, nil
+		c.packet = mqtt.Publish{}
+		go c.rest() // this stack has grown
+		return
+	}
+	c.end(clean, err)
 }
 
-// read handles packets until the connection ends; clean says that the device said DISCONNECT.
+// rest waits for the next byte.
+func (c *client) rest() {
+	_ = c.conn.SetReadDeadline(c.until) // a closed connection tells it when read
+	_ = c.conn.Rest()                   // whatever it is, reading tells
+	c.serve()
+}
+
+// wait is called when a packet has to be waited for: the keep-alive's time runs from the packet before.
+func (c *client) wait() {
+	now := time.Now()
+	if c.heard {
+		c.until, c.heard = now.Add(c.silence), false
+	}
+	at := c.until
+	if soon := now.Add(c.door.cfg.Patience); soon.Before(at) && c.conn.MayRest() {
+		at = soon
+	}
+	_ = c.conn.SetReadDeadline(at)
+}
+
+// read handles packets until the connection ends, or is quiet; clean says that the device said DISCONNECT.
 func (c *client) read() (clean bool, err error) {
-	c.outbox.hub = c.session.Hub()
 	for {
 		first, body, err := c.reader.Next()
 		if err != nil {
 			return false, err
 		}
+		c.heard = true
 		switch mqtt.TypeOf(first) {
 		case mqtt.PUBLISH:
 			if err := mqtt.DecodePublish(first, body, &c.packet); err != nil {
@@ -62,55 +98,6 @@ func (c *client) read() (clean bool, err error) {
 	}
 }
 
-// publish takes a message from the device.
-func (c *client) publish(p *mqtt.Publish) error {
-	op := "mqttdoor.publish"
-	if p.QoS == 2 {
-		return fault.New(op, fault.Invalid, "the device published with QoS 2").Advise("IoT hubs know QoS 0 and 1")
-	}
-	bag, ok := c.topics.bag(p.Topic)
-	if !ok {
-		return c.ask(p)
-	}
-	if n := len(bag) + len(p.Payload); n > hub.MaxMessage {
-		return fault.Newf(op, fault.TooLarge, "a message has %d bytes with its properties, %d are allowed", n, hub.MaxMessage)
-	}
-	labels, err := c.labels(bag, p.Retain, p.Dup)
-	if err != nil {
-		return err
-	}
-	done := c.outbox.begin(p.ID, len(p.Payload))
-	if done == nil {
-		return nil // the connection is over, which the next read tells
-	}
-	c.session.Submit(p.Payload, labels, done)
-	return nil
-}
-
-// labels reads a property bag, or finds that it is the one before.
-func (c *client) labels(bag []byte, retain, dup bool) (*hub.Labels, error) {
-	if retain || dup {
-		properties, system, err := parseBag(bag)
-		if err != nil {
-			return nil, err
-		}
-		properties = mark(properties, retain, dup)
-		return c.session.Label(properties, system), nil
-	}
-	if len(bag) == 0 {
-		return c.session.Plain(), nil
-	}
-	if c.bagLabels != nil && string(bag) == string(c.bag) {
-		return c.bagLabels, nil
-	}
-	properties, system, err := parseBag(bag)
-	if err != nil {
-		return nil, err
-	}
-	c.bag, c.bagLabels = append(c.bag[:0], bag...), c.session.Label(properties, system)
-	return c.bagLabels, nil
-}
-
 // control handles what is no PUBLISH.
 func (c *client) control(p mqtt.Packet) error {
 	switch p := p.(type) {
@@ -121,77 +108,45 @@ func (c *client) control(p mqtt.Packet) error {
 	case *mqtt.Subscribe:
 		return c.subscribe(p)
 	case *mqtt.Unsubscribe:
-		for _, f := range p.Filters {
-			if f == twinResponses {
-				c.twins = false
-			}
-		}
-		return c.outbox.send(mqtt.Ack{Of: mqtt.UNSUBACK, ID: p.ID})
+		return c.unsubscribe(p)
 	case mqtt.Ack:
 		if p.Of == mqtt.PUBACK {
-			return nil // nothing was sent with QoS 1; too late for what no session remembers
+			c.acknowledged(p.ID)
+			return nil
 		}
 	}
 	// A second CONNECT too (MQTT-3.1.0-2).
 	return fault.Newf("mqttdoor.control", fault.Invalid, "a %s has no place here", p.Type())
 }
 
-func (c *client) subscribe(p *mqtt.Subscribe) error {
-	codes := make([]byte, len(p.Topics))
-	for i, t := range p.Topics {
-		if !c.topics.maySubscribe(t.Filter) {
-			return fault.Newf("mqttdoor.subscribe", fault.Denied, "the device subscribed to %.200q, which is not its own", t.Filter).
-				Advise("a device subscribes to its own topics only; see the list in IoT Hub's MQTT documentation")
-		}
-		codes[i] = min(t.QoS, 1)
-		c.twins = c.twins || t.Filter == twinResponses
-	}
-	return c.outbox.send(&mqtt.Suback{ID: p.ID, Codes: codes})
+// expired ends the connection of a token that ended (IoT Hub: 401003 IoTHubUnauthorized).
+func (c *client) expired() {
+	c.door.log.Debug("hub: token ended", "hub", c.session.Hub().Name(), "device", c.session.Name().String(), "code", 401003)
+	c.conn.Cut(hub.TokenExpired)
 }
 
-// ask handles a PUBLISH on a topic which is a request to the hub or an answer to one.
-func (c *client) ask(p *mqtt.Publish) error {
-	rid, kind := request(p.Topic)
-	if kind == unknownRequest {
-		return fault.Newf("mqttdoor.publish", fault.Denied, "the device published to %.200q, which is not its own", p.Topic).
-			Advise("telemetry goes to devices/{device id}/messages/events/")
+// end ends the connection, its goroutines and its session. Only the reader calls it, as its last act.
+func (c *client) end(clean bool, err error) {
+	if failed := c.outbox.close(); failed != nil {
+		err = failed
 	}
-	if p.QoS == 1 {
-		if done := c.outbox.begin(p.ID, notTelemetry); done != nil {
-			done(eventlog.Position{}, nil)
-		}
+	c.stopCommands()
+	if c.term != nil {
+		c.door.expiry.remove(c.term)
 	}
-	if kind == methodAnswer || !c.twins {
-		return nil // nobody called a method; and who is not subscribed gets no answer
+	_ = c.conn.Close() // before the identity is given back, so that whoever has it next is alone
+	who := c.session.Name().String()
+	if !clean {
+		tell(c.ctx, c.conn, who, err)
 	}
-	return c.outbox.send(&mqtt.Publish{Topic: append([]byte("$iothub/twin/res/501/?"), rid...), Payload: noTwin(c.door.clock.Now())})
-}
-
-// write writes what the outbox holds, and ends the connection when the token ends.
-func (c *client) write(ended <-chan struct{}) {
-	expired, stop := c.door.clock.After(c.session.Expires.Sub(c.door.clock.Now()))
-	defer stop()
-	var spare []byte
-	for {
-		select {
-		case <-c.outbox.wake:
-		case <-expired:
-			// IoT Hub: 401003 IoTHubUnauthorized, the link is dropped at the token's end.
-			c.door.log.Debug("hub: token ended", "hub", c.session.Hub().Name(), "device", c.session.Device, "code", 401003)
-			c.conn.Cut(hub.TokenExpired)
-			expired = nil
-		case <-ended:
-			return
-		}
-		out := c.outbox.take(spare)
-		if len(out) == 0 {
-			spare = out
-			continue
-		}
-		_ = c.conn.SetWriteDeadline(time.Now().Add(c.door.cfg.WriteTimeout))
-		if _, err := c.conn.Write(out); err != nil {
-			c.conn.Cut(0) // the reader sees it
-		}
-		spare = out
+	cause := c.conn.Cause()
+	if c.ctx.Err() != nil {
+		cause = hub.Stopping
 	}
+	if !clean && cause.KeepsWill() {
+		c.sendWill()
+	}
+	c.session.End()
+	c.door.log.Debug("hub: disconnected", "hub", c.session.Hub().Name(), "device", who, "clean", clean, "cause", cause.String(), "err", err)
+	c.conn.Leave()
 }

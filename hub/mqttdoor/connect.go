@@ -40,66 +40,83 @@ func (d *Door) connect(ctx context.Context, conn *front.Conn, reader *mqtt.Reade
 		return nil, &refusal{err: err}
 	}
 	packet := p.(*mqtt.Connect)
-	c, err := d.admit(ctx, conn, packet)
+	if d.registration(packet.UserName) {
+		if d.cfg.Provisioning == nil {
+			return nil, &refusal{packet.ClientID, mqtt.Connack{Code: mqtt.NotAuthorized}, fault.New(op, fault.Denied, "the device wants to be provisioned, and no provisioning service is served here").
+				Advise("send it to the provisioning service's own name")}
+		}
+		d.cfg.Provisioning(ctx, conn, reader, packet)
+		return nil, nil
+	}
+	c, keptText, err := d.admit(ctx, conn, packet)
 	if err != nil {
 		return nil, &refusal{packet.ClientID, mqtt.Connack{Code: returnCode(err)}, err}
 	}
-	c.reader = reader
-	c.silence = silence(packet.KeepAlive)
-	reader.Waiting = func() { _ = conn.SetReadDeadline(time.Now().Add(c.silence)) }
-	ack, _ := mqtt.Connack{}.Append(nil)
+	kind, qos, present := wasKept(keptText)
+	ack, _ := mqtt.Connack{SessionPresent: present}.Append(nil)
 	if _, err := conn.Write(ack); err != nil {
 		c.session.End()
 		return nil, &refusal{who: packet.ClientID, err: err}
 	}
+	_ = conn.SetDeadline(time.Time{}) // a closed connection tells it when read
+	c.silence, c.heard = silence(packet.KeepAlive), true
+	c.reader = reader
+	reader.SetLimit(maxPacket)
+	reader.Waiting = c.wait
+	if !c.session.Expires.IsZero() {
+		c.term = &term{at: c.session.Expires, end: c.expired}
+		d.expiry.add(c.term)
+	}
+	if present {
+		c.listen(kind, qos)
+	}
 	return c, nil
 }
 
-// admit finds the hub and the device and makes the session.
-func (d *Door) admit(ctx context.Context, conn *front.Conn, p *mqtt.Connect) (*client, error) {
+// admit finds the hub and the device and makes the session. kept is what it listens to from an earlier one.
+func (d *Door) admit(ctx context.Context, conn *front.Conn, p *mqtt.Connect) (c *client, kept string, err error) {
 	op := "mqttdoor.admit"
-	host, identity, err := parseUserName(p.UserName)
+	u, err := parseUserName(p.UserName)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	h, err := d.server.Enter(conn.Side, host)
+	h, err := d.server.Enter(conn.Side, u.host)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	if identity != p.ClientID {
-		return nil, fault.Newf(op, fault.Denied, "the client id is %q and the user name says %q", p.ClientID, identity).Advise("both are the device id")
+	if h.Provisioning() {
+		return nil, "", fault.Newf(op, fault.Denied, "%s is a provisioning service, and the device speaks to it as to a hub", h.HostName()).
+			Advise("the user name of a registration is {id scope}/registrations/{registration id}/api-version=2019-03-31")
 	}
-	if strings.Contains(identity, "/") {
-		return nil, fault.Newf(op, fault.Denied, "%q is a module, and this hub has no modules yet", identity).Advise("connect as the device")
+	if u.identity != p.ClientID {
+		return nil, "", fault.Newf(op, fault.Denied, "the client id is %q and the user name says %q", p.ClientID, u.identity).
+			Advise("both are the device id, or {device id}/{module id}")
 	}
-	if !p.HasPassword {
-		return nil, fault.Newf(op, fault.Unauthenticated, "device %q sent no SAS token", identity).Advise("connect with a shared access key: certificates are not accepted yet")
-	}
-	c := newClient(d, conn, identity)
+	device, module, _ := strings.Cut(u.identity, "/")
+	n := hub.Name{Device: device, Module: module}
+	c = &client{ctx: ctx, door: d, conn: conn, topics: topicsOf(n), keeps: !p.CleanSession}
+	c.outbox.init(d, conn)
 	if err := c.checkWill(p.Will); err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	c.session, err = h.Connect(ctx, hub.Request{Device: identity, Token: string(p.Password), Side: conn.Side, Door: "mqtt", Cut: conn.Cut})
-	return c, err
-}
-
-// parseUserName reads "{host}/{clientId}/?api-version=..&.." and the old form without the question mark. The client id is that of a
-// device or "{device}/{module}". api-version must be there; its value is not looked at.
-func parseUserName(s string) (host, identity string, err error) {
-	bad := fault.Newf("mqttdoor.connect", fault.Unauthenticated, "the user name %.200q is not an IoT hub's", s).
-		Advise("it reads {hub host name}/{device id}/?api-version=2021-04-12")
-	host, rest, ok := strings.Cut(s, "/")
-	end := strings.LastIndexByte(rest, '/')
-	if !ok || host == "" || end <= 0 {
-		return "", "", bad
+	c.session, err = h.Connect(ctx, hub.Request{
+		Device: device, Module: module, Token: string(p.Password), Certificates: conn.Certificates, Side: conn.Side, Door: conn.Door, Cut: conn.Cut,
+		ModelID: u.model, Receiver: c,
+	})
+	if err != nil {
+		return nil, "", err
 	}
-	query := strings.TrimPrefix(rest[end+1:], "?")
-	for field := range strings.SplitSeq(query, "&") {
-		if key, _, ok := strings.Cut(field, "="); ok && key == "api-version" {
-			return host, rest[:end], nil
-		}
+	c.outbox.hub = h
+	if c.keeps {
+		kept, err = c.session.KeptListening(ctx)
+	} else {
+		err = c.session.KeepListening(ctx, "") // MQTT-3.1.2-6
 	}
-	return "", "", bad
+	if err != nil {
+		c.session.End()
+		return nil, "", err
+	}
+	return c, kept, nil
 }
 
 // silence is how long a client may say nothing (MQTT-3.1.2-24).

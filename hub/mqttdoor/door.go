@@ -21,6 +21,10 @@ import (
 type Config struct {
 	InFlight     int           // messages given to the log and not answered; 256
 	WriteTimeout time.Duration // for one write to a peer that does not read; 30 s
+	Patience     time.Duration // how long one who says nothing keeps what is needed for reading at once; 2 s
+	// Provisioning takes a peer whose user name is that of a registration ({idScope}/registrations/..), with its CONNECT, and answers it.
+	// It returns when the connection is over. nil refuses such peers.
+	Provisioning func(context.Context, *front.Conn, *mqtt.Reader, *mqtt.Connect)
 }
 
 const (
@@ -30,17 +34,18 @@ const (
 	maxPacket = hub.MaxMessage + 64<<10 + 8
 	// longestSilence caps one and a half keep-alive times, and stands for a keep-alive of 0 (IoT Hub: default keep-alive timeout).
 	longestSilence = 1767 * time.Second
-	// maxOutbox is how much may wait to be written to a peer that does not read.
-	maxOutbox = 64 << 10
 )
 
 // Door serves MQTT.
 type Door struct {
-	cfg    Config
-	server *hub.Server
-	front  *front.Front
-	log    *slog.Logger
-	clock  clock.Clock
+	cfg     Config
+	server  *hub.Server
+	front   *front.Front
+	log     *slog.Logger
+	clock   clock.Clock
+	buffers mqtt.Buffers // of readers
+	outs    sync.Pool    // *[]byte of outboxes
+	expiry  *expiry
 }
 
 // New returns a door to the server's hubs.
@@ -51,53 +56,37 @@ func New(cfg Config, server *hub.Server, fr *front.Front, log *slog.Logger, clk 
 	if cfg.WriteTimeout <= 0 {
 		cfg.WriteTimeout = 30 * time.Second
 	}
-	return &Door{cfg, server, fr, log, clk}
+	if cfg.Patience <= 0 {
+		cfg.Patience = 2 * time.Second
+	}
+	return &Door{cfg: cfg, server: server, front: fr, log: log, clock: clk, expiry: newExpiry(clk)}
 }
 
 // Serve accepts connections until ctx ends, closes ln, and returns nil when all of them have ended.
 func (d *Door) Serve(ctx context.Context, ln net.Listener) error {
-	return d.front.Serve(ctx, ln, "mqtt", d.handle)
+	return d.front.Serve(ctx, ln, "mqtt", d.Handle)
 }
 
-// handle runs one connection.
-func (d *Door) handle(ctx context.Context, conn *front.Conn) {
-	defer func() { _ = conn.Close() }() // it may be closed already
+// Handle takes a connection over whose setup deadline is running. It returns when the peer is refused, or is a device and served: then the
+// connection is kept until it ends, which it does soon after it was closed. ctx outlives all connections, and ends before they are closed.
+func (d *Door) Handle(ctx context.Context, conn *front.Conn) {
 	reader := mqtt.NewReader(conn, maxConnect)
+	reader.Buffers = &d.buffers
 	c, no := d.connect(ctx, conn, reader)
 	if no != nil {
 		tell(ctx, conn, no.who, no.err)
 		if no.answer != nil {
 			bye(conn, no.answer)
 		}
+		_ = conn.Close() // it may be closed already
 		return
 	}
-	who := c.session.Device
-	_ = conn.SetDeadline(time.Time{}) // a closed connection tells it when read
-	reader.SetLimit(maxPacket)
-
-	var writer sync.WaitGroup
-	ended := make(chan struct{})
-	writer.Go(func() { c.write(ended) })
-	clean, err := c.read()
-	if failed := c.outbox.close(); failed != nil {
-		err = failed
+	if c == nil { // somebody else has served it
+		_ = conn.Close()
+		return
 	}
-	close(ended)
-	_ = conn.SetDeadline(time.Now().Add(time.Second)) // a peer that does not read keeps nobody here
-	writer.Wait()
-	_ = conn.Close() // before the identity is given back, so that whoever has it next is alone
-	if !clean {
-		tell(ctx, conn, who, err)
-	}
-	cause := conn.Cause()
-	if ctx.Err() != nil {
-		cause = hub.Stopping
-	}
-	if !clean && cause.KeepsWill() {
-		c.sendWill()
-	}
-	c.session.End()
-	d.log.Debug("hub: disconnected", "hub", c.session.Hub().Name(), "device", who, "clean", clean, "cause", cause.String(), "err", err)
+	conn.Keep()
+	go c.serve()
 }
 
 // tell lets people know why a connection ended, unless we ended it on purpose or the peer just went.

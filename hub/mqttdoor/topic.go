@@ -2,9 +2,9 @@ package mqttdoor
 
 import (
 	"bytes"
-	"encoding/json"
 	"strings"
-	"time"
+
+	"github.com/isthmus-io/isthmus/hub"
 )
 
 // IoT Hub: communicate using MQTT; topics of a device.
@@ -16,57 +16,112 @@ const (
 	twinGet       = "$iothub/twin/GET/"
 	reportedPatch = "$iothub/twin/PATCH/properties/reported/"
 	methodResult  = "$iothub/methods/res/"
+
+	twinAnswer    = "$iothub/twin/res/"
+	desiredNotice = "$iothub/twin/PATCH/properties/desired/"
+	methodCall    = "$iothub/methods/POST/"
 )
 
-// topics are those of one device. Its id stands in them as it is.
+// topics are those of one device or module. Ids stand in them as they are.
 type topics struct {
-	events string // with a slash at its end
-	c2d    string // filter
+	own    string // devices/{d} or devices/{d}/modules/{m}
+	module bool
 }
 
-func topicsOf(device string) topics {
-	return topics{"devices/" + device + "/messages/events/", "devices/" + device + "/messages/devicebound/#"}
+func topicsOf(n hub.Name) topics {
+	if n.IsModule() {
+		return topics{"devices/" + n.Device + "/modules/" + n.Module, true}
+	}
+	return topics{"devices/" + n.Device, false}
 }
+
+const events = "/messages/events"
 
 // bag returns the property bag of an events topic; SDKs leave the last slash away when there is none, and write one behind it.
 func (t topics) bag(topic []byte) ([]byte, bool) {
-	if rest, ok := bytes.CutPrefix(topic, []byte(t.events)); ok {
-		return bytes.TrimSuffix(rest, []byte("/")), true
+	if len(topic) < len(t.own)+len(events) || string(topic[:len(t.own)]) != t.own {
+		return nil, false
 	}
-	return nil, len(topic) == len(t.events)-1 && string(topic) == t.events[:len(topic)]
+	rest := topic[len(t.own):]
+	if string(rest[:len(events)]) != events {
+		return nil, false
+	}
+	if rest = rest[len(events):]; len(rest) == 0 {
+		return nil, true
+	}
+	return bytes.TrimSuffix(rest[1:], []byte("/")), rest[0] == '/'
 }
 
-func (t topics) maySubscribe(filter string) bool {
-	return filter == t.c2d || filter == twinResponses || filter == desiredPatch || filter == methodCalls
+// subscription is what a topic filter is for.
+type subscription uint8
+
+const (
+	notOwn subscription = iota
+	toAnswers
+	toDesired
+	toMethods
+	toCommands // under messages/devicebound
+	toInputs   // of a module, under inputs
+)
+
+// subscription reads a filter. Only these are a device's own.
+func (t topics) subscription(filter string) subscription {
+	switch filter {
+	case twinResponses:
+		return toAnswers
+	case desiredPatch:
+		return toDesired
+	case methodCalls:
+		return toMethods
+	}
+	rest, ok := strings.CutPrefix(filter, t.own)
+	switch {
+	case ok && rest == "/messages/devicebound/#":
+		return toCommands
+	case ok && t.module && (rest == "/inputs/#" || rest == "/#"):
+		return toInputs
+	}
+	return notOwn
+}
+
+// request is a topic under $iothub which asks the hub for something or answers it.
+type request struct {
+	kind   requestKind
+	status string // of a method's answer
+	rid    string // as the device wrote it
 }
 
 type requestKind uint8
 
 const (
 	unknownRequest requestKind = iota
-	twinRequest
+	readTwin
+	patchReported
 	methodAnswer
 )
 
-// request reads a topic under $iothub, and the "$rid=.." in it.
-func request(topic []byte) (rid []byte, kind requestKind) {
+// parseRequest reads a topic such as "$iothub/twin/GET/?$rid=1". A request without an id cannot be answered and is none.
+func parseRequest(topic []byte) request {
 	t := string(topic)
-	for _, prefix := range []string{twinGet, reportedPatch} {
-		if q, ok := strings.CutPrefix(t, prefix); ok && strings.HasPrefix(q, "?$rid=") {
-			rid, _, _ := strings.Cut(q[1:], "&")
-			return []byte(rid), twinRequest
+	var r request
+	var query string
+	var ok bool
+	if query, ok = strings.CutPrefix(t, twinGet); ok {
+		r.kind = readTwin
+	} else if query, ok = strings.CutPrefix(t, reportedPatch); ok {
+		r.kind = patchReported
+	} else if query, ok = strings.CutPrefix(t, methodResult); ok {
+		r.kind = methodAnswer
+		r.status, query, _ = strings.Cut(query, "/")
+	}
+	if query, ok = strings.CutPrefix(query, "?"); !ok {
+		return request{}
+	}
+	for field := range strings.SplitSeq(query, "&") {
+		if rid, ok := strings.CutPrefix(field, "$rid="); ok {
+			r.rid = rid
+			return r
 		}
 	}
-	if strings.HasPrefix(t, methodResult) {
-		return nil, methodAnswer
-	}
-	return nil, unknownRequest
-}
-
-// noTwin is the answer to every request for a twin. SDKs see an error only by errorCode in the body, not by the status in the topic.
-func noTwin(now time.Time) []byte {
-	b, _ := json.Marshal(map[string]any{ // strings and a number always marshal
-		"errorCode": 501001, "trackingId": "", "message": "this hub keeps no device twins yet", "timestampUtc": now.UTC().Format(time.RFC3339),
-	})
-	return b
+	return request{}
 }

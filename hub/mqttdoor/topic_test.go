@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/hub"
 	"github.com/isthmus-io/isthmus/wire/mqtt"
 )
 
@@ -12,6 +13,8 @@ func TestParseUserName(t *testing.T) {
 	for _, c := range []struct{ in, host, identity string }{
 		{"h/d/?api-version=2021-04-12&DeviceClientType=py", "h", "d"},
 		{"h:8883/d/m/?model-id=dtmi:com:x;1&api-version=1", "h:8883", "d/m"},
+		{"h/d/m/x/?api-version=1", "", ""},
+		{"h/d//?api-version=1", "", ""},
 		{"h/d/api-version=2016-11-14/DeviceClientType=x", "", ""},
 		{"h/d/api-version=2016-11-14", "h", "d"},
 		{"h/d/?x-api-version=1", "", ""},
@@ -21,9 +24,14 @@ func TestParseUserName(t *testing.T) {
 		{"h//?api-version=1", "", ""},
 		{"", "", ""},
 	} {
-		host, identity, err := parseUserName(c.in)
-		if host != c.host || identity != c.identity || (err == nil) != (c.host != "") {
-			t.Errorf("%q gives %q, %q, %v", c.in, host, identity, err)
+		u, err := parseUserName(c.in)
+		if u.host != c.host || u.identity != c.identity || (err == nil) != (c.host != "") {
+			t.Errorf("%q gives %+v, %v", c.in, u, err)
+		}
+	}
+	for _, query := range []string{"api-version=1&model-id=dtmi:a;1", "model-id=dtmi%3Aa%3B1&auth-chain=x%3By&api-version=1", "api-version=1&model-id=dtmi:a;1&model-id=b"} {
+		if u, err := parseUserName("h/d/?" + query); err != nil || u.model != "dtmi:a;1" {
+			t.Errorf("%s gives %+v, %v", query, u, err)
 		}
 	}
 }
@@ -83,7 +91,7 @@ func percent(s string) string {
 }
 
 func TestEventsTopics(t *testing.T) {
-	topics := topicsOf("d")
+	topics := topicsOf(hub.Name{Device: "d"})
 	for topic, want := range map[string]string{
 		"devices/d/messages/events": "", "devices/d/messages/events/": "", "devices/d/messages/events/a=b": "a=b", "devices/d/messages/events/a=b/": "a=b",
 	} {

@@ -15,7 +15,7 @@ func (c *client) checkWill(w *mqtt.Will) error {
 	bag, ok := c.topics.bag([]byte(w.Topic))
 	if !ok {
 		return fault.Newf("mqttdoor.connect", fault.Denied, "the will is for %.200q, which is not the device's own", w.Topic).
-			Advise("a will goes to devices/{device id}/messages/events/")
+			Advise("a will goes to %s/messages/events/", c.topics.own)
 	}
 	if _, _, err := parseBag(bag); err != nil {
 		return err
@@ -45,7 +45,7 @@ func (c *client) sendWill() {
 	h, n := c.session.Hub(), len(c.will.Payload)
 	c.session.Submit(c.will.Payload, c.session.Label(properties, system), func(_ eventlog.Position, err error) {
 		if err != nil {
-			c.door.log.Error("hub: a will was not stored", "device", c.session.Device, "err", err)
+			c.door.log.Error("hub: a will was not stored", "device", c.session.Name().String(), "err", err)
 			return
 		}
 		h.Acknowledged(n)
