@@ -89,9 +89,11 @@ func (e *expiry) run() {
 			continue
 		}
 		fired, stop := e.clock.After(wait)
-		select {
-		case <-fired:
-		case <-e.wake:
+		if first.at.After(e.clock.Now()) { // the time may have gone on before the timer was there
+			select {
+			case <-fired:
+			case <-e.wake:
+			}
 		}
 		stop()
 	}
