@@ -54,7 +54,17 @@ func streamEvents(x *exchange) error {
 			return fault.Newf("httpdoor.streamEvents", fault.Denied, "this is not hub %.100q", name)
 		}
 	}
-	cursors, err := openCursors(ctx, x.hub, q.Get("partition"), q.Get("from"))
+	stream, err := x.hub.Stream(q.Get("endpoint"))
+	if err != nil {
+		return elsewhere(err)
+	}
+	from := q.Get("from")
+	if group := q.Get("group"); group != "" && from == "" {
+		if from, err = x.checkpoint(ctx, group); err != nil {
+			return err
+		}
+	}
+	cursors, err := openCursors(ctx, stream, q.Get("partition"), from)
 	if err != nil {
 		return err
 	}
@@ -71,16 +81,29 @@ func streamEvents(x *exchange) error {
 	if out.flush() != nil {
 		return nil
 	}
-	if !x.stored(ctx, cursors, out) {
+	if !x.stored(ctx, stream, cursors, out) {
 		return nil
 	}
 	if q.Get("follow") == "1" || q.Get("follow") == "true" {
-		x.follow(ctx, cursors, out)
+		x.follow(ctx, stream, cursors, out)
 	}
 	return nil
 }
 
-func openCursors(ctx context.Context, h *hub.Hub, partition, from string) ([]*cursor, error) {
+// checkpoint is where a consumer group goes on, as from says it; partitions it never came to begin at their start.
+func (x *exchange) checkpoint(ctx context.Context, group string) (string, error) {
+	list, err := x.hub.Checkpoints(ctx, x.endpoint(), group)
+	if err != nil {
+		return "", elsewhere(err)
+	}
+	var out []string
+	for _, c := range list {
+		out = append(out, strconv.Itoa(c.Partition)+":"+strconv.FormatInt(c.Next, 10))
+	}
+	return strings.Join(out, ","), nil
+}
+
+func openCursors(ctx context.Context, h hub.Stream, partition, from string) ([]*cursor, error) {
 	op := "httpdoor.openCursors"
 	n, err := h.Partitions(ctx)
 	if err != nil {
@@ -143,7 +166,7 @@ func positions(cursors []*cursor) string {
 }
 
 // stored writes what was there when the request came, merged by time. It tells whether to go on.
-func (x *exchange) stored(ctx context.Context, cursors []*cursor, out *lines) bool {
+func (x *exchange) stored(ctx context.Context, stream hub.Stream, cursors []*cursor, out *lines) bool {
 	for {
 		var oldest *cursor
 		for _, c := range cursors {
@@ -154,7 +177,7 @@ func (x *exchange) stored(ctx context.Context, cursors []*cursor, out *lines) bo
 				if !x.mayStay() {
 					return false
 				}
-				batch, err := x.hub.Events(ctx, c.partition, c.next, int(min(readAtOnce, c.stop-c.next)))
+				batch, err := stream.Events(ctx, c.partition, c.next, int(min(readAtOnce, c.stop-c.next)))
 				if err != nil {
 					return x.broken(err)
 				}
@@ -179,7 +202,7 @@ func (x *exchange) stored(ctx context.Context, cursors []*cursor, out *lines) bo
 }
 
 // follow writes what comes, one goroutine a partition.
-func (x *exchange) follow(ctx context.Context, cursors []*cursor, out *lines) {
+func (x *exchange) follow(ctx context.Context, stream hub.Stream, cursors []*cursor, out *lines) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	batches := make(chan []eventlog.Event)
@@ -190,10 +213,10 @@ func (x *exchange) follow(ctx context.Context, cursors []*cursor, out *lines) {
 		all.Go(func() {
 			defer cancel()
 			for {
-				if x.hub.WaitEvent(ctx, c.partition, c.next) != nil {
+				if stream.Wait(ctx, c.partition, c.next) != nil {
 					return
 				}
-				batch, err := x.hub.Events(ctx, c.partition, c.next, readAtOnce)
+				batch, err := stream.Events(ctx, c.partition, c.next, readAtOnce)
 				if err != nil || len(batch) == 0 {
 					x.broken(err)
 					return
