@@ -23,15 +23,6 @@ type node struct {
 func (n *node) isObject() bool { return n.text == "" }
 func (n *node) isNull() bool   { return n.text == "null" }
 
-// kid finds a kid by key.
-func (n *node) kid(key string) *node {
-	i, ok := slices.BinarySearchFunc(n.kids, key, func(k node, key string) int { return strings.Compare(k.key, key) })
-	if !ok {
-		return nil
-	}
-	return &n.kids[i]
-}
-
 // reader reads JSON. It is strict about RFC 8259, refuses a key that is given twice, and checks the limits of one value while it reads.
 type reader struct {
 	in    string

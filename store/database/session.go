@@ -66,7 +66,7 @@ func (db *DB) in(ctx context.Context, op string, on *sql.DB, opt *sql.TxOptions,
 func (s *Session) Exec(query string, args ...any) (int64, error) {
 	var r sql.Result
 	var err error
-	if st := s.take(query); st != nil {
+	if st := s.take(query); st != nil { //nolint:sqlclosecheck // the transaction closes it
 		r, err = st.ExecContext(s.ctx, args...)
 		s.kept.compiled[query] = st
 	} else {
@@ -81,7 +81,7 @@ func (s *Session) Exec(query string, args ...any) (int64, error) {
 
 // Row scans the one row of a query; ok is false when there is none.
 func (s *Session) Row(dest []any, query string, args ...any) (ok bool, err error) {
-	if st := s.take(query); st != nil {
+	if st := s.take(query); st != nil { //nolint:sqlclosecheck // the transaction closes it
 		err = st.QueryRowContext(s.ctx, args...).Scan(dest...)
 		s.kept.compiled[query] = st
 	} else {
