@@ -180,7 +180,11 @@ func (h *Hub) ReceiveCommand(ctx context.Context, n Name, lock time.Duration) (*
 
 // commandFree only reads, so that many who ask in vain do not write.
 func (h *Hub) commandFree(ctx context.Context, n Name) (bool, error) {
-	return h.server.store.CommandFree(ctx, h.id, n, h.server.clock.Now())
+	owner := ""
+	if s := h.session(n); s != nil {
+		owner = s.owner
+	}
+	return h.server.store.CommandFree(ctx, h.id, n, owner, h.server.clock.Now())
 }
 
 func validLock(op string, lock time.Duration) error {
@@ -260,7 +264,7 @@ func (s *Session) NextCommand(ctx context.Context) (*Command, error) {
 	var got *hubstore.Command
 	err := h.together(ctx, func(q *queue) (err error) {
 		if h.session(n) == s {
-			got, err = q.take(n, s.owner+newLock()[ownerLen:], time.Time{})
+			got, err = q.take(n, s.owner+newLock()[hubstore.OwnerLen:], time.Time{})
 		}
 		return err
 	})

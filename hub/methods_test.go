@@ -275,7 +275,7 @@ func TestCallsThatWaitAreBounded(t *testing.T) {
 func TestManyCallManyDevices(t *testing.T) {
 	w := newWorld(t)
 	w.unlimited()
-	const devices, callers, each = 4, 8, 50
+	const devices, callers, each = 4, 8, 15
 	var stop atomic.Bool
 	var playing, calling sync.WaitGroup
 	for i := range devices {

@@ -209,9 +209,6 @@ func (q *queue) giveBack(n Name, owner string) error {
 	return err
 }
 
-// ownerLen is how much of a lock names the session that has it.
-const ownerLen = len("00000000-0000-4000-")
-
 // newLock returns a random lock: a UUID (RFC 9562, version 4), because AMQP carries it as 16 bytes.
 func newLock() string {
 	var b [16]byte

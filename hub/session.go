@@ -157,7 +157,7 @@ func (h *Hub) Connect(ctx context.Context, r Request) (*Session, error) {
 		return nil, err
 	}
 	now := h.server.clock.Now()
-	s := &Session{Identity: id, Side: r.Side, Door: r.Door, ModelID: r.ModelID, hub: h, cut: r.Cut, receiver: r.Receiver, since: now, stamps: stamps(id), owner: newLock()[:ownerLen]}
+	s := &Session{Identity: id, Side: r.Side, Door: r.Door, ModelID: r.ModelID, hub: h, cut: r.Cut, receiver: r.Receiver, since: now, stamps: stamps(id), owner: newLock()[:hubstore.OwnerLen]}
 	s.allowance, s.gone = h.limits.Hold(n.String(), now), make(chan struct{})
 	s.cut = func(c Cause) {
 		s.depart(departure{At: h.server.clock.Now(), Cause: c.String(), ByHub: true})

@@ -73,11 +73,19 @@ func countCommands(sql *database.Session, hub string, n Name) (count int, err er
 	return count, err
 }
 
-// CommandFree tells whether an identity has a command that somebody could be given now.
-func (s *Store) CommandFree(ctx context.Context, hub string, n Name, now time.Time) (bool, error) {
+// OwnerLen is how much of a lock names the session that has it.
+const OwnerLen = len("00000000-0000-4000-")
+
+// CommandFree tells whether an identity has a command that somebody could be given now. owner, which may be empty, is the session whose
+// locks count.
+func (s *Store) CommandFree(ctx context.Context, hub string, n Name, owner string, now time.Time) (bool, error) {
+	if owner == "" {
+		owner = "nobody" // no lock begins so, not even the empty one of a command that is free
+	}
 	var one int
 	return s.db.Reading(ctx).Row([]any{&one}, "SELECT 1 FROM commands WHERE hub = ? AND device = ? AND module = ? "+
-		"AND (lock_token = '' OR (locked_until > 0 AND locked_until <= ?)) LIMIT 1", hub, n.Device, n.Module, ms(now))
+		"AND ((locked_until = 0 AND substr(lock_token, 1, ?) <> ?) OR (locked_until > 0 AND locked_until <= ?)) LIMIT 1",
+		hub, n.Device, n.Module, OwnerLen, owner, ms(now))
 }
 
 // commandState is what decides about a command; the rest is read by LoadCommand.

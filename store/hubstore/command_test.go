@@ -62,8 +62,10 @@ func TestCommandsThroughTheirLife(t *testing.T) {
 			t.Errorf("one that is not there: %v", err)
 		}
 
+		const mine = "00000000-0000-4000-"
+		session := mine
 		free := func(at time.Time) bool {
-			ok, err := s.CommandFree(ctx, "h1", d.Name(), at)
+			ok, err := s.CommandFree(ctx, "h1", d.Name(), session, at)
 			if err != nil {
 				t.Error(err)
 			}
@@ -86,9 +88,14 @@ func TestCommandsThroughTheirLife(t *testing.T) {
 			t.Error("two are free, one is due in a minute")
 		}
 		lock(full, "lent", now.Add(10*time.Second))
-		lock(empty, "session", time.Time{})
+		lock(empty, mine+"x", time.Time{})
 		if free(now) || !free(now.Add(10*time.Second)) || due(now.Add(9*time.Second)) || !due(now.Add(10*time.Second)) {
 			t.Error("one is lent for 10 s, the other while a session lives")
+		}
+		for _, session = range []string{"", "00000000-0000-4001-"} {
+			if !free(now) {
+				t.Errorf("the session %q is another one", session)
+			}
 		}
 		if n, err := s.CountCommands(ctx, "h1", d.Name()); n != 2 || err != nil {
 			t.Errorf("%d, %v", n, err)
@@ -100,7 +107,7 @@ func TestCommandsThroughTheirLife(t *testing.T) {
 			if list, err := tx.LapsedCommands("h1", now.Add(time.Hour), 10); len(list) != 1 || err != nil || list[0].Lock != "lent" || list[0].Deliveries != 3 {
 				t.Errorf("lapsed: %+v, %v", list, err)
 			}
-			if c, err := tx.CommandByLock("h1", d.Name(), "session"); err != nil || c == nil || c.Sequence != empty.Sequence {
+			if c, err := tx.CommandByLock("h1", d.Name(), mine+"x"); err != nil || c == nil || c.Sequence != empty.Sequence {
 				t.Errorf("by lock: %+v, %v", c, err)
 			}
 			for _, none := range []string{"", "else"} {
