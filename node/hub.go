@@ -18,8 +18,10 @@ import (
 	"github.com/isthmus-io/isthmus/eventlog"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub"
+	"github.com/isthmus-io/isthmus/hub/configuration"
 	"github.com/isthmus-io/isthmus/hub/front"
 	"github.com/isthmus-io/isthmus/hub/httpdoor"
+	"github.com/isthmus-io/isthmus/hub/job"
 	"github.com/isthmus-io/isthmus/hub/mqttdoor"
 	"github.com/isthmus-io/isthmus/membership"
 	"github.com/isthmus-io/isthmus/plan"
@@ -84,7 +86,16 @@ func Hub(ctx context.Context, cfg HubConfig, log *slog.Logger, clk clock.Clock, 
 	defer func() { _ = server.Close() }()
 	certs := &certificates{member: m, log: log, clock: clk, byHost: map[string]getter{}}
 	fr := front.New(front.Config{}, server, certs.find, log, clk)
-	mqtt, https := mqttdoor.New(mqttdoor.Config{}, server, fr, log, clk), httpdoor.New(httpdoor.Config{}, server, fr, log, clk)
+	prov, err := newProvisioners(ctx, cfg, server, log, clk, reg)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = prov.server.Close() }()
+	rooms := httpdoor.Config{
+		Jobs: job.New(job.Config{}, server, log, clk), Configurations: configuration.New(configuration.Config{}, server, log, clk), Provisioning: prov,
+	}
+	mqtt := mqttdoor.New(mqttdoor.Config{Provisioning: prov.serveMQTT}, server, fr, log, clk)
+	https := httpdoor.New(rooms, server, fr, log, clk)
 
 	m.Report(func() membership.Report {
 		return membership.Report{Version: cfg.Version, Problems: certs.problems()}
@@ -98,8 +109,11 @@ func Hub(ctx context.Context, cfg HubConfig, log *slog.Logger, clk clock.Clock, 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return m.Run(ctx) })
 	g.Go(func() error { return server.Run(ctx) })
+	g.Go(func() error { return rooms.Jobs.Run(ctx) })
+	g.Go(func() error { return rooms.Configurations.Run(ctx) })
+	g.Go(func() error { return prov.server.Run(ctx) })
 	g.Go(func() error { return https.ServeAdmin(ctx, filepath.Join(cfg.DataDir, adminSocket)) })
-	g.Go(func() error { return follow(ctx, m, server, certs, log) })
+	g.Go(func() error { return follow(ctx, m, server, prov, certs, log) })
 	g.Go(func() error {
 		select {
 		case err := <-logEnded: // before its time: its disk is broken
@@ -125,7 +139,7 @@ func Hub(ctx context.Context, cfg HubConfig, log *slog.Logger, clk clock.Clock, 
 }
 
 // follow carries out plans: hubs first, so that their links are known, then their certificates, which may have to be asked for.
-func follow(ctx context.Context, m *membership.Member, server *hub.Server, certs *certificates, log *slog.Logger) error {
+func follow(ctx context.Context, m *membership.Member, server *hub.Server, prov *provisioners, certs *certificates, log *slog.Logger) error {
 	var asking sync.WaitGroup
 	defer asking.Wait()
 	asking.Go(func() { certs.keepAsking(ctx) })
@@ -134,7 +148,7 @@ func follow(ctx context.Context, m *membership.Member, server *hub.Server, certs
 		case <-ctx.Done():
 			return nil
 		case p := <-m.Updates():
-			if err := server.SetHubs(p.Hubs); err != nil {
+			if err := errors.Join(server.SetHubs(p.Hubs), prov.carryOut(ctx, p.Hubs)); err != nil {
 				log.Error("a plan could not be carried out", "revision", p.Revision, "error", err)
 			}
 			certs.want(p.Hubs)
