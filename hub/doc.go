@@ -12,6 +12,8 @@
 //     its side is closed, or its hub leaves the plan; a change that commits while a session is being made is seen by one of the two;
 //   - a peer that came through the endpoint of one hub reaches no other hub, whatever names it says;
 //   - a message's [Labels] and body are not changed once submitted;
+//   - a twin is answered for, and its device told, only when the change is durable; a device is told of desired properties in the order
+//     of their versions, and only while it listens;
 //   - keys appear in no log and in no error.
 //
 // Run owns the only goroutine here: it measures rates, writes down who was seen, and cuts every session when its context ends.

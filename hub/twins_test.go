@@ -364,6 +364,20 @@ func TestManyChangeTwinsAtOnce(t *testing.T) {
 	}
 }
 
+func TestAReportToAStoreThatIsClosedIsAnswered(t *testing.T) {
+	w := newWorld(t)
+	d, _ := w.device("a")
+	s, _ := w.listener(d.Name(), d.PrimaryKey)
+	if err := w.server.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if a := report(s, `{"a":1}`); a.err == nil {
+			t.Errorf("%+v", a)
+		}
+	}
+}
+
 // With one device that has more under way than it may, others go on.
 func TestAFloodOfReportsIsBounded(t *testing.T) {
 	w := newWorld(t)
