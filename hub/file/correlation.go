@@ -17,9 +17,9 @@ const (
 )
 
 func newCorrelation(key []byte, device string, now time.Time) string {
-	b := binary.BigEndian.AppendUint64(nil, uint64(now.Unix())) //nolint:gosec // after 1970
-	b = b[:correlationHead]
-	_, _ = rand.Read(b[8:]) // never fails
+	b := make([]byte, correlationHead)
+	binary.BigEndian.PutUint64(b, uint64(now.Unix())) //nolint:gosec // after 1970
+	_, _ = rand.Read(b[8:])                           // never fails
 	return base64.RawURLEncoding.EncodeToString(append(b, correlationProof(key, device, b)...))
 }
 

@@ -11,7 +11,9 @@ import (
 
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/hub"
+	"github.com/isthmus-io/isthmus/hub/blobdoor"
 	"github.com/isthmus-io/isthmus/hub/configuration"
+	"github.com/isthmus-io/isthmus/hub/file"
 	"github.com/isthmus-io/isthmus/hub/front"
 	"github.com/isthmus-io/isthmus/hub/job"
 	"github.com/isthmus-io/isthmus/localsocket"
@@ -22,6 +24,7 @@ import (
 type Config struct {
 	Jobs           *job.Scheduler
 	Configurations *configuration.Engine
+	Files          *file.Service
 
 	Provisioning http.Handler // everything for the host name of a provisioning service, WebSocket included; see ArrivalOf
 	WebSocket    http.Handler // MQTT over WebSocket for hubs; see ArrivalOf
@@ -34,11 +37,16 @@ type Door struct {
 	front  *front.Front
 	log    *slog.Logger
 	clock  clock.Clock
+	blobs  *blobdoor.Door // nil without Config.Files
 }
 
 // New returns a door to the server's hubs.
 func New(cfg Config, server *hub.Server, fr *front.Front, log *slog.Logger, clk clock.Clock) *Door {
-	return &Door{cfg, server, fr, log, clk}
+	d := &Door{cfg: cfg, server: server, front: fr, log: log, clock: clk}
+	if cfg.Files != nil {
+		d.blobs = blobdoor.New(cfg.Files, clk)
+	}
+	return d
 }
 
 const (
@@ -72,11 +80,11 @@ func (d *Door) Serve(ctx context.Context, ln net.Listener) error {
 	}()
 	err := d.front.Serve(own, ln, "https", func(ctx context.Context, c *front.Conn) {
 		_ = c.SetDeadline(time.Time{}) // from here net/http keeps the time
-		t := &tracked{Conn: c, ended: make(chan struct{})}
+		c.Keep()
 		select {
-		case feed.conns <- t:
-			<-t.ended
+		case feed.conns <- &tracked{Conn: c}:
 		case <-ctx.Done():
+			c.Leave()
 		}
 	})
 	cancel()
