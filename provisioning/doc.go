@@ -11,7 +11,7 @@
 //   - an individual enrollment goes before every group; the key of a group itself opens nothing;
 //   - a registration is written down before it is answered; whoever asks again gets the same operation until it has ended, and an
 //     operation that lost its process is taken up again by the next question about it;
-//   - a device is made at its new hub before the old one forgets it, and the old hub is told until it has;
+//   - a device is made at its new hub before the old one is told to forget it; if that fails, its next registration tells it again;
 //   - at most Config.Queue registrations wait and Config.Workers are worked on; beyond that devices are asked to come back;
 //   - a webhook is called over TLS, without redirects, in bounded time and size, and never at an address of this machine unless
 //     Config.LoopbackWebhooks is set;

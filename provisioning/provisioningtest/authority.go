@@ -65,7 +65,9 @@ func CA(c *x509.Certificate) {
 }
 
 // Expired makes one that was valid once.
-func Expired(c *x509.Certificate) { c.NotBefore, c.NotAfter = time.Now().Add(-48*time.Hour), time.Now().Add(-24*time.Hour) }
+func Expired(c *x509.Certificate) {
+	c.NotBefore, c.NotAfter = time.Now().Add(-48*time.Hour), time.Now().Add(-24*time.Hour)
+}
 
 // For makes a server's, for names and addresses.
 func For(names ...string) Template {
