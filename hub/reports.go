@@ -137,6 +137,7 @@ func (h *Hub) answerReports(batch []*report, now time.Time, err error) {
 			r.done(0, badTwin(r.err))
 			continue
 		}
+		h.twinMoved(r.session.Name()) // before the device, which may send what depends on it, hears that it is so
 		r.done(r.after.Reported.Version, nil)
 		h.twinChanged(r.session.Name(), r.change, r.after, now)
 	}
