@@ -64,6 +64,8 @@ var rules = []rule{
 	{in: "hub/mqttdoor", never: []string{"hub/httpdoor", "store/...", "link/...", "control/..."}, because: "doors stand beside each other and hold no state"},
 	{in: "hub/httpdoor", never: []string{"hub/mqttdoor", "wire/mqtt", "link/...", "control/..."}, because: "doors stand beside each other and hold no state"},
 	{in: "hub/front", never: []string{"hub/mqttdoor", "hub/httpdoor", "store/...", "link/...", "control/..."}, because: "it brings connections to doors it does not know"},
+	{in: "hub/file", never: []string{"hub/front", "hub/mqttdoor", "hub/httpdoor", "hub/blobdoor", "control/...", "link/..."}, because: "whose file it is does not depend on the door it comes through"},
+	{in: "hub/blobdoor", only: []string{"clock", "fault", "hub", "hub/blob", "hub/file", "wire/azureblob"}, because: "it translates one protocol, and another door brings the connections"},
 	{in: "hub/blob", only: []string{"fault"}, because: "it keeps content; whose it is and who may have it is decided above"},
 	{in: "eventlog", only: []string{"clock", "fault"}, because: "a log knows no protocol and no hub"},
 
@@ -84,7 +86,7 @@ var hidden = map[string][]string{
 	"github.com/miekg/dns":            {"resolver/..."},
 	"github.com/vishvananda/netlink":  {"agent"},
 	"github.com/danielgtaylor/huma":   {"control/httpdoor"},
-	"github.com/coder/websocket":      {"simulate/connection"},
+	"github.com/coder/websocket":      {"hub/httpdoor", "simulate/connection"},
 	"github.com/HdrHistogram":         {"simulate"},
 	"github.com/spf13/cobra":          {"cmd/..."},
 	"github.com/charmbracelet/":       {"demo"},

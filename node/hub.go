@@ -19,6 +19,7 @@ import (
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub"
 	"github.com/isthmus-io/isthmus/hub/configuration"
+	"github.com/isthmus-io/isthmus/hub/file"
 	"github.com/isthmus-io/isthmus/hub/front"
 	"github.com/isthmus-io/isthmus/hub/httpdoor"
 	"github.com/isthmus-io/isthmus/hub/job"
@@ -36,6 +37,7 @@ type HubConfig struct {
 	Proxy   string
 	Version string
 	Log     eventlog.Config // Dir is DataDir/events when empty
+	Files   file.Config     // Blobs.Dir is DataDir/files when empty
 	// Ready is called once the doors are open.
 	Ready func(*hub.Server)
 }
@@ -59,6 +61,9 @@ func Hub(ctx context.Context, cfg HubConfig, log *slog.Logger, clk clock.Clock, 
 	}
 	if cfg.Log.Dir == "" {
 		cfg.Log.Dir = filepath.Join(cfg.DataDir, "events")
+	}
+	if cfg.Files.Blobs.Dir == "" {
+		cfg.Files.Blobs.Dir = filepath.Join(cfg.DataDir, "files")
 	}
 	m, err := membership.Open(membership.Config{Dir: cfg.DataDir, Proxy: cfg.Proxy, Servers: cfg.Servers, Version: cfg.Version}, log, clk)
 	if err != nil {
@@ -91,10 +96,16 @@ func Hub(ctx context.Context, cfg HubConfig, log *slog.Logger, clk clock.Clock, 
 		return err
 	}
 	defer func() { _ = prov.server.Close() }()
+	files, err := file.New(ctx, cfg.Files, server, log, clk, reg)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = files.Close() }()
 	rooms := httpdoor.Config{
-		Jobs: job.New(job.Config{}, server, log, clk), Configurations: configuration.New(configuration.Config{}, server, log, clk), Provisioning: prov,
+		Jobs: job.New(job.Config{}, server, log, clk), Configurations: configuration.New(configuration.Config{}, server, log, clk), Files: files, Provisioning: prov,
 	}
 	mqtt := mqttdoor.New(mqttdoor.Config{Provisioning: prov.serveMQTT}, server, fr, log, clk)
+	rooms.WebSocket = map[string]func(context.Context, *front.Conn){httpdoor.MQTTOverWebSocket: mqtt.Handle}
 	https := httpdoor.New(rooms, server, fr, log, clk)
 
 	m.Report(func() membership.Report {
@@ -111,6 +122,7 @@ func Hub(ctx context.Context, cfg HubConfig, log *slog.Logger, clk clock.Clock, 
 	g.Go(func() error { return server.Run(ctx) })
 	g.Go(func() error { return rooms.Jobs.Run(ctx) })
 	g.Go(func() error { return rooms.Configurations.Run(ctx) })
+	g.Go(func() error { return files.Run(ctx) })
 	g.Go(func() error { return prov.server.Run(ctx) })
 	g.Go(func() error { return https.ServeAdmin(ctx, filepath.Join(cfg.DataDir, adminSocket)) })
 	g.Go(func() error { return follow(ctx, m, server, prov, certs, log) })
