@@ -1,6 +1,7 @@
 package front
 
 import (
+	"context"
 	"crypto/x509"
 	"maps"
 	"net"
@@ -40,6 +41,9 @@ type socket struct {
 func (c *Conn) Over(conn net.Conn, door string) *Conn {
 	return &Conn{Conn: conn, Side: c.Side, Door: door, Certificates: c.Certificates, over: true, socket: c.socket}
 }
+
+// Context is that of the Serve which accepted the connection: it ends before all its connections are closed.
+func (s *socket) Context() context.Context { return s.crew.ctx }
 
 // Cut closes the connection at once, without a word to the peer; the first cause given is kept.
 func (s *socket) Cut(cause hub.Cause) {
@@ -87,6 +91,7 @@ func (s *socket) leave() {
 
 // crew is the connections of one Serve.
 type crew struct {
+	ctx context.Context //nolint:containedctx // of all of them
 	all sync.WaitGroup
 
 	mu     sync.Mutex // guards the fields below

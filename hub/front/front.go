@@ -90,7 +90,7 @@ type bound struct {
 // logs. handle gets each connection with its setup deadline still running; when it returns the connection is over, unless it called
 // Conn.Keep. Either way that has to be soon after the connection is closed.
 func (f *Front) Serve(ctx context.Context, ln net.Listener, door string, handle func(context.Context, *Conn)) error {
-	open := &crew{at: map[*socket]struct{}{}, room: f.cfg.MaxConnections}
+	open := &crew{ctx: ctx, at: map[*socket]struct{}{}, room: f.cfg.MaxConnections}
 	defer open.all.Wait()
 	stop := context.AfterFunc(ctx, func() {
 		_ = ln.Close()

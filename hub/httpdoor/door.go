@@ -26,8 +26,10 @@ type Config struct {
 	Configurations *configuration.Engine
 	Files          *file.Service
 
-	Provisioning http.Handler // everything for the host name of a provisioning service, WebSocket included; see ArrivalOf
-	WebSocket    http.Handler // MQTT over WebSocket for hubs; see ArrivalOf
+	Provisioning http.Handler // everything but WebSockets for the host name of a provisioning service; see ArrivalOf
+
+	// WebSocket holds the doors of what is spoken inside WebSockets, by subprotocol. A door has the connection from then on.
+	WebSocket map[string]func(context.Context, *front.Conn)
 }
 
 // Door serves HTTPS.

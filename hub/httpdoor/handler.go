@@ -34,7 +34,6 @@ type exchange struct {
 	right    hub.Right     // that the route needs
 	policy   string        // whose token it is; empty on the local socket and for devices
 	patience time.Duration // how long a device was waited for, for the words of an error
-	wait     time.Duration // after which it is worth trying again, for the same
 }
 
 func (d *Door) handler(local bool) http.Handler {
@@ -66,6 +65,9 @@ func (x *exchange) serve(table router) error {
 		return err
 	case err == nil && (x.hub.Provisioning() || isWebSocket(x.Request)) && (found == nil || !found.both):
 		return x.elsewhere()
+	case err == nil && x.isBlob():
+		x.serveBlob()
+		return nil
 	case rerr != nil:
 		return rerr
 	case !found.own && !slices.Contains(apiVersions, x.URL.Query().Get("api-version")):
@@ -81,12 +83,12 @@ func (x *exchange) serve(table router) error {
 
 // elsewhere hands the request to the handler of another room.
 func (x *exchange) elsewhere() error {
-	h, what := x.door.cfg.WebSocket, "MQTT over WebSocket"
-	if x.hub.Provisioning() {
-		h, what = x.door.cfg.Provisioning, "provisioning"
+	if isWebSocket(x.Request) {
+		return x.takeWebSocket()
 	}
+	h := x.door.cfg.Provisioning
 	if h == nil {
-		return code.With(fault.Newf("httpdoor.serve", fault.NotFound, "%s serves no %s", x.hub.HostName(), what), code.NotFound)
+		return code.With(fault.Newf("httpdoor.serve", fault.NotFound, "%s serves no provisioning", x.hub.HostName()), code.NotFound)
 	}
 	h.ServeHTTP(x.w, x.WithContext(withArrival(x.Context(), Arrival{x.conn, x.hub})))
 	return nil

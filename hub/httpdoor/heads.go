@@ -5,7 +5,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
+	"sync/atomic"
 
 	"github.com/isthmus-io/isthmus/hub/front"
 )
@@ -14,8 +14,7 @@ import (
 // as it came: net/http rewrites the names of headers, and devices' properties are names of headers in which case counts.
 type tracked struct {
 	*front.Conn
-	once  sync.Once // net/http may close twice
-	ended chan struct{}
+	taken atomic.Bool // by another door, which says when the connection is over
 
 	head    []byte // as far as it came
 	reading bool   // of the head
@@ -23,8 +22,16 @@ type tracked struct {
 
 func (t *tracked) Close() error {
 	err := t.Conn.Close()
-	t.once.Do(func() { close(t.ended) })
+	if !t.taken.Load() {
+		t.Leave()
+	}
 	return err
+}
+
+// handOver is called when net/http has given the connection up, to the handler of a WebSocket.
+func (t *tracked) handOver() {
+	t.taken.Store(true)
+	t.head, t.reading = nil, false
 }
 
 // Read also keeps what belongs to a request's head. net/http makes no two reads at once, and none while ConnState is called.

@@ -125,6 +125,9 @@ func Start(t testing.TB, o Options) *World {
 	if o.Full {
 		w.fill(&rooms, o, run)
 	}
+	if rooms.WebSocket == nil {
+		rooms.WebSocket = map[string]func(context.Context, *front.Conn){httpdoor.MQTTOverWebSocket: md.Handle}
+	}
 	hd := httpdoor.New(rooms, w.Server, w.Front, o.Logger, o.Clock)
 	run("mqtt", func(ctx context.Context) error { return md.Serve(ctx, mqttLn) })
 	run("https", func(ctx context.Context) error { return hd.Serve(ctx, httpsLn) })

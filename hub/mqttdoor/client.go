@@ -1,7 +1,6 @@
 package mqttdoor
 
 import (
-	"context"
 	"time"
 
 	"github.com/isthmus-io/isthmus/fault"
@@ -12,7 +11,6 @@ import (
 
 // client is a connected device or module. What follows "reading" belongs to whichever goroutine reads.
 type client struct {
-	ctx     context.Context //nolint:containedctx // of all connections; it tells why this one ends
 	door    *Door
 	conn    *front.Conn
 	session *hub.Session
@@ -137,10 +135,10 @@ func (c *client) end(clean bool, err error) {
 	_ = c.conn.Close() // before the identity is given back, so that whoever has it next is alone
 	who := c.session.Name().String()
 	if !clean {
-		tell(c.ctx, c.conn, who, err)
+		tell(c.conn, who, err)
 	}
 	cause := c.conn.Cause()
-	if c.ctx.Err() != nil {
+	if c.conn.Context().Err() != nil {
 		cause = hub.Stopping
 	}
 	if !clean && cause.KeepsWill() {

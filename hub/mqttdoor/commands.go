@@ -132,7 +132,7 @@ func (c *client) one(d *commands) bool {
 	if !ready {
 		return false
 	}
-	m, err := c.session.NextCommand(c.ctx) // nil without an error when there is none
+	m, err := c.session.NextCommand(c.conn.Context()) // nil without an error when there is none
 	if err != nil {
 		c.outbox.fail(err) // it comes back, and asks again
 		return false

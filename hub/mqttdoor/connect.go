@@ -94,7 +94,7 @@ func (d *Door) admit(ctx context.Context, conn *front.Conn, p *mqtt.Connect) (c 
 	}
 	device, module, _ := strings.Cut(u.identity, "/")
 	n := hub.Name{Device: device, Module: module}
-	c = &client{ctx: ctx, door: d, conn: conn, topics: topicsOf(n), keeps: !p.CleanSession}
+	c = &client{door: d, conn: conn, topics: topicsOf(n), keeps: !p.CleanSession}
 	c.outbox.init(d, conn)
 	if err := c.checkWill(p.Will); err != nil {
 		return nil, "", err

@@ -68,13 +68,13 @@ func (d *Door) Serve(ctx context.Context, ln net.Listener) error {
 }
 
 // Handle takes a connection over whose setup deadline is running. It returns when the peer is refused, or is a device and served: then the
-// connection is kept until it ends, which it does soon after it was closed. ctx outlives all connections, and ends before they are closed.
+// connection is kept until it ends, which it does soon after it was closed. ctx is that of the Serve which accepted it.
 func (d *Door) Handle(ctx context.Context, conn *front.Conn) {
 	reader := mqtt.NewReader(conn, maxConnect)
 	reader.Buffers = &d.buffers
 	c, no := d.connect(ctx, conn, reader)
 	if no != nil {
-		tell(ctx, conn, no.who, no.err)
+		tell(conn, no.who, no.err)
 		if no.answer != nil {
 			bye(conn, no.answer)
 		}
@@ -90,8 +90,8 @@ func (d *Door) Handle(ctx context.Context, conn *front.Conn) {
 }
 
 // tell lets people know why a connection ended, unless we ended it on purpose or the peer just went.
-func tell(ctx context.Context, conn *front.Conn, who string, err error) {
-	if ctx.Err() != nil || conn.Cause() != 0 {
+func tell(conn *front.Conn, who string, err error) {
+	if conn.Context().Err() != nil || conn.Cause() != 0 {
 		return
 	}
 	if errors.Is(err, mqtt.ErrMalformed) || errors.Is(err, mqtt.ErrVersion) || errors.Is(err, mqtt.ErrTooLarge) {

@@ -44,7 +44,7 @@ func (c *client) readTwin(rid string) error {
 	if !c.twins || !c.session.Await(limit.TwinReads, 1) || !c.outbox.settle() {
 		return nil
 	}
-	text, err := c.session.Twin(c.ctx)
+	text, err := c.session.Twin(c.conn.Context())
 	answer := mqtt.Publish{Topic: []byte(twinAnswer + "200/?$rid=" + rid), Payload: text}
 	if err != nil {
 		answer = c.refusal(rid, err)

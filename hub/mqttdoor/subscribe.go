@@ -21,7 +21,7 @@ func (c *client) subscribe(p *mqtt.Subscribe) error {
 		}
 		codes[i] = min(t.QoS, 1)
 		if c.keeps && kinds[i] >= toCommands {
-			if err := c.session.KeepListening(c.ctx, kept(kinds[i], codes[i])); err != nil {
+			if err := c.session.KeepListening(c.conn.Context(), kept(kinds[i], codes[i])); err != nil {
 				return err
 			}
 		}
@@ -62,7 +62,7 @@ func (c *client) unsubscribe(p *mqtt.Unsubscribe) error {
 		case toCommands, toInputs:
 			c.session.Listen(hub.Commands, false)
 			c.pauseCommands()
-			if err := c.session.KeepListening(c.ctx, ""); err != nil {
+			if err := c.session.KeepListening(c.conn.Context(), ""); err != nil {
 				return err
 			}
 		case notOwn: // nobody subscribed to that, and nobody is hurt (MQTT-3.10.4-5)

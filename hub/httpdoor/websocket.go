@@ -1,0 +1,75 @@
+package httpdoor
+
+import (
+	"maps"
+	"net"
+	"slices"
+	"strings"
+
+	"github.com/coder/websocket"
+
+	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/hub/code"
+)
+
+// Subprotocols of IoT Hub's WebSockets, for Config.WebSocket.
+const (
+	MQTTOverWebSocket = "mqtt"
+	AMQPOverWebSocket = "AMQPWSB10"
+)
+
+// takeWebSocket gives the stream inside a WebSocket to the door of its subprotocol. A packet may span frames and a frame hold many; text is
+// refused, and nothing is compressed. What stands in a browser's Origin does not matter: devices prove who they are in the protocol inside.
+func (x *exchange) takeWebSocket() error {
+	op := "httpdoor.takeWebSocket"
+	doors := x.door.cfg.WebSocket
+	if len(doors) == 0 || x.local() {
+		return code.With(fault.Newf(op, fault.NotFound, "%s serves no WebSockets here", x.hub.HostName()), code.NotFound)
+	}
+	// A client that gets no subprotocol back does not say so, it only never goes on.
+	offered := slices.Sorted(maps.Keys(doors))
+	name, ok := subprotocol(x.Header.Values("Sec-WebSocket-Protocol"), offered)
+	if !ok {
+		return fault.Newf(op, fault.Invalid, "the WebSocket asks for subprotocol %.100q", strings.Join(x.Header.Values("Sec-WebSocket-Protocol"), ", ")).
+			Advise("ask for %s", strings.Join(offered, " or "))
+	}
+	c, err := websocket.Accept(x.w, x.Request, &websocket.AcceptOptions{
+		Subprotocols: []string{name}, InsecureSkipVerify: true, CompressionMode: websocket.CompressionDisabled,
+	})
+	if err != nil {
+		return nil //nolint:nilerr // it has answered
+	}
+	x.tracked.handOver()
+	ctx := x.conn.Context() // that of the request ends here
+	doors[name](ctx, x.conn.Over(&stream{Conn: websocket.NetConn(ctx, c, websocket.MessageBinary), socket: c}, name+" over WebSocket"))
+	return nil
+}
+
+// subprotocol returns the first of those offered that the client asks for.
+func subprotocol(asked, offered []string) (string, bool) {
+	for _, o := range offered {
+		for _, line := range asked {
+			for name := range strings.SplitSeq(line, ",") {
+				if strings.EqualFold(strings.TrimSpace(name), o) {
+					return o, true
+				}
+			}
+		}
+	}
+	return "", false
+}
+
+// stream is what is spoken inside a WebSocket.
+type stream struct {
+	net.Conn
+	socket *websocket.Conn
+}
+
+// Close ends the connection without the WebSocket's last words: what there is to say is said in the protocol inside.
+func (s *stream) Close() error {
+	_ = s.socket.CloseNow() // it may be closed already
+	return s.Conn.Close()
+}
+
+// CloseWrite says that nothing more comes, and waits for the peer to say the same.
+func (s *stream) CloseWrite() error { return s.Conn.Close() }
