@@ -3,12 +3,29 @@ package httpdoor
 import (
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub"
+	"github.com/isthmus-io/isthmus/hub/limit"
 	"github.com/isthmus-io/isthmus/hub/sas"
 )
 
-// admit checks who asks.
+// admit checks who asks, and whether it is not too often. Devices are counted by the hub, by what they do.
 func (x *exchange) admit(r *compiled) error {
 	x.right = r.right
+	if err := x.authorize(r); err != nil {
+		return err
+	}
+	return x.count(r.class, 1)
+}
+
+// count is for what services do, which all of them share. Whoever may use the local socket is not held up.
+func (x *exchange) count(c limit.Class, cost int) error {
+	if x.local() || c == limit.Connects {
+		return nil
+	}
+	_, err := x.hub.Admit(c, x.self.Name(), cost)
+	return err
+}
+
+func (x *exchange) authorize(r *compiled) error {
 	if x.local() {
 		if r.by == byDevice {
 			return fault.New("httpdoor.admit", fault.Invalid, "the local socket is for administration").Advise("devices speak HTTPS or MQTT")
@@ -30,7 +47,7 @@ func (x *exchange) admit(r *compiled) error {
 func (x *exchange) isDevices() bool {
 	token := x.Header.Get("Authorization")
 	if token == "" {
-		return len(x.certificates()) > 0
+		return len(x.conn.Certificates) > 0
 	}
 	t, err := sas.Parse(token)
 	return err == nil && t.Policy == ""
@@ -39,7 +56,7 @@ func (x *exchange) isDevices() bool {
 // prove checks that it is the identity who asks. Whoever has no key gets the same answer whether the identity exists or not, and however
 // it would have to prove itself. Which of these it was is for the log.
 func (x *exchange) prove(n hub.Name) error {
-	id, err := x.hub.Prove(x.Context(), n, hub.Credentials{Token: x.Header.Get("Authorization"), Certificates: x.certificates()})
+	id, err := x.hub.Prove(x.Context(), n, hub.Credentials{Token: x.Header.Get("Authorization"), Certificates: x.conn.Certificates})
 	if err == nil {
 		x.self = id
 		return nil

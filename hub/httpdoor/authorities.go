@@ -1,6 +1,9 @@
 package httpdoor
 
-import "github.com/isthmus-io/isthmus/hub"
+import (
+	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/hub"
+)
 
 const maxAuthorityBody = 64 << 10
 
@@ -11,6 +14,15 @@ type authorityJSON struct {
 }
 
 func listAuthorities(x *exchange) error { return x.reply(x.hub.Authorities()) }
+
+func getAuthority(x *exchange) error {
+	for _, a := range x.hub.Authorities() {
+		if a.Name == x.name {
+			return x.authority(a, nil)
+		}
+	}
+	return elsewhere(fault.Newf("httpdoor.getAuthority", fault.NotFound, "the hub has no certificate authority %.128q", x.name))
+}
 
 func putAuthority(x *exchange) error {
 	var in authorityJSON

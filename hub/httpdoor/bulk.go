@@ -7,6 +7,7 @@ import (
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub"
 	"github.com/isthmus-io/isthmus/hub/code"
+	"github.com/isthmus-io/isthmus/hub/limit"
 	"github.com/isthmus-io/isthmus/store/hubstore"
 )
 
@@ -85,6 +86,9 @@ func changeDevices(x *exchange) error {
 		if changes[i], err = j.change(); err != nil {
 			return err
 		}
+	}
+	if err := x.count(limit.Registry, len(changes)); err != nil {
+		return err
 	}
 	results, err := x.hub.ChangeDevices(x.Context(), changes)
 	if err != nil {

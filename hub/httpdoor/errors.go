@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/isthmus-io/isthmus/fault"
@@ -38,7 +37,7 @@ type innerJSON struct {
 }
 
 type infoJSON struct {
-	Timeout string `json:"timeout"`
+	Timeout string `json:"timeout"` // how long the device was waited for, hh:mm:ss
 }
 
 // fail writes an error and tells people of it. Its tracking id is in the answer and in the log.
@@ -62,9 +61,6 @@ func (x *exchange) fail(err error) {
 	if next != "" {
 		text += ". " + next
 		h.Set(nextHeader, url.PathEscape(next))
-	}
-	if x.wait > 0 {
-		h.Set("Retry-After", strconv.Itoa(int((x.wait + time.Second - 1).Seconds())))
 	}
 	body := outerJSON{Message: "ErrorCode:" + c.Name + ";" + text, ExceptionMessage: "Tracking ID:" + tracking}
 	if c == code.DeviceNotOnline || c == code.DeviceDidNotAnswer {

@@ -59,11 +59,11 @@ type capabilitiesJSON struct {
 	IoTEdge bool `json:"iotEdge"`
 }
 
-// toJSON returns a deviceJSON or a moduleJSON.
-func toJSON(d hub.Device) any {
+// toJSON returns a deviceJSON or a moduleJSON; waiting is how many messages wait for it.
+func toJSON(d hub.Device, waiting int) any {
 	common := identityJSON{
 		DeviceID: d.ID, GenerationID: d.Generation, ETag: d.ETag, ConnectionState: "Disconnected",
-		ConnectionStateUpdatedTime: timeText(d.ConnectionChanged), LastActivityTime: timeText(d.LastActivity),
+		ConnectionStateUpdatedTime: timeText(d.ConnectionChanged), LastActivityTime: timeText(d.LastActivity), CloudToDeviceMessageCount: waiting,
 		Authentication: &authJSON{
 			SymmetricKey:   &keysJSON{orNull(d.PrimaryKey), orNull(d.SecondaryKey)},
 			X509Thumbprint: &thumbprintsJSON{orNull(d.PrimaryThumbprint), orNull(d.SecondaryThumbprint)},

@@ -23,8 +23,12 @@ func (x *exchange) answer(d hub.Device, err error) error {
 	if err != nil {
 		return err
 	}
+	waiting, err := x.hub.Depth(x.Context(), d.Name())
+	if err != nil {
+		return err
+	}
 	x.setETag(d.ETag)
-	return x.reply(toJSON(d))
+	return x.reply(toJSON(d, waiting))
 }
 
 func putIdentity(x *exchange) error {
@@ -89,8 +93,14 @@ func (x *exchange) answerAll(list []hub.Device, err error) error {
 		return err
 	}
 	out := make([]any, len(list)) // an empty list is [], which SDKs count on
-	for i, d := range list {
-		out[i] = toJSON(d)
+	if len(list) > 0 {
+		waiting, err := x.hub.Depths(x.Context(), list[0].ID, list[len(list)-1].ID)
+		if err != nil {
+			return err
+		}
+		for i, d := range list {
+			out[i] = toJSON(d, waiting[d.Name()])
+		}
 	}
 	return x.reply(out)
 }

@@ -44,10 +44,10 @@ func (x *exchange) single() ([]hub.Message, error) {
 	m := hub.Message{Body: b}
 	for name, key := range systemHeaders {
 		if v := x.Header.Get(name); v != "" {
-			set(&m.System, key, v)
+			set(&m.System, key, plainText(v))
 		}
 	}
-	x.appHeaders(func(key, value string) { set(&m.Properties, key, value) })
+	x.appHeaders(func(key, value string) { set(&m.Properties, key, plainText(value)) })
 	return []hub.Message{m}, nil
 }
 
