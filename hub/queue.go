@@ -180,8 +180,11 @@ func (q *queue) expire(n Name) error {
 	return err
 }
 
-// purge settles everything of an identity, also what somebody has, and tells how much that was.
-func (q *queue) purge(n Name) (int, error) {
+// purge settles everything of an identity, also what somebody has, and tells how much that was; what had ended before does not count.
+func (q *queue) purge(n Name) (count int, err error) {
+	if err := q.expire(n); err != nil {
+		return 0, err
+	}
 	list, err := q.tx.Commands(q.hub.id, n)
 	for i := range list {
 		if err == nil {
