@@ -52,7 +52,9 @@ var rules = []rule{
 		because: "agents, hubs and relays belong to a deployment in the same way, and meet the control plane over the wire only"},
 
 	{in: "store", only: []string{"fault", "resource", "store/database"}, because: "it keeps nouns; who may change them is control's business"},
-	{in: "store/hubstore", only: []string{"fault", "store/database", "hub/twin"}, because: "it keeps devices; who may change them is the hub's business"},
+	{in: "store/hubstore", only: []string{"fault", "hub/query", "hub/twin", "store/database"},
+		because: "it keeps what hubs have, and answers queries about it; who may change it is the hub's business"},
+	{in: "store/provisioningstore", only: []string{"fault", "store/database"}, because: "it keeps enrollments; who may change them is the provisioning service's business"},
 	{in: "store/database/...", only: []string{"fault"}, because: "it opens databases; what is in them is the business of those who bring a schema"},
 	{in: "control", never: []string{"control/httpdoor", "link/...", "hub/...", "wire/...", "eventlog/...", "membership/...", "node/..."},
 		because: "decisions know no door, no wire and none of those who carry them out"},
