@@ -56,17 +56,28 @@ func (s *Service) Admit(ctx context.Context, h *hub.Hub, path string, query url.
 	return out, blob.CheckName(out.Blob.Name)
 }
 
-// check tells whether a signed URL is good now.
+// check tells whether a signed URL is good now, and whose it is.
 func (s *Service) check(ctx context.Context, h *hub.Hub, signed azureblob.Signed, out *Access, literal string) error {
 	op := "file.Admit"
 	key, err := s.key(ctx, h)
 	if err != nil {
 		return err
 	}
+	var u hubstore.Upload
+	open := false
+	if signed.Upload != "" {
+		u, err = s.store.Upload(ctx, h.ID(), signed.Upload)
+		open = err == nil
+		if err != nil && fault.KindOf(err) != fault.NotFound {
+			return err
+		}
+	}
 	switch {
 	case signed.SignedBy(key, Container, out.Blob.Name):
-	case signed.SignedBy(key, Container, literal): // the name holds a percent sign, and the client wrote it as it is
+	case signed.SignedBy(key, Container, literal): // the name looks encoded, and the client wrote it as it is
 		out.Blob.Name = literal
+	case open && out.Blob.Name == decode(u.Blob) && signed.SignedBy(key, Container, u.Blob): // and encoded the rest of it
+		out.Blob.Name = u.Blob
 	default:
 		return fault.New(op, fault.Unauthenticated, "the URL is not signed by this hub for this blob").Advise("use the URL as the hub gave it, unchanged")
 	}
@@ -78,24 +89,33 @@ func (s *Service) check(ctx context.Context, h *hub.Hub, signed azureblob.Signed
 	if signed.Upload == "" {
 		return nil
 	}
-	u, err := s.store.Upload(ctx, h.ID(), signed.Upload)
-	if err != nil && fault.KindOf(err) == fault.NotFound {
+	if !open {
 		return fault.New(op, fault.Expired, "the upload of this URL is done").Advise("begin another one")
 	}
-	if err != nil {
-		return err
-	}
-	d, err := h.Device(ctx, u.Device)
-	if err != nil && fault.KindOf(err) == fault.NotFound {
-		return fault.Newf(op, fault.Denied, "device %q, whose upload this is, was deleted", u.Device)
-	}
-	if err != nil {
-		return err
-	}
-	if d.Status != hubstore.Enabled {
-		return fault.Newf(op, fault.Denied, "device %q, whose upload this is, is disabled", u.Device).Advise("enable it in the registry")
-	}
 	out.Device, out.Upload = u.Device, blob.Upload{Hub: h.ID(), ID: u.Correlation}
+	return s.still(ctx, h, u.Device)
+}
+
+// decode is a name in which what looks percent-encoded is decoded, as clients do that take a name for a part of a URL.
+func decode(name string) string {
+	if plain, err := url.PathUnescape(name); err == nil {
+		return plain
+	}
+	return name
+}
+
+// still tells whether a device may send files yet.
+func (s *Service) still(ctx context.Context, h *hub.Hub, device string) error {
+	op := "file.Admit"
+	d, err := h.Device(ctx, device)
+	switch {
+	case err != nil && fault.KindOf(err) == fault.NotFound:
+		return fault.Newf(op, fault.Denied, "device %q, whose upload this is, was deleted", device)
+	case err != nil:
+		return err
+	case d.Status != hubstore.Enabled:
+		return fault.Newf(op, fault.Denied, "device %q, whose upload this is, is disabled", device).Advise("enable it in the registry")
+	}
 	return nil
 }
 

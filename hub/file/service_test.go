@@ -222,7 +222,7 @@ func TestWhatAGrantIsGoodFor(t *testing.T) {
 	g := w.begin("d", "50%41 a+b.txt")
 	mine := "/uploads/d/50%2541%20a+b.txt"
 	for what, path := range map[string]string{
-		"encoded": mine, "slashes encoded": "/uploads/d%2F50%2541%20a%2Bb.txt", "as it is, which Node sends": "/uploads/d/50%41 a+b.txt", "the container's case": strings.Replace(mine, "uploads", "Uploads", 1),
+		"encoded": mine, "slashes encoded": "/uploads/d%2F50%2541%20a%2Bb.txt", "as it is": "/uploads/d/50%41 a+b.txt", "in part, which Node sends": "/uploads/d/50%41%20a+b.txt", "the container's case": strings.Replace(mine, "uploads", "Uploads", 1),
 	} {
 		a, err := w.admit(w.hub, path, g.Query+"&comp=block&blockid=QQ%3D%3D", "", azureblob.Create|azureblob.Write)
 		if err != nil || a.Blob != (blob.Ref{Hub: "uid-1", Container: "uploads", Name: "d/50%41 a+b.txt"}) || a.Upload.ID != g.Correlation || a.Device != "d" {
