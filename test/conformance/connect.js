@@ -48,16 +48,4 @@ run({
     say({ gone: true });
     say(await attempt(device().open()));
   },
-
-  async handlers() {
-    const client = device();
-    await client.open();
-    client.on('message', () => {});
-    client.onDeviceMethod('reboot', () => {});
-    const r = await attempt(client.getTwin());
-    say({ twin: r.error || 'none', message: r.message });
-    await client.sendEvent(new Message('still here'));
-    say({ sent: 1 });
-    await client.close();
-  },
 });

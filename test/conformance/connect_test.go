@@ -13,8 +13,10 @@ import (
 	"github.com/isthmus-io/isthmus/store/hubstore"
 )
 
-// TestRefusals is C05 and C06, and the hub's own rule for its public side.
+// TestRefusals has also the hub's own rule for its public side.
 func TestRefusals(t *testing.T) {
+	covers(t, "C05", "azure-iot-device-mqtt")
+	covers(t, "C06", "azure-iot-device-mqtt")
 	w := start(t, hubtest.Options{})
 	d, other := w.Device(hubtest.Contoso, "d"), w.Device(hubtest.Contoso, "other")
 	disabled := w.Device(hubtest.Contoso, "disabled")
@@ -48,8 +50,8 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestTakeover is C08.
 func TestTakeover(t *testing.T) {
+	covers(t, "C08", "azure-iot-device-mqtt")
 	w := start(t, hubtest.Options{})
 	s := play(t, w, "connect.js", "takeover", deviceString(hubtest.Contoso, w.Device(hubtest.Contoso, "d")))
 	s.next() // the first saw its connection go
@@ -59,8 +61,8 @@ func TestTakeover(t *testing.T) {
 	}
 }
 
-// TestDisableCuts is C47.
 func TestDisableCuts(t *testing.T) {
+	covers(t, "C47", "azure-iot-device-mqtt")
 	w := start(t, hubtest.Options{})
 	d := w.Device(hubtest.Contoso, "d")
 	s := play(t, w, "connect.js", "cut", deviceString(hubtest.Contoso, d))
@@ -89,15 +91,4 @@ func TestReconnect(t *testing.T) {
 	if e := w.Events(hubtest.Contoso, 1)[0]; string(e.Body) != "after the cut" {
 		t.Errorf("got %q", e.Body)
 	}
-}
-
-// TestHandlersOfLaterFeatures: an application that also waits for messages, methods and its twin works, and is told that there is no
-// twin instead of waiting.
-func TestHandlersOfLaterFeatures(t *testing.T) {
-	w := start(t, hubtest.Options{})
-	s := play(t, w, "connect.js", "handlers", deviceString(hubtest.Contoso, w.Device(hubtest.Contoso, "d")))
-	if v := s.next(); v.text("twin") == "none" || v.text("twin") == "" {
-		t.Errorf("getTwin: %v", v)
-	}
-	s.wants("sent", 1)
 }

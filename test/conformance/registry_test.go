@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -8,70 +9,133 @@ import (
 	"github.com/isthmus-io/isthmus/hub/hubtest"
 )
 
-// TestRegistry is C39, C40, C41, C45 and C46: the service SDK's Registry.
-func TestRegistry(t *testing.T) {
+func registry(t *testing.T, scenario string) (*hubtest.World, *script) {
+	t.Helper()
 	w := start(t, hubtest.Options{})
-	owner, err := w.Hub(hubtest.Contoso).PolicyConnectionString(hub.PolicyOwner)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := play(t, w, "registry.js", "registry", "SERVICE="+owner)
-	body := func(v said) map[string]any {
-		m, _ := v["body"].(map[string]any)
-		return m
-	}
-	key := func(v said, name string) string {
-		auth, _ := body(v)["authentication"].(map[string]any)
-		keys, _ := auth["symmetricKey"].(map[string]any)
-		text, _ := keys[name].(string)
-		return text
-	}
-	created := s.wants("step", "create")
-	if body(created)["deviceId"] != "made-1" || len(key(created, "primaryKey")) != 44 || body(created)["status"] != "enabled" || body(created)["etag"] == "" {
+	return w, play(t, w, "registry.js", scenario, serviceString(t, w, hub.PolicyOwner))
+}
+
+func TestRegistry(t *testing.T) {
+	covers(t, "C39", "azure-iothub")
+	covers(t, "C45", "azure-iothub")
+	_, s := registry(t, "devices")
+	created := s.step("create", "", "body.deviceId", "made-1", "body.status", "enabled", "body.connectionState", "Disconnected", "body.cloudToDeviceMessageCount", 0)
+	if created.at("body.etag") == "" || len(fmt.Sprint(created.at("body.authentication.symmetricKey.primaryKey"))) != 44 {
 		t.Errorf("create: %v", created)
 	}
-	odd := s.wants("step", "create with keys")
-	if body(odd)["statusReason"] != "spare" || key(odd, "secondaryKey") != "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=" {
-		t.Errorf("create with keys: %v", odd)
-	}
-	if v := s.wants("step", "create again"); v.text("error") != "DeviceAlreadyExistsError" {
-		t.Errorf("create again: %v", v)
-	}
-	if v := s.wants("step", "get"); body(v)["deviceId"] != "odd'#:+(1)%2F" || body(v)["status"] != "disabled" || key(v, "primaryKey") == "" {
-		t.Errorf("get: %v", v)
-	}
-	if v := s.wants("step", "get nobody"); v.text("error") != "DeviceNotFoundError" || !strings.Contains(v.text("message"), "nobody") {
+	s.step("create with keys", "", "body.statusReason", "spare", "body.authentication.symmetricKey.secondaryKey", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
+	s.step("create again", "DeviceAlreadyExistsError")
+	s.step("get", "", "body.deviceId", "odd'#:+(1)%2F", "body.status", "disabled")
+	if v := s.step("get nobody", "DeviceNotFoundError"); !strings.Contains(v.text("message"), "nobody") {
 		t.Errorf("get nobody: %v", v)
 	}
-	if v := s.wants("step", "update"); body(v)["status"] != "disabled" || body(v)["etag"] == body(created)["etag"] || body(v)["generationId"] != body(created)["generationId"] {
-		t.Errorf("update: %v", v)
+	updated := s.step("update", "", "body.status", "disabled", "body.generationId", created.at("body.generationId"))
+	if updated.at("body.etag") == created.at("body.etag") {
+		t.Errorf("the etag stayed: %v", updated)
 	}
-	if v := s.wants("step", "update nobody"); v.text("error") != "DeviceNotFoundError" {
-		t.Errorf("update nobody: %v", v)
-	}
-	if v := s.wants("step", "add many"); body(v)["isSuccessful"] != true {
-		t.Errorf("add many: %v", v)
-	}
-	if v := s.wants("step", "add many again"); v.text("error") != "ArgumentError" {
-		t.Errorf("add many again: %v", v)
-	}
-	if v := s.wants("step", "remove many"); body(v)["isSuccessful"] != true {
-		t.Errorf("remove many: %v", v)
-	}
-	v := s.wants("step", "list")
-	if list, _ := v["body"].([]any); len(list) != 3 {
+	s.step("update nobody", "DeviceNotFoundError")
+	v := s.step("list", "")
+	if list, _ := v["body"].([]any); len(list) != 2 {
 		t.Errorf("list: %v", v)
 	}
-	if v := s.wants("step", "statistics"); body(v)["totalDeviceCount"] != 3.0 || body(v)["disabledDeviceCount"] != 3.0 || body(v)["enabledDeviceCount"] != 0.0 {
-		t.Errorf("statistics: %v", v)
+	s.step("statistics", "", "body.totalDeviceCount", 2, "body.enabledDeviceCount", 0, "body.disabledDeviceCount", 2)
+	s.step("delete", "")
+	s.step("delete again", "DeviceNotFoundError")
+	s.step("wrong key", "UnauthorizedError")
+}
+
+func TestKeysAreMade(t *testing.T) {
+	covers(t, "C40", "azure-iothub")
+	_, s := registry(t, "keys")
+	const first, second = "body.authentication.symmetricKey.primaryKey", "body.authentication.symmetricKey.secondaryKey"
+	created := s.step("create", "", "body.authentication.type", "sas")
+	if fmt.Sprint(created.at(first)) == "" || created.at(first) == created.at(second) {
+		t.Errorf("create: %v", created)
 	}
-	if v := s.wants("step", "delete"); v.text("error") != "" {
-		t.Errorf("delete: %v", v)
+	s.step("get", "", first, created.at(first), second, created.at(second))
+	if v := s.step("update", ""); v.at(first) == created.at(first) || v.at(first) == "" {
+		t.Errorf("an update with empty keys makes new ones: %v", v)
 	}
-	if v := s.wants("step", "delete again"); v.text("error") != "DeviceNotFoundError" {
-		t.Errorf("delete again: %v", v)
+	s.step("thumbprint", "", "body.authentication.type", "selfSigned", "body.authentication.x509Thumbprint.primaryThumbprint", strings.Repeat("ab", 20))
+	s.step("authority", "", "body.authentication.type", "certificateAuthority", first, nil)
+	s.step("one key", "ArgumentError")
+	s.step("short key", "ArgumentError")
+}
+
+func TestBulkOfTheRegistry(t *testing.T) {
+	covers(t, "C41", "azure-iothub")
+	w, s := registry(t, "bulk")
+	s.step("add", "", "body.isSuccessful", true)
+	s.step("add again", "ArgumentError")
+	if _, err := w.Hub(hubtest.Contoso).Device(t.Context(), "new"); err != nil {
+		t.Errorf("the one that was right: %v", err)
 	}
-	if v := s.wants("step", "wrong key"); v.text("error") != "UnauthorizedError" {
-		t.Errorf("wrong key: %v", v)
+	s.step("update", "", "body.isSuccessful", true)
+	s.step("update with a stale etag", "ArgumentError")
+	s.step("statistics", "", "body.totalDeviceCount", 101, "body.disabledDeviceCount", 50)
+	s.step("remove", "", "body.isSuccessful", true)
+	v := s.step("list", "")
+	if list, _ := v["body"].([]any); len(list) != 2 {
+		t.Errorf("list: %v", v)
+	}
+}
+
+func TestModulesOfTheRegistry(t *testing.T) {
+	covers(t, "C39", "azure-iothub")
+	_, s := registry(t, "modules")
+	s.step("no device", "DeviceNotFoundError")
+	s.step("add", "", "body.moduleId", "m", "body.deviceId", "d", "body.managedBy", "me", "body.connectionState", "Disconnected")
+	s.step("add again", "DeviceAlreadyExistsError")
+	s.step("add a name of the runtime", "ArgumentError")
+	s.step("get", "", "body.moduleId", "m")
+	s.step("get nobody", "Error")
+	v := s.step("list", "")
+	if list, _ := v["body"].([]any); len(list) != 1 {
+		t.Errorf("list: %v", v)
+	}
+	s.step("update", "", "body.managedBy", "you")
+	s.step("update with a stale etag", "InvalidEtagError")
+	s.step("twin", "", "body.moduleId", "m")
+	s.step("remove", "")
+	s.step("remove again", "Error")
+	s.step("create an edge device", "", "body.capabilities.iotEdge", true)
+	v = s.step("modules of the edge device", "")
+	if list, _ := v["body"].([]any); len(list) != 2 || said(list[0].(map[string]any)).at("moduleId") != "$edgeAgent" {
+		t.Errorf("modules of the edge device: %v", v)
+	}
+	v = s.step("create behind it", "")
+	if !strings.HasPrefix(fmt.Sprint(v.at("body.deviceScope")), "ms-azure-iot-edge://edge-") {
+		t.Errorf("create behind it: %v", v)
+	}
+	s.step("delete the edge device", "")
+	s.step("modules are gone", "DeviceNotFoundError")
+}
+
+func TestErrors(t *testing.T) {
+	covers(t, "C46", "azure-iothub")
+	w := start(t, hubtest.Options{})
+	w.Device(hubtest.Contoso, "d")
+	s := play(t, w, "registry.js", "errors", serviceString(t, w, hub.PolicyOwner))
+	for _, want := range []struct {
+		step, class string
+		status      int
+		code        string
+	}{
+		{"400", "ArgumentError", 400, "ArgumentInvalid"},
+		{"404", "DeviceNotFoundError", 404, "DeviceNotFound"},
+		{"404 of a twin", "DeviceNotFoundError", 404, "DeviceNotFound"},
+		{"404 of a method", "Error", 404, "DeviceNotOnline"}, // the SDK has no class for it
+		{"409", "DeviceAlreadyExistsError", 409, "DeviceAlreadyExists"},
+		{"412", "InvalidEtagError", 412, "PreconditionFailed"},
+		{"query", "ArgumentError", 400, "ArgumentInvalid"},
+	} {
+		v := s.step(want.step, want.class, "response.status", want.status, "response.code", want.code, "response.type", "application/json; charset=utf-8")
+		body := fmt.Sprint(v["body"])
+		if want.code == "DeviceNotOnline" && !strings.Contains(body, `\"errorCode\":404103,\"trackingId\":\"`) {
+			t.Errorf("%s: %s", want.step, body)
+		}
+		if want.code != "DeviceNotOnline" && (!strings.Contains(body, "ErrorCode:"+want.code+";") || !strings.Contains(body, "Tracking ID:")) {
+			t.Errorf("%s: %s", want.step, body)
+		}
 	}
 }
