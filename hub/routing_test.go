@@ -19,6 +19,7 @@ import (
 	"github.com/isthmus-io/isthmus/eventlog"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub"
+	"github.com/isthmus-io/isthmus/hub/limit"
 	"github.com/isthmus-io/isthmus/hub/route"
 	"github.com/isthmus-io/isthmus/hub/sas"
 	"github.com/isthmus-io/isthmus/plan"
@@ -423,7 +424,7 @@ func BenchmarkSubmit(b *testing.B) {
 		}()},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			r := newRoutedOn(b, hub.Config{}, clock.System{}, func(l hub.EventLog) hub.EventLog { return nowhere{l} })
+			r := newRoutedOn(b, hub.Config{Tenant: limit.Rates{limit.Messages: {PerSecond: 1e9, Burst: 1e9}}}, clock.System{}, func(l hub.EventLog) hub.EventLog { return nowhere{l} })
 			check(b, r.hub.PutEndpoint(b.Context(), hub.Endpoint{Name: "hot", Kind: hub.StreamEndpoint}, "bench"))
 			for _, one := range c.routes {
 				check(b, r.hub.PutRoute(b.Context(), one, "bench"))
