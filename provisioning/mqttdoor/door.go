@@ -2,7 +2,7 @@ package mqttdoor
 
 import (
 	"context"
-	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"log/slog"
@@ -19,7 +19,6 @@ import (
 // Conn is what the door needs of a connection; *front.Conn is one.
 type Conn interface {
 	net.Conn
-	ConnectionState() tls.ConnectionState
 	// Refuse notes that the peer was turned away, for the log; who is what it called itself.
 	Refuse(who string, err error)
 }
@@ -76,9 +75,9 @@ func parseUserName(s string) (scope, registration string, err error) {
 }
 
 // Serve runs a connection whose CONNECT was read, until it ends. The caller closes it, and closes it earlier to end it; the reader holds
-// what was read beyond the CONNECT.
-func (d *Door) Serve(ctx context.Context, conn Conn, reader *mqtt.Reader, connect *mqtt.Connect) {
-	c, err := d.admit(ctx, conn, reader, connect)
+// what was read beyond the CONNECT. certificates are those the peer showed in TLS and proved to hold, leaf first.
+func (d *Door) Serve(ctx context.Context, conn Conn, certificates []*x509.Certificate, reader *mqtt.Reader, connect *mqtt.Connect) {
+	c, err := d.admit(ctx, conn, certificates, reader, connect)
 	if err != nil {
 		conn.Refuse(connect.ClientID, err)
 		d.bye(conn, mqtt.Connack{Code: returnCode(err)})
@@ -97,7 +96,7 @@ func (d *Door) Serve(ctx context.Context, conn Conn, reader *mqtt.Reader, connec
 }
 
 // admit finds the service and proves the device.
-func (d *Door) admit(ctx context.Context, conn Conn, reader *mqtt.Reader, p *mqtt.Connect) (*client, error) {
+func (d *Door) admit(ctx context.Context, conn Conn, certificates []*x509.Certificate, reader *mqtt.Reader, p *mqtt.Connect) (*client, error) {
 	op := "mqttdoor.admit"
 	scope, registration, err := parseUserName(p.UserName)
 	if err != nil {
@@ -119,7 +118,7 @@ func (d *Door) admit(ctx context.Context, conn Conn, reader *mqtt.Reader, p *mqt
 		}
 	}
 	c := &client{door: d, conn: conn, reader: reader, service: svc, silence: silence(p.KeepAlive)}
-	c.proof = provisioning.Proof{RegistrationID: registration, Certificates: conn.ConnectionState().PeerCertificates}
+	c.proof = provisioning.Proof{RegistrationID: registration, Certificates: certificates}
 	if p.HasPassword {
 		c.proof.Token = string(p.Password)
 	}
