@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -26,7 +27,12 @@ import (
 	"github.com/isthmus-io/isthmus/store/hubstore"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(childDir); dir != "" {
+		os.Exit(childDelivers(dir))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // memory is an event log that keeps everything in a slice; only appending works.
 type memory struct {

@@ -83,9 +83,11 @@ func (w *twin) locked(n hub.Name, lock string) *message {
 
 // TestQueueAgainstATwin plays random steps of a service, of HTTPS devices, of sessions, of time and of restarts.
 func TestQueueAgainstATwin(t *testing.T) {
-	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue { // each step is a commit to a disk
-		if err := f.Value.Set("25"); err != nil {
-			t.Fatal(err)
+	for name, value := range map[string]string{"rapid.checks": "20", "rapid.steps": "150"} { // each step is a commit to a disk
+		if f := flag.Lookup(name); f.Value.String() == f.DefValue {
+			if err := f.Value.Set(value); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	w := newWorld(t)
@@ -110,6 +112,15 @@ func TestQueueAgainstATwin(t *testing.T) {
 		numbers := map[hub.Name]int{}
 		count := 0
 		var locks []string // that were ever given
+		whose := map[string]hub.Name{}
+		// lately draws one of the last locks, mostly with who was given it.
+		lately := func(rt *rapid.T) (hub.Name, string) {
+			lock := locks[len(locks)-1-rapid.IntRange(0, min(len(locks)-1, 3)).Draw(rt, "lock")]
+			if n := whose[lock]; rapid.IntRange(0, 9).Draw(rt, "who") > 0 {
+				return n, lock
+			}
+			return names[0], lock
+		}
 		defer func() {
 			for _, p := range sessions {
 				p.End()
@@ -118,7 +129,7 @@ func TestQueueAgainstATwin(t *testing.T) {
 		}()
 		name := rapid.SampledFrom(names)
 		ack := rapid.SampledFrom([]string{hub.AckNone, hub.AckPositive, hub.AckNegative, hub.AckFull})
-		give := func(rt *rapid.T, got *hub.Command, want *message, until time.Time, session int) {
+		give := func(rt *rapid.T, n hub.Name, got *hub.Command, want *message, until time.Time, session int) {
 			if (got == nil) != (want == nil) {
 				rt.Fatalf("given %+v, want %+v", got, want)
 			}
@@ -130,6 +141,7 @@ func TestQueueAgainstATwin(t *testing.T) {
 			}
 			want.lock, want.until, want.session = got.Lock, until, session
 			locks = append(locks, got.Lock)
+			whose[got.Lock] = n
 		}
 		// outcome checks what settling by a lock should say, and does the same to the twin.
 		outcome := func(rt *rapid.T, n hub.Name, lock, what string, err error) {
@@ -189,18 +201,19 @@ func TestQueueAgainstATwin(t *testing.T) {
 				}
 			}),
 			"receive": step(func(rt *rapid.T) {
-				n, lock := name.Draw(rt, "who"), time.Duration(rapid.IntRange(5, 300).Draw(rt, "lock"))*time.Second
+				n, lock := name.Draw(rt, "who"), time.Duration(rapid.IntRange(5, 60).Draw(rt, "lock"))*time.Second
 				got, err := w.hub().ReceiveCommand(t.Context(), n, lock)
 				if err != nil {
 					rt.Fatal(err)
 				}
-				give(rt, got, m.free(n), m.now.Add(lock), 0)
+				give(rt, n, got, m.free(n), m.now.Add(lock), 0)
 			}),
 			"settle": step(func(rt *rapid.T) {
 				if len(locks) == 0 {
 					return
 				}
-				n, lock, what := name.Draw(rt, "who"), locks[len(locks)-1-rapid.IntRange(0, min(len(locks)-1, 5)).Draw(rt, "lock")], what.Draw(rt, "what")
+				n, lock := lately(rt)
+				what := what.Draw(rt, "what")
 				do := map[string]func(*hub.Hub) error{
 					"complete": func(h *hub.Hub) error { return h.CompleteCommand(t.Context(), n, lock) },
 					"reject":   func(h *hub.Hub) error { return h.RejectCommand(t.Context(), n, lock) },
@@ -209,7 +222,8 @@ func TestQueueAgainstATwin(t *testing.T) {
 				outcome(rt, n, lock, what, do(w.hub()))
 			}),
 			"connect": step(func(rt *rapid.T) {
-				n, last := name.Draw(rt, "who"), rapid.Bool().Draw(rt, "the old one settles something")
+				n := name.Draw(rt, "who")
+				last, first := rapid.Bool().Draw(rt, "the old one settles something"), rapid.Bool().Draw(rt, "the new one is faster than the end of the old one")
 				count++
 				old, number := sessions[n], numbers[n]
 				sessions[n], numbers[n] = w.play(n, hub.Commands), count
@@ -224,21 +238,36 @@ func TestQueueAgainstATwin(t *testing.T) {
 						}
 					}
 				}
+				if first {
+					var want *message
+					for _, x := range slices.Clone(m.lists[n]) {
+						if x.lock != "" && x.until.IsZero() && x.session == number {
+							m.back(n, x)
+						}
+						if x.lock == "" && slices.Contains(m.lists[n], x) {
+							want = x
+							break
+						}
+					}
+					give(rt, n, sessions[n].next(), want, time.Time{}, numbers[n])
+				}
 				end(old, n, number)
 			}),
 			"next": step(func(rt *rapid.T) {
 				n := name.Draw(rt, "who")
 				if p := sessions[n]; p != nil {
-					give(rt, p.next(), m.free(n), time.Time{}, numbers[n])
+					give(rt, n, p.next(), m.free(n), time.Time{}, numbers[n])
 				}
 			}),
 			"settle in the session": step(func(rt *rapid.T) {
-				n, what := name.Draw(rt, "who"), what.Draw(rt, "what")
-				p := sessions[n]
-				if p == nil || len(locks) == 0 {
+				if len(locks) == 0 {
 					return
 				}
-				lock := locks[len(locks)-1-rapid.IntRange(0, min(len(locks)-1, 5)).Draw(rt, "lock")]
+				n, lock := lately(rt)
+				what, p := what.Draw(rt, "what"), sessions[n]
+				if p == nil {
+					return
+				}
 				do := map[string]func(string, func(error)){"complete": p.Complete, "reject": p.Reject, "abandon": p.Abandon}[what]
 				outcome(rt, n, lock, what, wait(do, lock))
 			}),
@@ -260,7 +289,7 @@ func TestQueueAgainstATwin(t *testing.T) {
 				}
 			}),
 			"time": func(rt *rapid.T) {
-				d := time.Duration(rapid.IntRange(1, 200).Draw(rt, "seconds")) * time.Second
+				d := time.Duration(rapid.IntRange(1, 60).Draw(rt, "seconds")) * time.Second
 				w.clock.Advance(d)
 				m.now = m.now.Add(d)
 				if rapid.Bool().Draw(rt, "a sweep") {
@@ -268,7 +297,7 @@ func TestQueueAgainstATwin(t *testing.T) {
 				}
 			},
 			"restart": step(func(rt *rapid.T) {
-				if rapid.IntRange(0, 3).Draw(rt, "really") > 0 {
+				if rapid.IntRange(0, 9).Draw(rt, "really") > 0 {
 					return
 				}
 				if err := w.server.Close(); err != nil {
