@@ -12,6 +12,7 @@ import (
 type compiler struct {
 	dialect
 	property func(p query.Path) (operand, error)
+	twins    bool // a property is in the table of twins
 }
 
 func jsonText(s string) []byte {
@@ -28,7 +29,7 @@ func (c *compiler) condition(x query.Expr, loose bool) (fragment, error) {
 		return c.conditions("OR", x.Parts, loose)
 	case query.Not:
 		inner, err := c.condition(x.X, false)
-		return sqlf("NOT (@)", inner), err
+		return sqlf("NOT @", c.asTruth(inner)), err
 	case query.Compare:
 		return c.compare(x, loose)
 	case query.In:
@@ -53,7 +54,7 @@ func (c *compiler) conditions(by string, list []query.Expr, loose bool) (fragmen
 		if err != nil {
 			return fragment{}, err
 		}
-		parts[i] = sqlf("(@)", f)
+		parts[i] = c.asTruth(f)
 	}
 	return joined(by, parts), nil
 }
@@ -75,8 +76,12 @@ func (c *compiler) operand(x query.Expr) (operand, error) {
 		return operand{}, refused(x, "calculations").Advise("a property whose name has a minus is written in brackets, as in tags.['my-key']")
 	}
 	f, err := c.condition(x, false)
-	return operand{kind: aBoolean, defined: sqlf("(@) IS NOT NULL", f), truth: sqlf("(@)", f), condition: true}, err
+	truth := c.asTruth(f)
+	return operand{kind: aBoolean, defined: sqlf("@ IS NOT NULL", truth), truth: truth, condition: true}, err
 }
+
+// asTruth says that a condition is one, which it does not when it is nothing but NULL.
+func (d dialect) asTruth(f fragment) fragment { return sqlf(d.typed("(@)", "boolean"), f) }
 
 func refused(x query.Expr, what string) *fault.Error {
 	return fault.Newf("hubstore.Query", fault.Invalid, "%s are not for queries over twins and jobs: %.80s", what, query.String(x))
@@ -95,12 +100,12 @@ func (c *compiler) compare(x query.Compare, loose bool) (fragment, error) {
 	case query.Equal:
 		return c.equal(a, b, loose), nil
 	case query.NotEqual:
-		return sqlf("NOT (@)", c.equal(a, b, false)), nil
+		return sqlf("NOT @", c.asTruth(c.equal(a, b, false))), nil
 	}
 	op := " " + string(x.Op) + " "
 	return cases(
-		when{and(a.isKind(aNumber), b.isKind(aNumber)), sqlf("@"+op+"@", a.number, b.number)},
-		when{and(a.isKind(aString), b.isKind(aString)), sqlf("@"+op+"@", c.bytewise(a.text), c.bytewise(b.text))},
+		when{and(a.isKind(aNumber), b.isKind(aNumber)), sqlf("@"+op+"@", a.as(aNumber), b.as(aNumber))},
+		when{and(a.isKind(aString), b.isKind(aString)), sqlf("@"+op+"@", c.bytewise(a.as(aString)), c.bytewise(b.as(aString)))},
 	), nil
 }
 
@@ -120,31 +125,27 @@ func (c *compiler) equal(a, b operand, loose bool) fragment {
 	case a.condition:
 		// Each of the two ways needs the condition itself not once more.
 		is := func(truth fragment) fragment {
-			return cases(when{b.isKind(aBoolean), sqlf("@ = @", b.truth, truth)}, when{b.defined, sqlFalse})
+			return cases(when{b.isKind(aBoolean), sqlf("@ = @", b.as(aBoolean), truth)}, when{b.defined, sqlFalse})
 		}
 		return sqlf("CASE @ WHEN TRUE THEN @ WHEN FALSE THEN @ END", a.truth, is(sqlTrue), is(sqlFalse))
 	case a.kind == anObject || a.kind == anArray:
 		return cases(when{b.isComposite(), sqlNull}, different)
 	case a.kind == anyKind:
-		return cases(
-			when{sqlf("@ AND @", a.isComposite(), b.isComposite()), sqlNull},
-			when{and(a.isKind(aString), b.isKind(aString)), sqlf("@ = @", a.text, b.text)},
-			when{and(a.isKind(aNumber), b.isKind(aNumber)), sqlf("@ = @", a.number, b.number)},
-			when{and(a.isKind(aBoolean), b.isKind(aBoolean)), sqlf("@ = @", a.truth, b.truth)},
-			when{and(a.isKind(aNull), b.isKind(aNull)), sqlTrue},
-			different,
-		)
+		branches := []when{{sqlf("@ AND @", a.isComposite(), b.isComposite()), sqlNull}}
+		for _, k := range []kind{aString, aNumber, aBoolean, aNull} {
+			branches = append(branches, when{and(a.isKind(k), b.isKind(k)), same(k, a, b)})
+		}
+		return cases(append(branches, different)...)
 	}
-	same := sqlTrue // two nulls
-	switch a.kind {
-	case aString:
-		same = sqlf("@ = @", a.text, b.text)
-	case aNumber:
-		same = sqlf("@ = @", a.number, b.number)
-	case aBoolean:
-		same = sqlf("@ = @", a.truth, b.truth)
+	return cases(when{and(a.defined, b.isKind(a.kind)), same(a.kind, a, b)}, different)
+}
+
+// same compares two that are of one kind.
+func same(k kind, a, b operand) fragment {
+	if k == aNull {
+		return sqlTrue
 	}
-	return cases(when{and(a.defined, b.isKind(a.kind)), same}, different)
+	return sqlf("@ = @", a.as(k), b.as(k))
 }
 
 func (c *compiler) in(x query.In, loose bool) (fragment, error) {
@@ -173,15 +174,15 @@ func (c *compiler) in(x query.In, loose bool) (fragment, error) {
 	} else {
 		var branches []when
 		if len(texts) > 0 {
-			branches = append(branches, when{o.isKind(aString), sqlf("@ IN (@)", o.text, commas(texts))})
+			branches = append(branches, when{o.isKind(aString), sqlf("@ IN (@)", o.as(aString), commas(texts))})
 		}
 		if len(numbers) > 0 {
-			branches = append(branches, when{o.isKind(aNumber), sqlf("@ IN (@)", o.number, commas(numbers))})
+			branches = append(branches, when{o.isKind(aNumber), sqlf("@ IN (@)", o.as(aNumber), commas(numbers))})
 		}
 		if len(truths) == 2 {
 			branches = append(branches, when{o.isKind(aBoolean), sqlTrue})
 		} else if len(truths) == 1 {
-			branches = append(branches, when{o.isKind(aBoolean), sqlf("@ = @", o.truth, c.bound(truths[true]))})
+			branches = append(branches, when{o.isKind(aBoolean), sqlf("@ = @", o.as(aBoolean), c.bound(truths[true]))})
 		}
 		if isNull {
 			branches = append(branches, when{o.isKind(aNull), sqlTrue})
@@ -192,7 +193,7 @@ func (c *compiler) in(x query.In, loose bool) (fragment, error) {
 		out = cases(branches...)
 	}
 	if x.Not {
-		out = sqlf("NOT (@)", out)
+		out = sqlf("NOT @", c.asTruth(out))
 	}
 	return out, nil
 }
@@ -218,7 +219,7 @@ func (c *compiler) predicate(x query.Call) (fragment, error) {
 		return and(args[0].defined, sqlf("NOT @", args[0].isComposite())), nil
 	case "STARTSWITH", "ENDSWITH", "CONTAINS":
 		both := and(args[0].isKind(aString), args[1].isKind(aString))
-		return cases(when{both, c.textual(x.Name, args[0].text, args[1].text)}), nil
+		return cases(when{both, c.textual(x.Name, args[0].as(aString), args[1].as(aString))}), nil
 	case "LENGTH":
 		return sqlNull, nil // a number is no truth value
 	}
@@ -267,5 +268,5 @@ func (c *compiler) length(x query.Call) (operand, error) {
 	if err != nil {
 		return operand{}, err
 	}
-	return column(aNumber, sqlf("length(@)", o.text), o.isKind(aString)), nil
+	return column(aNumber, sqlf("length(@)", o.as(aString)), o.isKind(aString)), nil
 }

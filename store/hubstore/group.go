@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -81,14 +82,24 @@ func (s *Store) groups(q *query.Query, x search, after Place, limit int) (fragme
 	return sqlf("@ GROUP BY "+by+" ORDER BY "+by+" LIMIT @", out, d.bound(int64(limit))), nil
 }
 
+// groupsTwins tells whether a query groups by, or calculates with, what is in the table of twins.
+func groupsTwins(q *query.Query) bool {
+	for _, item := range q.Items {
+		if a, ok := item.Value.(query.Aggregate); ok && a.Of != nil && ofTwin(*a.Of) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(q.GroupBy, ofTwin)
+}
+
 func (d dialect) groupColumns(o operand, i int) fragment {
 	kinds := []when{}
 	for _, k := range []kind{aString, aNumber, aBoolean, aNull} {
 		kinds = append(kinds, when{o.isKind(k), raw("'" + string(k) + "'")})
 	}
 	name := cases(append(kinds, when{sqlTrue, raw("'undefined'")})...)
-	text := cases(when{o.isKind(aString), o.text}, when{o.isKind(aBoolean), sqlf("CASE WHEN @ THEN 'true' ELSE 'false' END", o.truth)}, when{sqlTrue, raw("''")})
-	number := cases(when{o.isKind(aNumber), o.number}, when{sqlTrue, raw("0")})
+	text := cases(when{o.isKind(aString), o.as(aString)}, when{o.isKind(aBoolean), sqlf("CASE WHEN @ THEN 'true' ELSE 'false' END", o.as(aBoolean))}, when{sqlTrue, raw("''")})
+	number := cases(when{o.isKind(aNumber), o.as(aNumber)}, when{sqlTrue, raw("0")})
 	if d.postgres {
 		return sqlf(fmt.Sprintf("(@)::text COLLATE \"C\" AS k%d, (@)::text COLLATE \"C\" AS t%d, (@)::numeric AS n%d", i, i, i), name, text, number)
 	}
@@ -121,7 +132,7 @@ func (d dialect) groupPlace(after Place, columns int) (fragment, error) {
 // nil when there are no more. What is undefined is left out; so is an array or an object that was grouped by.
 func (s *Store) QueryGroups(ctx context.Context, hub string, q *query.Query, after Place, limit int) ([]json.RawMessage, Place, error) {
 	sql := s.db.Reading(ctx)
-	x, err := s.search(sql, hub, q.From, q.Where)
+	x, err := s.search(sql, hub, q.From, q.Where, groupsTwins(q))
 	if err != nil {
 		return nil, nil, err
 	}

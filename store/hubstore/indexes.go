@@ -108,9 +108,9 @@ func (s *Store) fillIndex(hub, path string, p query.Path) fragment {
 	if d.postgres { // which refuses to round to zero by itself
 		number = sqlf("(CASE WHEN abs(@) < 2.5e-324 THEN 0 ELSE @ END)::double precision", number, number)
 	}
-	text := cases(when{o.is(aString), sqlf("substr(@, 1, "+strconv.Itoa(maxTerm)+")", o.text)},
-		when{o.is(aNumber), sqlf("substr(CAST(@ AS TEXT), 1, "+strconv.Itoa(maxTerm)+")", o.json)},
-		when{o.is(aBoolean), sqlf("CASE WHEN @ THEN 'true' ELSE 'false' END", o.truth)}, when{sqlTrue, raw("'null'")})
+	text := cases(when{o.is(aString), sqlf("substr(@, 1, "+strconv.Itoa(maxTerm)+")", o.as(aString))},
+		when{o.is(aNumber), sqlf("substr(CAST(@ AS TEXT), 1, "+strconv.Itoa(maxTerm)+")", o.as(aNumber))},
+		when{o.is(aBoolean), sqlf("CASE WHEN @ THEN 'true' ELSE 'false' END", o.as(aBoolean))}, when{sqlTrue, raw("'null'")})
 	scalar := sqlf("(@ AND NOT @)", o.defined, o.isComposite())
 	return sqlf("INSERT INTO twin_terms (hub, path, kind, text, number, device, module) SELECT t.hub, @, @, @, @, t.device, t.module FROM twins t WHERE t.hub = @ AND @",
 		d.bound(path), kindOf, text, number, d.bound(hub), scalar)

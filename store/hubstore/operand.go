@@ -29,7 +29,9 @@ type operand struct {
 	text    fragment // of a string
 	number  fragment // of a number
 	truth   fragment // of a truth value
-	json    fragment // its text as JSON, where the row decides
+
+	// bare are the same without looking whether it is of that kind, where the row decides; as says when they are right.
+	bareText, bareNumber, bareTruth fragment
 
 	// condition says that truth is the whole of it and may be long, so that it may be written once only.
 	condition bool
@@ -44,6 +46,33 @@ func (o operand) isKind(k kind) fragment {
 		return o.defined
 	}
 	return sqlFalse
+}
+
+// as is the value in those rows in which the operand is of the kind; in others nobody may look at it.
+func (o operand) as(k kind) fragment {
+	switch {
+	case k == aString && o.kind == anyKind:
+		return o.bareText
+	case k == aString:
+		return o.text
+	case k == aNumber && o.kind == anyKind:
+		return o.bareNumber
+	case k == aNumber:
+		return o.number
+	case k == aBoolean && o.kind == anyKind:
+		return o.bareTruth
+	case k == aBoolean:
+		return o.truth
+	}
+	return sqlTrue // one null is like the other
+}
+
+// guarded fills in the values that look first.
+func (o operand) guarded() operand {
+	o.text = cases(when{o.is(aString), o.bareText})
+	o.number = cases(when{o.is(aNumber), o.bareNumber})
+	o.truth = cases(when{o.is(aBoolean), o.bareTruth})
+	return o
 }
 
 // isComposite is TRUE for arrays and objects.
@@ -156,11 +185,8 @@ func (d dialect) document(of string, steps []query.Step) operand {
 			}
 			return sqlf("@ IS '"+string(k)+"'", typeOf)
 		},
-		text:   sqlf("CASE WHEN @ = 'text' THEN @ END", typeOf, value),
-		number: sqlf("CASE WHEN @ IN ('integer', 'real') THEN @ END", typeOf, value),
-		truth:  sqlf("CASE @ WHEN 'true' THEN TRUE WHEN 'false' THEN FALSE END", typeOf),
-		json:   sqlf("json_extract("+of+", @)", path),
-	}
+		bareText: value, bareNumber: value, bareTruth: sqlf("(@ = 1)", value),
+	}.guarded()
 }
 
 func (d dialect) postgresDocument(of string, steps []query.Step) operand {
@@ -180,16 +206,12 @@ func (d dialect) postgresDocument(of string, steps []query.Step) operand {
 	}
 	value, text = sqlf("(@)", value), sqlf("(@)", text)
 	typeOf := sqlf("json_typeof@", value)
-	of_ := func(k kind) fragment { return sqlf("@ = '"+string(k)+"'", typeOf) }
 	return operand{
-		kind:    anyKind,
-		defined: sqlf("@ IS NOT NULL", value),
-		is:      func(k kind) fragment { return sqlf("COALESCE(@, FALSE)", of_(k)) },
-		text:    sqlf("CASE WHEN @ THEN @ END", of_(aString), text),
-		number:  sqlf("CASE WHEN @ THEN @::numeric END", of_(aNumber), text),
-		truth:   sqlf("CASE WHEN @ THEN @::boolean END", of_(aBoolean), text),
-		json:    text,
-	}
+		kind:     anyKind,
+		defined:  sqlf("@ IS NOT NULL", value),
+		is:       func(k kind) fragment { return sqlf("COALESCE(@ = '"+string(k)+"', FALSE)", typeOf) },
+		bareText: text, bareNumber: sqlf("@::numeric", text), bareTruth: sqlf("@::boolean", text),
+	}.guarded()
 }
 
 // time is a column of milliseconds, shown as the hub shows times.

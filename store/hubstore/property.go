@@ -1,6 +1,7 @@
 package hubstore
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/isthmus-io/isthmus/fault"
@@ -29,6 +30,11 @@ func steps(p query.Path, below int) []query.Step {
 		out = append(out, query.Step{Key: k})
 	}
 	return append(out, p.Rest...)
+}
+
+// ofTwin tells whether a property is in the table t, and not in i.
+func ofTwin(p query.Path) bool {
+	return slices.Contains([]string{"modelid", "version", "tags", "properties"}, strings.ToLower(p.Keys[0]))
 }
 
 // twinProperty finds what a service reads in a twin, in the tables i (identities) and t (twins). What no twin has is undefined.
@@ -123,7 +129,7 @@ func thumbprint(p query.Path) operand {
 	if of == "" || len(p.Keys) > 2 || len(p.Rest) > 0 {
 		return undefined
 	}
-	o := operand{ // null while there is none
+	return operand{ // null while there is none
 		kind: anyKind, defined: sqlTrue,
 		is: func(k kind) fragment {
 			switch k {
@@ -134,9 +140,8 @@ func thumbprint(p query.Path) operand {
 			}
 			return sqlFalse
 		},
-		text: raw("NULLIF(" + of + ", '')"), number: raw("0"), truth: sqlNull, json: raw("'null'"),
-	}
-	return o
+		bareText: raw(of), bareNumber: sqlNull, bareTruth: sqlNull,
+	}.guarded()
 }
 
 // configuration is configurations.[[id]].status: whether a configuration is meant for the identity, and applied.

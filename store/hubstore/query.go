@@ -2,7 +2,6 @@ package hubstore
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/isthmus-io/isthmus/fault"
@@ -25,10 +24,14 @@ func (s *Store) dialect() dialect { return dialect{s.db.Postgres()} }
 
 func (s *Store) compiler(from query.Collection) *compiler {
 	d := s.dialect()
-	if from == query.Jobs {
-		return &compiler{d, d.jobProperty}
+	c := &compiler{dialect: d, property: d.jobProperty}
+	if from != query.Jobs {
+		c.property = func(p query.Path) (operand, error) {
+			c.twins = c.twins || ofTwin(p)
+			return d.twinProperty(p, from == query.Modules)
+		}
 	}
-	return &compiler{d, func(p query.Path) (operand, error) { return d.twinProperty(p, from == query.Modules) }}
+	return c
 }
 
 // search is a statement without what it selects: FROM and WHERE, and the columns that its rows are ordered and continued by.
@@ -58,15 +61,17 @@ func (x search) page(d dialect, columns fragment, after Place, limit int) (fragm
 	return sqlf("SELECT @ @ ORDER BY "+strings.Join(x.key, ", ")+" LIMIT @", columns, search{x.from, where, nil}.clauses(), d.bound(int64(limit))), nil
 }
 
-// search compiles a condition over a collection.
-func (s *Store) search(sql reader, hub string, from query.Collection, where query.Expr) (search, error) {
+// search compiles a condition over a collection. twins says that columns of twins are selected, whatever the condition is.
+func (s *Store) search(sql reader, hub string, from query.Collection, where query.Expr, twins bool) (search, error) {
 	d, conditions := s.dialect(), []fragment(nil)
 	if where != nil {
-		f, err := s.compiler(from).condition(where, true)
+		c := s.compiler(from)
+		f, err := c.condition(where, true)
+		twins = twins || c.twins
 		if err != nil {
 			return search{}, err
 		}
-		conditions = append(conditions, sqlf("(@)", f))
+		conditions = append(conditions, d.asTruth(f))
 	}
 	if from == query.Jobs {
 		return search{"job_devices j", append([]fragment{sqlf("j.hub = @", d.bound(hub))}, conditions...), []string{"j.job", "j.device", "j.module"}}, nil
@@ -76,22 +81,24 @@ func (s *Store) search(sql reader, hub string, from query.Collection, where quer
 		return search{}, err
 	}
 	out := search{from: "identities i JOIN twins t ON t.hub = i.hub AND t.device = i.device AND t.module = i.module", key: []string{"i.device", "i.module"}}
+	if !twins {
+		out.from = "identities i"
+	}
 	lead := "i"
 	if len(looks) > 0 {
-		// CROSS JOIN keeps SQLite to this order; it knows less of the terms than was counted here.
-		out.from, lead = "", "x0"
+		// CROSS JOIN keeps SQLite to this order; it knows less of the terms than was counted here. OFFSET keeps PostgreSQL from making
+		// joins of the other terms, for which it would have to guess how many there are.
+		out.from, lead = "twin_terms x CROSS JOIN identities i CROSS JOIN twins t", "x"
 		for i, l := range looks {
-			x := fmt.Sprintf("x%d", i)
-			out.from += "twin_terms " + x + " CROSS JOIN "
-			own := fragment{strings.ReplaceAll(l.where.text, "x.", x+"."), l.where.args}
-			out.where = append(out.where, sqlf(x+".hub = @ AND "+x+".path = @ AND @", d.bound(hub), d.bound(l.path), own))
+			own := sqlf("x.hub = @ AND x.path = @ AND @", d.bound(hub), d.bound(l.path), l.where)
 			if i > 0 {
-				out.where = append(out.where, raw(x+".device = x0.device AND "+x+".module = x0.module"))
+				other := fragment{strings.ReplaceAll(own.text, "x.", "y."), own.args}
+				own = sqlf("EXISTS (SELECT 1 FROM twin_terms y WHERE @ AND y.device = x.device AND y.module = x.module LIMIT 1 OFFSET 0)", other)
 			}
+			out.where = append(out.where, own)
 		}
-		out.from += "identities i CROSS JOIN twins t"
-		out.where = append(out.where, raw("i.hub = x0.hub AND i.device = x0.device AND i.module = x0.module AND t.hub = x0.hub AND t.device = x0.device AND t.module = x0.module"))
-		out.key = []string{"x0.device", "x0.module"}
+		out.where = append(out.where, raw("i.hub = x.hub AND i.device = x.device AND i.module = x.module AND t.hub = x.hub AND t.device = x.device AND t.module = x.module"))
+		out.key = []string{"x.device", "x.module"}
 	} else {
 		out.where = append(out.where, sqlf("i.hub = @", d.bound(hub)))
 	}
@@ -118,7 +125,7 @@ var errEnough = fault.New("hubstore.Query", fault.Exhausted, "the page is full")
 // condition cannot be searched for.
 func (s *Store) QueryTwins(ctx context.Context, hub string, q *query.Query, after Place, limit int) ([]Found, Place, error) {
 	sql := s.db.Reading(ctx)
-	x, err := s.search(sql, hub, q.From, q.Where)
+	x, err := s.search(sql, hub, q.From, q.Where, true)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -160,7 +167,7 @@ func (s *Store) QueryNames(ctx context.Context, hub string, c query.Condition, m
 	var after Place
 	for {
 		sql := s.db.Reading(ctx)
-		x, err := s.search(sql, hub, from, c.Expr())
+		x, err := s.search(sql, hub, from, c.Expr(), false)
 		if err != nil {
 			return err
 		}
@@ -194,7 +201,7 @@ func (s *Store) QueryNames(ctx context.Context, hub string, c query.Condition, m
 // QueryPlan returns the SQL of a query's first page, and how the database goes about it.
 func (s *Store) QueryPlan(ctx context.Context, hub string, q *query.Query) (statement, plan string, err error) {
 	sql := s.db.Reading(ctx)
-	x, err := s.search(sql, hub, q.From, q.Where)
+	x, err := s.search(sql, hub, q.From, q.Where, !q.Aggregates() || groupsTwins(q))
 	if err != nil {
 		return "", "", err
 	}

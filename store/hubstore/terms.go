@@ -135,7 +135,7 @@ func termOf(path string, v any) (term, bool) {
 		return term{path, aString, shortened(v, maxTerm), nil}, true
 	case json.Number:
 		n, err := v.Float64()
-		return term{path, aNumber, shortened(v.String(), maxTerm), n}, err == nil
+		return term{path, aNumber, shortened(v.String(), maxTerm), n + 0}, err == nil // no minus before a zero
 	}
 	return term{}, false
 }

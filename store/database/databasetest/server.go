@@ -62,18 +62,32 @@ func (s *Server) Each(t *testing.T, test func(t *testing.T, dsn string)) {
 	if s.dir == "" {
 		return
 	}
-	t.Run("postgres", func(t *testing.T) {
-		db, err := sql.Open("pgx", s.dsn("postgres"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer db.Close()
-		name := fmt.Sprintf("t%d", s.databases.Add(1))
-		if _, err := db.ExecContext(t.Context(), "CREATE DATABASE "+name); err != nil {
-			t.Fatal(err)
-		}
-		test(t, s.dsn(name))
-	})
+	t.Run("postgres", func(t *testing.T) { test(t, s.fresh(t)) })
+}
+
+// EachBenchmark is Each for a benchmark.
+func (s *Server) EachBenchmark(b *testing.B, bench func(b *testing.B, dsn string)) {
+	b.Helper()
+	b.Run("sqlite", func(b *testing.B) { bench(b, filepath.Join(b.TempDir(), "isthmus.db")) })
+	if s.dir == "" {
+		return
+	}
+	b.Run("postgres", func(b *testing.B) { bench(b, s.fresh(b)) })
+}
+
+// fresh makes an empty database on the server.
+func (s *Server) fresh(t testing.TB) string {
+	t.Helper()
+	db, err := sql.Open("pgx", s.dsn("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	name := fmt.Sprintf("t%d", s.databases.Add(1))
+	if _, err := db.ExecContext(t.Context(), "CREATE DATABASE "+name); err != nil {
+		t.Fatal(err)
+	}
+	return s.dsn(name)
 }
 
 func (s *Server) dsn(database string) string {
