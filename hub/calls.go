@@ -106,7 +106,7 @@ type methodAnswer struct {
 
 // expect makes a number for a call, and the channel that takes the one answer to it.
 func (s *Session) expect() (id string, answers <-chan methodAnswer) {
-	id = strconv.FormatUint(uint64(s.hub.calls.last.Add(1)), 16)
+	id = strconv.FormatUint(uint64(s.hub.calls.last.Add(1)&0xff_ffff), 16) // six digits: the C SDK has no room for more
 	one := make(chan methodAnswer, 1)
 	s.answering.mu.Lock()
 	defer s.answering.mu.Unlock()

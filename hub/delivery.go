@@ -4,7 +4,7 @@ import "github.com/prometheus/client_golang/prometheus"
 
 // listens is called when a device begins or ends to listen: who waits for that can go on.
 func (s *Session) listens(t Topic, on bool) {
-	if on && t&Methods != 0 {
+	if on && t&(Methods|Streams) != 0 {
 		s.hub.calls.arrive(s.Name())
 	}
 	if on && t&Commands != 0 { // whether there are any, NextCommand finds out, which may wait

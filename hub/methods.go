@@ -94,27 +94,45 @@ func (h *Hub) invoke(ctx context.Context, n Name, r MethodRequest) (MethodRespon
 	if _, err := h.Admit(limit.Methods, n, 1); err != nil {
 		return MethodResponse{}, err
 	}
-	if err := h.calls.enter(op, n, len(r.Payload)); err != nil {
+	return h.question(ctx, op, n, question{
+		topic: Methods, what: "methods", size: len(r.Payload), connect: r.Connect, response: r.Response,
+		put: func(to Receiver, id string) { to.MethodCalled(MethodCall{id, r.Name, r.Payload}) },
+	})
+}
+
+// question is something a device is asked and answers.
+type question struct {
+	topic    Topic // that it has to listen to
+	what     string
+	size     int // of what it is given, in bytes
+	connect  time.Duration
+	response time.Duration
+	put      func(to Receiver, id string)
+}
+
+// question asks a device as soon as it listens, and waits for the answer.
+func (h *Hub) question(ctx context.Context, op string, n Name, q question) (MethodResponse, error) {
+	if err := h.calls.enter(op, n, q.size); err != nil {
 		return MethodResponse{}, err
 	}
-	defer h.calls.leave(n, len(r.Payload))
-	if answer, asked, err := h.ask(ctx, n, r); asked {
+	defer h.calls.leave(n, q.size)
+	if answer, asked, err := h.ask(ctx, n, q); asked {
 		return answer, err
 	}
 	if _, err := h.Identity(ctx, n); err != nil {
 		return MethodResponse{}, err
 	}
-	offline := code.With(fault.Newf(op, fault.NotFound, "%s is not connected, or does not listen to methods", n.Words()).
+	offline := code.With(fault.Newf(op, fault.NotFound, "%s is not connected, or does not listen to %s", n.Words(), q.what).
 		Advise("connect it, or give a connect timeout to wait for it"), code.DeviceNotOnline)
-	if r.Connect == 0 {
+	if q.connect == 0 {
 		return MethodResponse{}, offline
 	}
-	over, stop := h.server.clock.After(r.Connect)
+	over, stop := h.server.clock.After(q.connect)
 	defer stop()
 	for {
 		// First the channel, then another look: who begins to listen in between closes it.
 		arrived := h.calls.arrival(n)
-		if answer, asked, err := h.ask(ctx, n, r); asked {
+		if answer, asked, err := h.ask(ctx, n, q); asked {
 			return answer, err
 		}
 		select {
@@ -132,7 +150,7 @@ func givenUp(op string, ctx context.Context) error {
 }
 
 // ask tells whether somebody listened.
-func (h *Hub) ask(ctx context.Context, n Name, r MethodRequest) (answer MethodResponse, asked bool, err error) {
+func (h *Hub) ask(ctx context.Context, n Name, q question) (answer MethodResponse, asked bool, err error) {
 	s := h.session(n)
 	if s == nil {
 		return answer, false, nil
@@ -144,10 +162,10 @@ func (h *Hub) ask(ctx context.Context, n Name, r MethodRequest) (answer MethodRe
 	}
 	id, answers := s.expect()
 	defer s.forget(id)
-	if !s.give(Methods, func(to Receiver) { to.MethodCalled(MethodCall{id, r.Name, r.Payload}) }) {
+	if !s.give(q.topic, func(to Receiver) { q.put(to, id) }) {
 		return answer, false, nil
 	}
-	answer, err = s.await(ctx, answers, r.Response)
+	answer, err = s.await(ctx, answers, q.response)
 	return answer, true, err
 }
 
@@ -160,7 +178,7 @@ func (s *Session) await(ctx context.Context, answers <-chan methodAnswer, patien
 		return a.MethodResponse, a.err
 	case <-over:
 		return MethodResponse{}, code.With(fault.Newf(op, fault.Timeout, "%s did not answer within %g s", s.Name().Words(), patience.Seconds()).
-			Advise("it may have run the method all the same; give it more time"), code.DeviceDidNotAnswer)
+			Advise("it may have done what it was asked all the same; give it more time"), code.DeviceDidNotAnswer)
 	case <-ctx.Done():
 		return MethodResponse{}, givenUp(op, ctx)
 	case <-s.gone:
@@ -170,7 +188,7 @@ func (s *Session) await(ctx context.Context, answers <-chan methodAnswer, patien
 		return a.MethodResponse, a.err
 	default:
 		return MethodResponse{}, code.With(fault.Newf(op, fault.Unavailable, "the connection of %s ended before it answered", s.Name().Words()).
-			Advise("it may have run the method all the same; call again when it is back"), code.ConnectionClosed)
+			Advise("it may have done what it was asked all the same; call again when it is back"), code.ConnectionClosed)
 	}
 }
 

@@ -76,6 +76,7 @@ const (
 	DesiredProperties Topic = 1 << iota
 	Methods
 	Commands
+	Streams // given to a Receiver that is a StreamReceiver
 )
 
 // Session is a connected device or module.
