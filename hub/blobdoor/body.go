@@ -73,7 +73,7 @@ func (b *body) Read(p []byte) (int, error) {
 		_, _ = b.crc.Write(p[:n])
 	}
 	b.left -= int64(n)
-	if b.left > 0 || n == 0 && err != nil {
+	if b.left > 0 {
 		return n, err
 	}
 	if b.md5 != nil && string(b.md5.Sum(nil)) != string(b.want) {
