@@ -22,7 +22,7 @@ import (
 const (
 	childDir   = "FORWARD_TEST_DIR"
 	childHook  = "FORWARD_TEST_ENDPOINT" // JSON of a webhook
-	killEvents = 4000
+	killEvents = 1500
 )
 
 // childMain is a process that forwards until it is killed.
@@ -85,7 +85,7 @@ func TestKillLosesNothingAndMarksWhatComesAgain(t *testing.T) {
 		if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
 			t.Fatal(err)
 		}
-		if kills == 8 {
+		if kills == 6 {
 			h.wait(t, whole)
 			check(t, c.Process.Kill())
 			_ = c.Wait() // killed

@@ -67,12 +67,10 @@ func (l *lane) run(ctx context.Context) {
 		}
 	}
 	// A tidy end leaves no doubt about what was delivered.
-	if l.safe > l.reach {
-		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		if err := l.save(last, l.reach); err != nil {
-			l.f.log.Warn("hub: how far an endpoint has come is not written down; some events will be marked as repeated", "hub", l.hub.Name(), "endpoint", l.endpoint.Name, "err", err)
-		}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := l.save(last, l.reach); err != nil {
+		l.f.log.Warn("hub: how far an endpoint has come is not written down; some events will be marked as repeated", "hub", l.hub.Name(), "endpoint", l.endpoint.Name, "err", err)
 	}
 }
 
