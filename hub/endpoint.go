@@ -98,6 +98,9 @@ func (e *Endpoint) check() error {
 
 // isContainer goes by the rules for containers of blobs (Azure: naming containers).
 func isContainer(name string) bool {
+	if name == "uploads" { // where devices' files are
+		return false
+	}
 	if len(name) < 3 || len(name) > 63 || strings.Contains(name, "--") || name[0] == '-' || name[len(name)-1] == '-' {
 		return false
 	}

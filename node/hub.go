@@ -20,10 +20,12 @@ import (
 	"github.com/isthmus-io/isthmus/hub"
 	"github.com/isthmus-io/isthmus/hub/configuration"
 	"github.com/isthmus-io/isthmus/hub/file"
+	"github.com/isthmus-io/isthmus/hub/forward"
 	"github.com/isthmus-io/isthmus/hub/front"
 	"github.com/isthmus-io/isthmus/hub/httpdoor"
 	"github.com/isthmus-io/isthmus/hub/job"
 	"github.com/isthmus-io/isthmus/hub/mqttdoor"
+	"github.com/isthmus-io/isthmus/hub/stream"
 	"github.com/isthmus-io/isthmus/membership"
 	"github.com/isthmus-io/isthmus/plan"
 )
@@ -103,7 +105,9 @@ func Hub(ctx context.Context, cfg HubConfig, log *slog.Logger, clk clock.Clock, 
 	defer func() { _ = files.Close() }()
 	rooms := httpdoor.Config{
 		Jobs: job.New(job.Config{}, server, log, clk), Configurations: configuration.New(configuration.Config{}, server, log, clk), Files: files, Provisioning: prov,
+		Streams: stream.New(stream.Config{}, log, clk),
 	}
+	endpoints := forward.New(forward.Config{Bucket: endpointFiles{files.Blobs()}}, server, log, clk, reg)
 	mqtt := mqttdoor.New(mqttdoor.Config{Provisioning: prov.serveMQTT}, server, fr, log, clk)
 	rooms.WebSocket = map[string]func(context.Context, *front.Conn){httpdoor.MQTTOverWebSocket: mqtt.Handle}
 	https := httpdoor.New(rooms, server, fr, log, clk)
@@ -121,8 +125,10 @@ func Hub(ctx context.Context, cfg HubConfig, log *slog.Logger, clk clock.Clock, 
 	g.Go(func() error { return m.Run(ctx) })
 	g.Go(func() error { return server.Run(ctx) })
 	g.Go(func() error { return rooms.Jobs.Run(ctx) })
+	g.Go(func() error { return rooms.Streams.Run(ctx) })
 	g.Go(func() error { return rooms.Configurations.Run(ctx) })
 	g.Go(func() error { return files.Run(ctx) })
+	g.Go(func() error { return endpoints.Run(ctx) })
 	g.Go(func() error { return prov.server.Run(ctx) })
 	g.Go(func() error { return https.ServeAdmin(ctx, filepath.Join(cfg.DataDir, adminSocket)) })
 	g.Go(func() error { return follow(ctx, m, server, prov, certs, log) })
