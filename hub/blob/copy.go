@@ -9,7 +9,7 @@ import (
 	"github.com/isthmus-io/isthmus/fault"
 )
 
-const copyBuffer = 256 << 10
+const copyBuffer = 64 << 10
 
 var buffers = sync.Pool{New: func() any { return new([copyBuffer]byte) }}
 

@@ -157,7 +157,8 @@ func (s *Store) room(op string, bytes int64) (release func(), err error) {
 	if free, total, ok := space(s.cfg.Dir); ok {
 		reserve := s.cfg.Reserve
 		if reserve <= 0 {
-			reserve = min(max(total/100, 64<<20), 1<<30)
+			// More than the event log keeps: on a disk that both are on, files stop first and messages go on.
+			reserve = min(max(total/20, 320<<20), 5<<30)
 		}
 		if free-s.writing-bytes < reserve {
 			return nil, fault.Newf(op, fault.Exhausted, "the disk that keeps files has %d bytes free, of which %d are kept in reserve and %d are being written; %d more do not fit",
