@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"log/slog"
 	"net/http"
@@ -33,14 +32,6 @@ type provisioners struct {
 	mqtt   *mqttdoor.Door
 }
 
-// arrived is a connection as the provisioning service's MQTT door wants it, whether it came over a WebSocket or not.
-type arrived struct{ *front.Conn }
-
-// ConnectionState says which certificates the peer showed.
-func (a arrived) ConnectionState() tls.ConnectionState {
-	return tls.ConnectionState{PeerCertificates: a.Certificates}
-}
-
 func newProvisioners(ctx context.Context, cfg HubConfig, hubs *hub.Server, log *slog.Logger, clk clock.Clock, reg prometheus.Registerer) (*provisioners, error) {
 	server, err := provisioning.New(ctx, provisioning.Config{Dir: cfg.DataDir, Hubs: localhub.New(hubs), Dial: linkedhub.Dial(nil, clk)}, log, clk, reg)
 	if err != nil {
@@ -61,7 +52,7 @@ func newProvisioners(ctx context.Context, cfg HubConfig, hubs *hub.Server, log *
 		Refused: func(r *http.Request, who string, err error) { hubhttp.ArrivalOf(r.Context()).Conn.Refuse(who, err) },
 	}, server, log, clk)
 	p.mqtt = mqttdoor.New(mqttdoor.Config{
-		Admit: func(c mqttdoor.Conn, s *provisioning.Service) error { return p.admit(c.(arrived).Conn, s) },
+		Admit: func(c mqttdoor.Conn, s *provisioning.Service) error { return p.admit(c.(*front.Conn), s) },
 	}, server, log, clk)
 	return p, nil
 }
@@ -91,7 +82,7 @@ func (p *provisioners) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // serveMQTT takes a device whose CONNECT names a registration.
 func (p *provisioners) serveMQTT(ctx context.Context, c *front.Conn, r *mqtt.Reader, connect *mqtt.Connect) {
-	p.mqtt.Serve(ctx, arrived{c}, r, connect)
+	p.mqtt.Serve(ctx, c, c.Certificates, r, connect)
 }
 
 // carryOut makes the server serve the services of a plan.

@@ -16,6 +16,7 @@ import (
 	"github.com/isthmus-io/isthmus/hub/file"
 	"github.com/isthmus-io/isthmus/hub/front"
 	"github.com/isthmus-io/isthmus/hub/job"
+	"github.com/isthmus-io/isthmus/hub/stream"
 	"github.com/isthmus-io/isthmus/localsocket"
 )
 
@@ -24,6 +25,7 @@ import (
 type Config struct {
 	Jobs           *job.Scheduler
 	Configurations *configuration.Engine
+	Streams        *stream.Gateway
 	Files          *file.Service
 
 	Provisioning http.Handler // everything but WebSockets for the host name of a provisioning service; see ArrivalOf

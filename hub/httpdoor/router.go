@@ -18,6 +18,7 @@ const (
 	byPolicy access = iota // whoever has a token of a policy with the route's right
 	byDevice               // the identity in the path, or who may be any device
 	byEdge                 // as byPolicy, and an edge device for its own modules, which its runtime makes
+	byTicket               // whoever has the ticket that the handler checks
 )
 
 // route is one row of the door's table.

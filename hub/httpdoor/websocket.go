@@ -41,7 +41,7 @@ func (x *exchange) takeWebSocket() error {
 	}
 	x.tracked.handOver()
 	ctx := x.conn.Context() // that of the request ends here
-	doors[name](ctx, x.conn.Over(&stream{Conn: websocket.NetConn(ctx, c, websocket.MessageBinary), socket: c}, name+" over WebSocket"))
+	doors[name](ctx, x.conn.Over(&inside{Conn: websocket.NetConn(ctx, c, websocket.MessageBinary), socket: c}, name+" over WebSocket"))
 	return nil
 }
 
@@ -59,17 +59,17 @@ func subprotocol(asked, offered []string) (string, bool) {
 	return "", false
 }
 
-// stream is what is spoken inside a WebSocket.
-type stream struct {
+// inside is what is spoken inside a WebSocket.
+type inside struct {
 	net.Conn
 	socket *websocket.Conn
 }
 
 // Close ends the connection without the WebSocket's last words: what there is to say is said in the protocol inside.
-func (s *stream) Close() error {
+func (s *inside) Close() error {
 	_ = s.socket.CloseNow() // it may be closed already
 	return s.Conn.Close()
 }
 
 // CloseWrite says that nothing more comes, and waits for the peer to say the same.
-func (s *stream) CloseWrite() error { return s.Conn.Close() }
+func (s *inside) CloseWrite() error { return s.Conn.Close() }

@@ -9,6 +9,7 @@ import (
 	"github.com/isthmus-io/isthmus/hub/file"
 	"github.com/isthmus-io/isthmus/hub/httpdoor"
 	"github.com/isthmus-io/isthmus/hub/job"
+	"github.com/isthmus-io/isthmus/hub/stream"
 )
 
 // fill starts the rooms above the hub, as a hub process has them, with shorter pauses.
@@ -19,7 +20,9 @@ func (w *World) fill(rooms *httpdoor.Config, o Options, run func(name string, f 
 	must(w.t, err)
 	w.t.Cleanup(func() { must(w.t, files.Close()) }) // after the doors, whose cleanup comes later and so runs first
 	rooms.Files = files
+	rooms.Streams = stream.New(stream.Config{EachSecond: 20}, o.Logger, o.Clock)
 	run("jobs", rooms.Jobs.Run)
+	run("streams", rooms.Streams.Run)
 	run("configurations", rooms.Configurations.Run)
 	run("files", files.Run)
 }

@@ -18,7 +18,7 @@ import (
 func (c *client) request(p *mqtt.Publish) error {
 	r := parseRequest(p.Topic)
 	status, err := strconv.ParseInt(r.status, 10, 32)
-	if r.kind == unknownRequest || r.kind == methodAnswer && err != nil {
+	if r.kind == unknownRequest || (r.kind == methodAnswer || r.kind == streamAnswer) && err != nil {
 		return fault.Newf("mqttdoor.publish", fault.Denied, "the device published to %.200q, which is not its own", p.Topic).
 			Advise("telemetry goes to %s/messages/events/", c.topics.own)
 	}
@@ -30,6 +30,8 @@ func (c *client) request(p *mqtt.Publish) error {
 	switch r.kind {
 	case methodAnswer:
 		c.session.AnswerMethod(r.rid, int(status), p.Payload)
+	case streamAnswer:
+		c.session.AnswerStream(r.rid, status < 300)
 	case readTwin:
 		return c.readTwin(r.rid)
 	case patchReported:

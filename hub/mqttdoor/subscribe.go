@@ -2,6 +2,7 @@ package mqttdoor
 
 import (
 	"encoding/json"
+	"net/url"
 	"strconv"
 
 	"github.com/isthmus-io/isthmus/fault"
@@ -43,10 +44,12 @@ func (c *client) listen(kind subscription, qos byte) {
 		c.session.Listen(hub.DesiredProperties, true)
 	case toMethods:
 		c.session.Listen(hub.Methods, true)
+	case toStreams:
+		c.session.Listen(hub.Streams, true)
 	case toCommands, toInputs:
 		c.startCommands(kind, qos)
 		c.session.Listen(hub.Commands, true)
-	case notOwn:
+	case notOwn, toNothing:
 	}
 }
 
@@ -59,13 +62,15 @@ func (c *client) unsubscribe(p *mqtt.Unsubscribe) error {
 			c.session.Listen(hub.DesiredProperties, false)
 		case toMethods:
 			c.session.Listen(hub.Methods, false)
+		case toStreams:
+			c.session.Listen(hub.Streams, false)
 		case toCommands, toInputs:
 			c.session.Listen(hub.Commands, false)
 			c.pauseCommands()
 			if err := c.session.KeepListening(c.conn.Context(), ""); err != nil {
 				return err
 			}
-		case notOwn: // nobody subscribed to that, and nobody is hurt (MQTT-3.10.4-5)
+		case notOwn, toNothing: // nobody subscribed to that, and nobody is hurt (MQTT-3.10.4-5)
 		}
 	}
 	return c.outbox.send(mqtt.Ack{Of: mqtt.UNSUBACK, ID: p.ID})
@@ -105,5 +110,13 @@ func (c *client) MethodCalled(m hub.MethodCall) {
 	}
 	if err := c.outbox.push(&mqtt.Publish{Topic: []byte(methodCall + m.Name + "/?$rid=" + m.ID), Payload: payload}); err != nil {
 		c.door.log.Warn("hub: a method cannot be called: its name does not fit into a topic", "device", c.session.Name().String(), "err", err)
+	}
+}
+
+// StreamRequested implements hub.StreamReceiver.
+func (c *client) StreamRequested(r hub.StreamRequest) {
+	topic := streamCall + r.Name + "/?$rid=" + r.ID + "&$url=" + url.QueryEscape(r.URL) + "&$auth=" + r.Token
+	if err := c.outbox.push(&mqtt.Publish{Topic: []byte(topic)}); err != nil {
+		c.door.log.Warn("hub: a stream cannot be asked for: its name does not fit into a topic", "device", c.session.Name().String(), "err", err)
 	}
 }

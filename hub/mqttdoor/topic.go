@@ -12,14 +12,18 @@ const (
 	twinResponses = "$iothub/twin/res/#"
 	desiredPatch  = "$iothub/twin/PATCH/properties/desired/#"
 	methodCalls   = "$iothub/methods/POST/#"
+	streamCalls   = "$iothub/streams/POST/#"
+	streamAnswers = "$iothub/streams/res/#" // which devices subscribe to and nothing is published to
 
 	twinGet       = "$iothub/twin/GET/"
 	reportedPatch = "$iothub/twin/PATCH/properties/reported/"
 	methodResult  = "$iothub/methods/res/"
+	streamResult  = "$iothub/streams/res/"
 
 	twinAnswer    = "$iothub/twin/res/"
 	desiredNotice = "$iothub/twin/PATCH/properties/desired/"
 	methodCall    = "$iothub/methods/POST/"
+	streamCall    = "$iothub/streams/POST/"
 )
 
 // topics are those of one device or module. Ids stand in them as they are.
@@ -60,6 +64,8 @@ const (
 	toAnswers
 	toDesired
 	toMethods
+	toStreams
+	toNothing
 	toCommands // under messages/devicebound
 	toInputs   // of a module, under inputs
 )
@@ -73,6 +79,10 @@ func (t topics) subscription(filter string) subscription {
 		return toDesired
 	case methodCalls:
 		return toMethods
+	case streamCalls:
+		return toStreams
+	case streamAnswers:
+		return toNothing
 	}
 	rest, ok := strings.CutPrefix(filter, t.own)
 	switch {
@@ -98,6 +108,7 @@ const (
 	readTwin
 	patchReported
 	methodAnswer
+	streamAnswer
 )
 
 // parseRequest reads a topic such as "$iothub/twin/GET/?$rid=1". A request without an id cannot be answered and is none.
@@ -112,6 +123,9 @@ func parseRequest(topic []byte) request {
 		r.kind = patchReported
 	} else if query, ok = strings.CutPrefix(t, methodResult); ok {
 		r.kind = methodAnswer
+		r.status, query, _ = strings.Cut(query, "/")
+	} else if query, ok = strings.CutPrefix(t, streamResult); ok {
+		r.kind = streamAnswer
 		r.status, query, _ = strings.Cut(query, "/")
 	}
 	if query, ok = strings.CutPrefix(query, "?"); !ok {
