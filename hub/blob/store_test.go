@@ -38,7 +38,7 @@ func open(t testing.TB, cfg blob.Config) *blob.Store {
 	return s
 }
 
-// each runs a test with blobs on a disk and in buckets of two kinds.
+// each runs a test with blobs on a disk and in buckets.
 func each(t *testing.T, test func(t *testing.T, cfg blob.Config)) {
 	t.Helper()
 	t.Run("disk", func(t *testing.T) { test(t, blob.Config{Dir: t.TempDir()}) })
@@ -46,6 +46,9 @@ func each(t *testing.T, test func(t *testing.T, cfg blob.Config)) {
 	t.Run("file", func(t *testing.T) {
 		test(t, blob.Config{Dir: t.TempDir(), Bucket: "file://" + filepath.ToSlash(t.TempDir()) + "?no_tmp_dir=true"})
 	})
+	for name, bucket := range clouds {
+		t.Run(name, func(t *testing.T) { test(t, blob.Config{Dir: t.TempDir(), Bucket: bucket(t)}) })
+	}
 }
 
 var (
