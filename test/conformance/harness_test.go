@@ -131,6 +131,17 @@ func (s *script) next() said {
 	return v
 }
 
+// all reads a line and checks several fields of it.
+func (s *script) all(want map[string]any) {
+	s.t.Helper()
+	v := s.next()
+	for key, value := range want {
+		if fmt.Sprint(v[key]) != fmt.Sprint(value) {
+			s.t.Errorf("the scenario says %v, want %s = %v", v, key, value)
+		}
+	}
+}
+
 // wants reads a line and checks one field of it.
 func (s *script) wants(key string, value any) said {
 	s.t.Helper()

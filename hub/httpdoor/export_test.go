@@ -1,0 +1,58 @@
+package httpdoor
+
+import (
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+
+	"github.com/isthmus-io/isthmus/clock"
+	"github.com/isthmus-io/isthmus/hub"
+)
+
+// Route is a row of the table as tests see it.
+type Route struct {
+	Method, Path     string
+	Right            hub.Right
+	Device, Local    bool
+	Own, Edge, Other bool
+}
+
+// Routes returns the table.
+func Routes() []Route {
+	var out []Route
+	for _, r := range routes() {
+		out = append(out, Route{r.method, r.path, r.right, r.by == byDevice, r.local, r.own, r.by == byEdge, r.by > byEdge})
+	}
+	return out
+}
+
+// Fail returns how an error is written.
+func Fail(err error, clk clock.Clock) *http.Response {
+	w := httptest.NewRecorder()
+	x := &exchange{Request: httptest.NewRequest(http.MethodGet, "/", nil), w: w, door: &Door{log: slog.New(slog.DiscardHandler), clock: clk}}
+	x.fail(err)
+	return w.Result()
+}
+
+// Find is the router's.
+func Find(method string, u *url.URL) (string, error) {
+	r, p, err := table.find(&http.Request{Method: method, URL: u})
+	if err != nil {
+		return "", err
+	}
+	return r.path + " " + p.device + " " + p.module + " " + p.component + " " + p.name, nil
+}
+
+var table = newRouter(routes(), true)
+
+var (
+	DesiredPatch = desiredPatch
+	DigitalTwin  = digitalTwin
+	PlainText    = plainText
+	HeaderText   = headerText
+	ReadIdentity = readIdentity
+)
+
+// Operation is one of a digital twin's patch.
+type Operation = operation

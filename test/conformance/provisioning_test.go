@@ -1,0 +1,290 @@
+package conformance
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/isthmus-io/isthmus/hub/hubtest"
+	"github.com/isthmus-io/isthmus/provisioning"
+	"github.com/isthmus-io/isthmus/provisioning/provisioningtest"
+	"github.com/isthmus-io/isthmus/provisioning/tpm/tpmtest"
+)
+
+const (
+	provisioningGroupKey = "8isrFI1sGsIlvvFSSFRiMfCNzv21fjbE/+ah/lSh3lF8e2YG1Te7w1KpZhJFFXJrqYKi9yegxkqIChbqOS9Egw=="
+	provisioningGroup    = `{"enrollmentGroupId":"keys","attestation":{"type":"symmetricKey","symmetricKey":{"primaryKey":"` + provisioningGroupKey + `","secondaryKey":"` + provisioningGroupKey + `"}}}`
+)
+
+// provisioningTransports are the names that provisioning.js has for them, and their packages.
+var provisioningTransports = []struct{ name, pkg string }{
+	{"http", "azure-iot-provisioning-device-http"}, {"mqtt", "azure-iot-provisioning-device-mqtt"}, {"mqttws", "azure-iot-provisioning-device-mqtt"},
+}
+
+func keyEnrollment(id, more string) string {
+	return `{"registrationId":"` + id + `","attestation":{"type":"symmetricKey"}` + more + `}`
+}
+
+func jsonText(s string) string {
+	b, _ := json.Marshal(s) // strings always marshal
+	return string(b)
+}
+
+func TestProvisioningByKey(t *testing.T) {
+	d := startProvisioning(t, func(c *provisioning.Config) { c.RetryAfter = 3 * time.Second })
+	d.PutGroup(provisioningGroup)
+	for _, tr := range provisioningTransports {
+		t.Run("C48 individual symmetric key over "+tr.name, func(t *testing.T) {
+			covers(t, "C48", tr.pkg, "azure-iot-security-symmetric-key")
+			id := "own-" + tr.name
+			d.Put(keyEnrollment(id, ""))
+			v := d.play(t, "register", "TRANSPORT="+tr.name, "ID="+id, "KEY="+d.Key(id)).step("register", "", "body.status", "assigned",
+				"body.registrationState.deviceId", id, "body.registrationState.substatus", "initialAssignment")
+			// By itself the SDK asks again after two seconds.
+			if took, _ := v.at("took").(float64); took < 2900 {
+				t.Errorf("retry-after was not honoured: it took %v ms", took)
+			}
+		})
+	}
+	for _, tr := range provisioningTransports[:2] {
+		t.Run("C49 group key over "+tr.name, func(t *testing.T) {
+			covers(t, "C49", tr.pkg, "azure-iot-security-symmetric-key")
+			const id = "sn-007-888-abc-mac-a1-b2-c3-d4-e5-f6"
+			d.play(t, "register", "TRANSPORT="+tr.name, "ID="+id, "KEY=Jsm0lyGpjaVYVP2g3FnmnmG9dI/9qU24wNoykUmermc=").
+				step("register", "", "body.status", "assigned", "body.registrationState.registrationId", id)
+			wrong := map[string]string{"http": "UnauthorizedError", "mqtt": "Error"}[tr.name]
+			d.play(t, "register", "TRANSPORT="+tr.name, "ID="+id, "KEY="+provisioningGroupKey).step("register", wrong)
+		})
+	}
+}
+
+func TestProvisioningByCertificate(t *testing.T) {
+	d := startProvisioning(t, nil)
+	root := provisioningtest.Sign(t, nil, "root", provisioningtest.CA)
+	plant := provisioningtest.Sign(t, root, "plant", provisioningtest.CA)
+	d.PutGroup(`{"enrollmentGroupId":"by-root","attestation":{"type":"x509","x509":{"signingCertificates":{"primary":{"certificate":` + jsonText(root.PEM()) + `}}}}}`)
+	for _, tr := range provisioningTransports {
+		t.Run("C50 X.509 over "+tr.name, func(t *testing.T) {
+			covers(t, "C50", tr.pkg, "azure-iot-security-x509")
+			env := func(id string, c *provisioningtest.Certified) []string {
+				return []string{"TRANSPORT=" + tr.name, "ID=" + id, "CERT=" + c.ChainPEM(), "CERT_KEY=" + c.KeyPEM(t)}
+			}
+			own := provisioningtest.Sign(t, nil, "own-"+tr.name)
+			d.Put(`{"registrationId":"own-` + tr.name + `","attestation":{"type":"x509","x509":{"clientCertificates":{"primary":{"certificate":` + jsonText(own.PEM()) + `}}}}}`)
+			d.play(t, "register", env("own-"+tr.name, own)...).step("register", "", "body.status", "assigned", "body.registrationState.x509.enrollmentGroupId", nil)
+			member := provisioningtest.Sign(t, plant, "Press-"+tr.name)
+			d.play(t, "register", env("press-"+tr.name, member)...).step("register", "", "body.status", "assigned", "body.registrationState.x509.enrollmentGroupId", "by-root")
+			wrong := map[string]string{"http": "UnauthorizedError", "mqtt": "Error", "mqttws": "Error"}[tr.name]
+			d.play(t, "register", env("another-name", member)...).step("register", wrong)
+		})
+	}
+}
+
+func TestProvisionedDevicesConnect(t *testing.T) {
+	d := startProvisioning(t, nil)
+	twin := `,"iotHubHostName":"` + hubtest.Fabrikam + `","initialTwin":{"tags":{"hall":3},"properties":{"desired":{"rate":5}}}`
+	leaf := provisioningtest.Sign(t, nil, "by-cert")
+	d.Put(keyEnrollment("by-key", twin))
+	d.Put(`{"registrationId":"by-cert","attestation":{"type":"x509","x509":{"clientCertificates":{"primary":{"certificate":` + jsonText(leaf.PEM()) + `}}}}` + twin + `}`)
+	for id, env := range map[string][]string{
+		"by-key": {"KEY=" + d.Key("by-key")}, "by-cert": {"CERT=" + leaf.PEM(), "CERT_KEY=" + leaf.KeyPEM(t)},
+	} {
+		t.Run("C51 assigned device connects at once "+id, func(t *testing.T) {
+			covers(t, "C51", "azure-iot-provisioning-device", "azure-iot-device-mqtt")
+			s := d.play(t, "connect", append(env, "ID="+id)...)
+			s.step("register", "", "body.registrationState.assignedHub", hubtest.Fabrikam)
+			s.step("connect", "", "body.rate", 5)
+			if got := d.twin(hubtest.Fabrikam, id); !strings.Contains(string(got.Tags), `"hall":3`) {
+				t.Errorf("%s", got.Tags)
+			}
+		})
+	}
+}
+
+func TestProvisioningRefuses(t *testing.T) {
+	d := startProvisioning(t, nil)
+	d.Put(keyEnrollment("on", ""))
+	d.Put(keyEnrollment("off", `,"provisioningStatus":"disabled"`))
+	for _, tr := range provisioningTransports[:2] {
+		for name, env := range map[string][]string{
+			"disabled": {"ID=off", "KEY=" + d.Key("off")}, "unknown": {"ID=nobody", "KEY=" + d.Key("on")}, "bad signature": {"ID=on", "KEY=" + d.Key("off")},
+		} {
+			t.Run("C52 "+name+" over "+tr.name, func(t *testing.T) {
+				covers(t, "C52", tr.pkg)
+				s := d.play(t, "register", append(env, "TRANSPORT="+tr.name)...)
+				if tr.name == "mqtt" { // the connection is refused, which the SDK tells in words only
+					if v := s.step("register", "Error"); !strings.Contains(v.text("message"), "Not authorized") {
+						t.Errorf("%v", v)
+					}
+					return
+				}
+				s.step("register", "UnauthorizedError")
+			})
+		}
+	}
+}
+
+func TestReprovisioning(t *testing.T) {
+	d := startProvisioning(t, nil)
+	for _, c := range []struct{ name, policy, hub, substatus, tags string }{
+		{"migrate", `{"updateHubAssignment":true,"migrateDeviceData":true}`, hubtest.Fabrikam, "deviceDataMigrated", `"by":"operator"`},
+		{"reset", `{"updateHubAssignment":true,"migrateDeviceData":false}`, hubtest.Fabrikam, "deviceDataReset", `"by":"enrollment"`},
+		{"keep", `{"updateHubAssignment":false,"migrateDeviceData":false}`, hubtest.Contoso, "initialAssignment", `"by":"operator"`},
+	} {
+		t.Run("C53 reprovision "+c.name, func(t *testing.T) {
+			covers(t, "C53", "azure-iot-provisioning-device")
+			doc := func(hub string) string {
+				return keyEnrollment(c.name, `,"iotHubHostName":"`+hub+`","reprovisionPolicy":`+c.policy+`,"initialTwin":{"tags":{"by":"enrollment"}}`)
+			}
+			d.Put(doc(hubtest.Contoso))
+			s := d.play(t, "again", "ID="+c.name, "KEY="+d.Key(c.name))
+			s.goOn("again")
+			s.step("register", "", "body.registrationState.assignedHub", hubtest.Contoso, "body.registrationState.substatus", "initialAssignment")
+			d.patch(hubtest.Contoso, c.name, `{"by":"operator"}`)
+			if _, err := d.Service.PutEnrollment(t.Context(), c.name, []byte(doc(hubtest.Fabrikam)), false, provisioning.AnyETag); err != nil {
+				t.Fatal(err)
+			}
+			s.goOn("again")
+			s.step("register", "", "body.registrationState.assignedHub", c.hub, "body.registrationState.substatus", c.substatus)
+			s.goOn("enough")
+			if got := d.twin(c.hub, c.name); !strings.Contains(strings.ReplaceAll(string(got.Tags), " ", ""), c.tags) {
+				t.Errorf("%s", got.Tags)
+			}
+		})
+	}
+}
+
+func TestCustomAllocation(t *testing.T) {
+	broken := false
+	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var asked struct {
+			Device struct {
+				Payload json.RawMessage `json:"payload"`
+			} `json:"deviceRuntimeContext"`
+		}
+		if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
+			t.Error(err)
+		}
+		if broken {
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		fmt.Fprintf(w, `{"iotHubHostName":%q,"payload":{"heard":%s}}`, hubtest.Fabrikam, asked.Device.Payload)
+	}))
+	t.Cleanup(hook.Close)
+	d := startProvisioning(t, func(c *provisioning.Config) { c.LoopbackWebhooks = true })
+	for _, tr := range provisioningTransports[:2] {
+		custom := `,"allocationPolicy":"custom","customAllocationDefinition":{"webhookUrl":"` + hook.URL + `","apiVersion":"2019-03-31"}`
+		id := "asked-" + tr.name
+		d.Put(keyEnrollment(id, custom))
+		env := []string{"TRANSPORT=" + tr.name, "ID=" + id, "KEY=" + d.Key(id), `PAYLOAD={"model":"gr\u00fcn"}`}
+		broken = false
+		t.Run("C56 payload round trip over "+tr.name, func(t *testing.T) {
+			covers(t, "C56", tr.pkg)
+			covers(t, "C54", tr.pkg)
+			d.play(t, "register", env...).step("register", "", "body.registrationState.assignedHub", hubtest.Fabrikam, "body.registrationState.payload.heard.model", "grün")
+		})
+		broken = true
+		t.Run("C54 failing webhook over "+tr.name, func(t *testing.T) {
+			covers(t, "C54", tr.pkg)
+			d.play(t, "register", env...).step("register", "DeviceRegistrationFailedError", "code", 400207)
+		})
+	}
+}
+
+func TestEnrollments(t *testing.T) {
+	d := startProvisioning(t, nil)
+	d.PutGroup(provisioningGroup)
+	owner, err := d.Service.ConnectionString(provisioning.PolicyOwner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader, err := d.Service.ConnectionString(provisioning.PolicyRead)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Run("C55 enrollments, groups, queries, bulk and states", func(t *testing.T) {
+		covers(t, "C55", "azure-iot-provisioning-service")
+		ca := provisioningtest.Sign(t, nil, "ca", provisioningtest.CA)
+		s := d.play(t, "enrollments", "SERVICE="+owner, "READER="+reader, "CA="+ca.PEM())
+		s.step("create", "", "body.registrationId", "made-1", "body.deviceId", "Made+1", "body.initialTwin.properties.desired.rate", 5, "body.capabilities.iotEdge", true,
+			"body.attestation.symmetricKey.primaryKey", nil, "body.allocationPolicy", "hashed", "body.reprovisionPolicy.migrateDeviceData", true)
+		s.step("create again", "DeviceAlreadyExistsError")
+		s.step("update", "", "body.provisioningStatus", "disabled", "body.initialTwin.tags.hall", 3)
+		s.step("update stale", "InvalidEtagError")
+		s.step("get", "", "body.provisioningStatus", "disabled")
+		s.step("get nobody", "Error", "message", "Not found")
+		if v := s.step("mechanism", "", "body.type", "symmetricKey"); len(fmt.Sprint(v.at("body.symmetricKey.primaryKey"))) != 88 {
+			t.Errorf("%v", v)
+		}
+		s.step("bad", "ArgumentError")
+		s.step("group", "", "body.enrollmentGroupId", "line-1", "body.attestation.x509.signingCertificates.primary.info.subjectName", "CN=ca")
+		s.step("get group", "", "body.attestation.type", "x509")
+		s.step("group mechanism", "", "body.x509.signingCertificates.primary.certificate", ca.Base64())
+		s.step("bulk", "", "body.isSuccessful", false)
+		s.step("query", "", "body", "[bulk-1 bulk-2 made-1]")
+		if v := s.step("groups", ""); len(list(v, "body")) != 2 {
+			t.Errorf("%v", v)
+		}
+		key, _ := provisioning.DeriveKey(provisioningGroupKey, "reg-1")
+		d.Register(provisioning.Proof{RegistrationID: "reg-1", Token: d.Token("reg-1", key)}, provisioning.Registration{})
+		s.goOn()
+		s.step("state", "", "body.status", "assigned", "body.deviceId", "reg-1")
+		if v := s.step("states", ""); len(list(v, "body")) != 1 {
+			t.Errorf("%v", v)
+		}
+		s.step("delete state", "")
+		s.step("state again", "Error", "message", "Not found")
+		s.step("delete stale", "InvalidEtagError")
+		s.step("delete", "")
+		s.step("delete again", "Error")
+		s.step("delete group", "")
+		s.step("wrong key", "UnauthorizedError")
+		s.step("read only", "UnauthorizedError")
+	})
+}
+
+func list(v said, path string) []any {
+	l, _ := v.at(path).([]any)
+	return l
+}
+
+// TestTPM has a TPM that the test plays: azure-iot-security-tpm needs one of the machine.
+func TestTPM(t *testing.T) {
+	d := startProvisioning(t, nil)
+	chip, err := tpmtest.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := base64.StdEncoding.EncodeToString
+	d.Put(`{"registrationId":"chip","attestation":{"type":"tpm","tpm":{"endorsementKey":"` + text(chip.EndorsementKey()) + `"}},"iotHubHostName":"` + hubtest.Contoso + `"}`)
+	t.Run("C57 TPM nonce flow over HTTP", func(t *testing.T) {
+		covers(t, "C57", "azure-iot-provisioning-device-http", "azure-iot-provisioning-device")
+		s := d.play(t, "tpm", "TRANSPORT=http", "ID=chip", "EK="+text(chip.EndorsementKey()), "SRK="+text(chip.StorageRootKey()))
+		activate := func() string {
+			blob, err := base64.StdEncoding.DecodeString(s.next().text("activate"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			key, _, err := chip.Activate(blob)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.goOn(text(key))
+			return text(key)
+		}
+		activate() // to register with
+		forHub := activate()
+		s.step("register", "", "body.status", "assigned", "body.registrationState.assignedHub", hubtest.Contoso)
+		device, err := d.hubs.Hub(hubtest.Contoso).Device(t.Context(), "chip")
+		if err != nil || device.PrimaryKey != forHub {
+			t.Errorf("the hub has another key for the device, %v", err)
+		}
+		s.step("hub key", "", "body", forHub)
+	})
+}
