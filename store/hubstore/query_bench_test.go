@@ -114,3 +114,55 @@ func BenchmarkQueries(b *testing.B) {
 		list("indexed/groupplant", "SELECT properties.reported.firmware AS f, COUNT() AS n FROM devices WHERE "+plant+" GROUP BY properties.reported.firmware")
 	})
 }
+
+// BenchmarkReportIndexed is what an index costs a device that reports: a thousand reports a transaction, with the property that is indexed
+// left as it is, and changed.
+func BenchmarkReportIndexed(b *testing.B) {
+	server.EachBenchmark(b, func(b *testing.B, dsn string) {
+		s, err := hubstore.Open(b.Context(), hubstore.Config{DSN: dsn}, slog.New(slog.DiscardHandler))
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { _ = s.Close() })
+		const batch = 1000
+		b.Run("fill", func(b *testing.B) { fleet(b, s, batch) })
+		report := func(name string, firmware func(i int) string) {
+			b.Run(name, func(b *testing.B) {
+				n := 0
+				for b.Loop() {
+					err := s.Write(b.Context(), func(tx *hubstore.Tx) error {
+						for i := range batch {
+							before, err := tx.Twin("h1", hubstore.Name{Device: fmt.Sprintf("sensor-%06d", i)})
+							if err != nil {
+								return err
+							}
+							after := before
+							after.Version++
+							n++
+							after.Reported.Text = fmt.Sprintf(`{"battery":%d,"connectivity":{"rssi":-60,"type":"wifi"},"firmware":"%s","restarts":%d}`, n%101, firmware(n), n)
+							if err := tx.SetTwin(before, after); err != nil {
+								return err
+							}
+						}
+						return nil
+					})
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*batch), "µs/report")
+			})
+		}
+		same, other := func(int) string { return "1.2.3" }, func(i int) string { return fmt.Sprint(i) }
+		report("none", same)
+		p, err := query.ParsePath("properties.reported.firmware")
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := s.DeclareIndex(b.Context(), "h1", p); err != nil {
+			b.Fatal(err)
+		}
+		report("same", same)
+		report("changed", other)
+	})
+}

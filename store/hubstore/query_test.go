@@ -181,3 +181,39 @@ func TestQueriesCountAndGroup(t *testing.T) {
 		}
 	})
 }
+
+// Whatever the language allows the databases must take, up to its limits.
+func TestTheLargestConditionsAreAnswered(t *testing.T) {
+	server.Each(t, func(t *testing.T, dsn string) {
+		s := open(t, dsn)
+		put(t, s, hubstore.Name{Device: "a"}, `{"n":1e-400,"x":1}`, `{}`, `{}`)
+		long := func(n int, first, more string) string { return first + strings.Repeat(more, n) }
+		list := strings.TrimSuffix(strings.Repeat("1,", 3900), ",")
+		deep := "tags.x" + strings.Repeat(".a", 30)
+		for _, where := range []string{
+			long(1000, "tags.x=1", " OR a=1"),
+			long(600, "tags.x=1", " AND tags.x=1"),
+			long(500, "tags.x=1", " OR NOT a"),
+			"tags.x IN [" + list + "]",
+			strings.Repeat("NOT ", 64) + "tags.x = 1",
+			strings.Repeat("(", 62) + "tags.x = 1" + strings.Repeat(") = true", 62),
+			strings.Repeat("(", 60) + "tags.x = 1" + strings.Repeat(" OR a) AND true", 60),
+			strings.Repeat("IS_DEFINED(", 62) + "tags.x" + strings.Repeat(")", 62),
+			strings.Repeat("(", 60) + "tags.x = 1" + strings.Repeat(") IN [true, 1]", 60),
+			"tags.x = 1 OR (" + strings.Repeat("(", 60) + "a = b" + strings.Repeat(") = tags.b", 60) + ")",
+			"NOT is_defined(" + deep + ")" + strings.Repeat(" AND NOT "+deep+" = "+deep, 30) + " OR tags.x = 1",
+			"tags.x = 1 OR tags.y = '" + strings.Repeat("é", 4000) + "'",
+			"tags.n < 1 AND tags.n >= 0 AND tags.n != 1",
+		} {
+			text := "SELECT * FROM devices WHERE " + where
+			if got := ask(t, s, text, 10); len(got) != 1 {
+				t.Errorf("%.100s: %v", text, got)
+			}
+		}
+		for _, text := range []string{"SELECT SUM(tags.n) AS n FROM devices", "SELECT tags.n, COUNT() AS n2 FROM devices GROUP BY tags.n"} {
+			if _, _, err := s.QueryGroups(t.Context(), "h1", parsed(t, text), nil, 10); err != nil {
+				t.Errorf("%s: %v", text, err)
+			}
+		}
+	})
+}

@@ -33,8 +33,8 @@ func (tx *Tx) indexTwin(before, after Twin) error {
 	if before.Tags == after.Tags && len(declared) == 0 {
 		return nil
 	}
-	gone := terms(before, declared, before.Tags != after.Tags)
-	for path, now := range terms(after, declared, before.Tags != after.Tags) {
+	gone, come := terms(before, after, declared)
+	for path, now := range come {
 		was, had := gone[path]
 		delete(gone, path)
 		if had && was == now {
@@ -63,48 +63,38 @@ func (tx *Tx) dropTerm(t Twin, path string) error {
 	return err
 }
 
-// terms are the leaves of a twin that belong into the index, by path.
-func terms(t Twin, declared []string, tags bool) map[string]term {
-	out := map[string]term{}
-	if tags {
-		leaves(out, "tags", decoded(t.Tags))
+// terms are the leaves of two versions of a twin that belong into the index, by path; those that are surely alike are left out.
+func terms(before, after Twin, declared []string) (gone, come map[string]term) {
+	gone, come = map[string]term{}, map[string]term{}
+	if before.Tags != after.Tags {
+		leaves(gone, "tags", decoded(before.Tags))
+		leaves(come, "tags", decoded(after.Tags))
 	}
-	parts := map[string]any{}
 	for _, path := range declared {
-		keys := strings.Split(path, ".")
-		part, known := parts[keys[1]]
-		if !known {
-			part = decoded(map[string]string{"desired": t.Desired.Text, "reported": t.Reported.Text}[keys[1]])
-			parts[keys[1]] = part
+		old, now := before.Reported.Text, after.Reported.Text
+		below, reported := strings.CutPrefix(path, "properties.reported.")
+		if !reported {
+			below = strings.TrimPrefix(path, "properties.desired.")
+			old, now = before.Desired.Text, after.Desired.Text
 		}
-		v, ok := below(part, keys[2:])
-		if !ok {
+		if old == now {
 			continue
 		}
-		if leaf, ok := termOf(path, v); ok {
-			out[path] = leaf
+		if old, now = find(old, below), find(now, below); old == now {
+			continue
+		}
+		if leaf, ok := termOf(path, decoded(old)); ok && old != "" {
+			gone[path] = leaf
+		}
+		if leaf, ok := termOf(path, decoded(now)); ok && now != "" {
+			come[path] = leaf
 		}
 	}
-	return out
-}
-
-// below finds a property of a decoded document.
-func below(v any, keys []string) (any, bool) {
-	for _, k := range keys {
-		inner, _ := v.(map[string]any)
-		var there bool
-		if v, there = inner[k]; !there {
-			return nil, false
-		}
-	}
-	return v, true
+	return gone, come
 }
 
 // decoded reads a part of a twin; what cannot be read has no leaves.
 func decoded(text string) any {
-	if text == "" || text == "{}" {
-		return map[string]any{}
-	}
 	d := json.NewDecoder(bytes.NewReader([]byte(text)))
 	d.UseNumber()
 	var v any
@@ -151,4 +141,72 @@ func shortened(s string, characters int) string {
 		at += n
 	}
 	return s[:at]
+}
+
+// find returns the text of the property at a path, keys with dots between, of an object as twins are kept: JSON without white space. It is
+// empty when there is none. To read the whole for each report would cost as much as writing it.
+func find(object, path string) string {
+	key, more, deeper := strings.Cut(path, ".")
+	if !strings.HasPrefix(object, "{") {
+		return ""
+	}
+	for at := 1; at < len(object) && object[at] == '"'; {
+		colon := past(object, at)
+		if colon >= len(object) || object[colon] != ':' {
+			return ""
+		}
+		end := past(object, colon+1)
+		if isKey(object[at:colon], key) {
+			if deeper {
+				return find(object[colon+1:end], more)
+			}
+			return object[colon+1 : end]
+		}
+		at = end + 1 // the comma
+	}
+	return ""
+}
+
+// isKey compares a key as JSON writes it with what it means.
+func isKey(written, key string) bool {
+	if strings.IndexByte(written, '\\') < 0 {
+		return written[1:len(written)-1] == key
+	}
+	var s string
+	return json.Unmarshal([]byte(written), &s) == nil && s == key
+}
+
+// past returns where the JSON value ends that begins at a byte.
+func past(s string, at int) int {
+	depth := 0
+	for ; at < len(s); at++ {
+		switch s[at] {
+		case '"':
+			for at++; at < len(s) && s[at] != '"'; at++ {
+				if s[at] == '\\' {
+					at++
+				}
+			}
+			if at >= len(s) {
+				return len(s)
+			}
+			if depth == 0 {
+				return at + 1
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth == 0 {
+				return at // of the object around a number
+			}
+			if depth--; depth == 0 {
+				return at + 1
+			}
+		case ',':
+			if depth == 0 {
+				return at
+			}
+		}
+	}
+	return at
 }
