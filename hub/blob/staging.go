@@ -82,7 +82,7 @@ func (s *Store) Stage(ctx context.Context, u Upload, id string, size int64, cont
 	if err := copyN(ctx, io.MultiWriter(tmp, sum), content, size); err != nil {
 		return s.disk.words(op, err)
 	}
-	trailer := binary.BigEndian.AppendUint64([]byte(trailerMagic), uint64(size)) //nolint:gosec // not negative
+	trailer := binary.BigEndian.AppendUint64([]byte(trailerMagic), uint64(size))
 	if _, err := tmp.Write(binary.BigEndian.AppendUint32(trailer, sum.Sum32())); err != nil {
 		return s.disk.words(op, err)
 	}
@@ -170,7 +170,7 @@ func (s *Store) openBlock(u Upload, id string) (block, error) {
 		if _, err = f.ReadAt(trailer, b.size); err == nil {
 			rest, whole := strings.CutPrefix(string(trailer), trailerMagic)
 			b.sum = binary.BigEndian.Uint32([]byte(rest[8:]))
-			if whole && binary.BigEndian.Uint64([]byte(rest)) == uint64(b.size) { //nolint:gosec // not negative
+			if whole && binary.BigEndian.Uint64([]byte(rest)) == uint64(b.size) {
 				return b, nil
 			}
 		}
@@ -264,7 +264,7 @@ func (s *Store) append(ctx context.Context, w io.Writer, u Upload, id string) er
 func digestOf(to Ref, list []string) string {
 	h := sha256.New()
 	for _, text := range append(to.parts(), list...) {
-		_, _ = h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(text)))) //nolint:gosec // names are short
+		_, _ = h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(text))))
 		_, _ = io.WriteString(h, text)
 	}
 	return hex.EncodeToString(h.Sum(nil))

@@ -18,8 +18,8 @@ const (
 
 func newCorrelation(key []byte, device string, now time.Time) string {
 	b := make([]byte, correlationHead)
-	binary.BigEndian.PutUint64(b, uint64(now.Unix())) //nolint:gosec // after 1970
-	_, _ = rand.Read(b[8:])                           // never fails
+	binary.BigEndian.PutUint64(b, uint64(now.Unix()))
+	_, _ = rand.Read(b[8:]) // never fails
 	return base64.RawURLEncoding.EncodeToString(append(b, correlationProof(key, device, b)...))
 }
 
@@ -36,5 +36,5 @@ func correlationBegan(key []byte, device, id string) (began time.Time, ok bool) 
 	if err != nil || len(b) != correlationHead+correlationMAC || !hmac.Equal(b[correlationHead:], correlationProof(key, device, b[:correlationHead])) {
 		return time.Time{}, false
 	}
-	return time.Unix(int64(binary.BigEndian.Uint64(b)), 0), true //nolint:gosec // the hub wrote it
+	return time.Unix(int64(binary.BigEndian.Uint64(b)), 0), true
 }
