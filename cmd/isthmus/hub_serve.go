@@ -34,6 +34,8 @@ and programs over HTTPS; an unmodified Azure IoT SDK works with both.`,
 	f.IntVar(&cfg.Log.Partitions, "partitions", 0, "partitions of a new hub's event log; 4 when 0")
 	f.DurationVar(&cfg.Log.Retention.Age, "keep", node.DefaultRetention, "how long events are kept, as a `DURATION`")
 	f.Int64Var(&cfg.Log.Retention.Bytes, "keep-bytes", 0, "how many `BYTES` each partition may hold at most; no limit but the disk when 0")
+	f.StringVar(&cfg.Files.Blobs.Bucket, "files", "", "`URL` of a bucket for files from devices, such as s3://name?region=eu-central-1; a folder of the data directory when absent")
+	f.Int64Var(&cfg.Files.Blobs.MaxBlob, "max-file", 16<<30, "how many `BYTES` a file from a device may have at most")
 	f.StringSliceVar(&cfg.Servers, "server", nil, "`HOST:PORT` of the control plane instead of the addresses it joined with")
 	f.StringVar(&cfg.Proxy, "proxy", "", "`URL` of an HTTP proxy; HTTPS_PROXY when absent (the place for one with a password), none for none")
 	return c
