@@ -4,8 +4,8 @@
 // Three buckets stand in a row for each [Class]: the device's, the hub's and the tenant's (all hubs of one tenant in this process). A
 // unit needs all three. What is refused is not counted anywhere.
 //
-// Fairness: while more than a quarter of an allowance that is shared is gone, it is counted who takes how much of it. Whoever is a
-// second ahead of its fair share (the shared rate, divided by those who came in the last second) is greedy until it falls back, and draws
+// Fairness: while more than a quarter of an allowance that is shared is gone, it is counted who takes how much of it. Whoever is ahead of
+// its fair share (four fifths of the shared rate, divided by those who came in the last second) is greedy until it falls back, and draws
 // on the upper half of the hub's allowance only; the lower half is left to the others. So a runaway device, and a crowd of them, gets
 // what the others leave over, and slows only itself. A hub stands to its tenant as a device does to its hub: of the tenant's allowance a
 // greedy device does without the last quarter, and so do the devices of a greedy hub; both together do without the last half.

@@ -102,10 +102,10 @@ func (h *Hub) Take(d *Holder, c Class, cost int, now time.Time) Verdict {
 	// Quarters of the buckets above that are not for this one.
 	var device, all int64
 	pressed := h.buckets[c].pressed(at, hub) || h.tenant.buckets[c].pressed(at, tenant)
-	if pressed && d != nil && d.of[c].share.greedy(at) {
+	if pressed && d != nil && d.of[c].share.greedy(at, shortest(hub, tenant)) {
 		device = 1
 	}
-	if pressed && h.of[c].share.greedy(at) {
+	if pressed && h.of[c].share.greedy(at, tenant.patience()) {
 		all = 1
 	}
 	if hub.unit > 0 {
@@ -130,9 +130,19 @@ func (h *Hub) Take(d *Holder, c Class, cost int, now time.Time) Verdict {
 	return Verdict{}
 }
 
+// shortest is the patience of those of the two that are limited.
+func shortest(a, b pace) int64 {
+	if a.unit == 0 || b.unit > 0 && b.depth < a.depth {
+		return b.patience()
+	}
+	return a.patience()
+}
+
 // charge keeps account of who got how much of what everybody shares.
 func (h *Hub) charge(d *Holder, c Class, cost int, at int64, hub, tenant float64) {
-	units := float64(max(cost, 1))
+	// A fair share is a little less than what there is, so that the half for the calm fills again while everybody takes all of it.
+	const spare = 1.25
+	units := spare * float64(max(cost, 1))
 	// What one unit takes to come back, for each of those who are here.
 	tenant *= h.tenant.crowds[c].join(&h.of[c].visit, at)
 	h.of[c].share.charge(at, units*tenant)

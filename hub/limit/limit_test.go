@@ -55,15 +55,19 @@ func TestABurstThenTheRate(t *testing.T) {
 
 func TestARefusalAboveGivesBackBelow(t *testing.T) {
 	tenants := Rates{}
-	tenants[Methods] = Rate{1, 3}
+	tenants[Methods] = Rate{1, 4}
 	l := New(tenants, begin)
 	a := l.Hub("ot", of(Methods, Rate{1, 4}, Rate{1, 10}))
 	b := l.Hub("ot", of(Methods, Rate{1, 4}, Rate{1, 10}))
+	c := l.Hub("ot", of(Methods, Rate{1, 4}, Rate{1, 10}))
 	other := l.Hub("it", of(Methods, Rate{1, 4}, Rate{1, 10}))
 	for i := range 3 {
 		if v := b.Take(b.Holder(fmt.Sprint(i), begin), Methods, 1, begin); v.Level != None {
 			t.Fatal(v)
 		}
+	}
+	if v := c.Take(nil, Methods, 1, begin); v.Level != None {
+		t.Fatal(v)
 	}
 	d := a.Holder("d", begin)
 	for range 100 {
@@ -110,6 +114,31 @@ func TestRunawaysLeaveTheCalmAlone(t *testing.T) {
 	}
 	if total := fast + calm; total < 59_000 || total > 63_000 {
 		t.Errorf("%d messages in a minute, the hub's rate is 1,000 a second", total)
+	}
+}
+
+// Crowds of any size run away from one moment to the next, each device with its whole burst; the calm ones come a little later and are
+// never refused.
+func TestACrowdThatRunsAwayAtOnce(t *testing.T) {
+	for _, crowd := range []int{1, 2, 10, 100, 300} {
+		h := New(Rates{}, begin).Hub("ot", of(Messages, Rate{500, 1000}, Rate{1000, 2000}))
+		refused, got := 0, 0
+		for ms := range 2500 {
+			now := begin.Add(time.Duration(ms) * time.Millisecond)
+			for i := range max(crowd, 2000/(ms+1)) { // a great gush first
+				if h.Take(h.Holder(fmt.Sprintf("runaway-%d", i%crowd), now), Messages, 1, now).Level == None {
+					got++
+				}
+			}
+			if ms >= 1 && ms%100 == 1 {
+				if h.Take(h.Holder(fmt.Sprintf("calm-%d", ms/100%25), now), Messages, 1, now).Level != None {
+					refused++
+				}
+			}
+		}
+		if want := min(500*crowd, 1000) * 5 / 2; refused > 0 || got < want*9/10 {
+			t.Errorf("of a crowd of %d: %d calm messages were refused; the crowd got %d of at least %d", crowd, refused, got, want)
+		}
 	}
 }
 

@@ -3,10 +3,14 @@ package limit
 import "sync/atomic"
 
 const (
-	// patience is how far ahead of its fair share somebody may be before it counts as greedy, in nanoseconds of that share.
-	patience = int64(1e9)
-	epoch    = int64(1e9) // in which a crowd is counted
+	// grudge is the furthest ahead of its fair share that somebody is held to be, in nanoseconds of that share.
+	grudge = int64(2e9)
+	epoch  = int64(1e9) // in which a crowd is counted
 )
+
+// patience is how far ahead of its fair share somebody may be before it counts as greedy: so little that a crowd of any size which runs
+// away from one moment to the next does not come to the half that is for the others before it is known.
+func (p pace) patience() int64 { return p.depth / 16 }
 
 // crowd counts who draws on an allowance: those of this second or the one before, whichever are more.
 type crowd struct {
@@ -47,14 +51,14 @@ func (w *crowd) join(v *visit, at int64) float64 {
 // share is how far ahead of its fair share somebody is: the time at which it will be even, in nanoseconds since the limiter was made.
 type share struct{ even atomic.Int64 }
 
-func (s *share) greedy(at int64) bool { return s.even.Load()-at > patience }
+func (s *share) greedy(at, patience int64) bool { return s.even.Load()-at > patience }
 
-// charge adds what somebody was given, in nanoseconds of its share. It is never further ahead than two seconds, so that whoever calms
-// down is soon calm.
+// charge adds what somebody was given, in nanoseconds of its share. It is never further ahead than the grudge, so that whoever calms down
+// is soon calm.
 func (s *share) charge(at int64, cost float64) {
 	for {
 		even := s.even.Load()
-		next := min(max(even, at)+int64(min(cost, float64(2*patience))), at+2*patience)
+		next := min(max(even, at)+int64(min(cost, float64(grudge))), at+grudge)
 		if s.even.CompareAndSwap(even, next) {
 			return
 		}
