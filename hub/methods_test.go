@@ -275,23 +275,22 @@ func TestCallsThatWaitAreBounded(t *testing.T) {
 func TestManyCallManyDevices(t *testing.T) {
 	w := newWorld(t)
 	w.unlimited()
-	const devices, callers, each = 4, 8, 15
-	var stop atomic.Bool
+	const devices, callers, each = 4, 8, 40
+	stop := make(chan struct{})
 	var playing, calling sync.WaitGroup
 	for i := range devices {
 		n := hub.Name{Device: fmt.Sprint("d", i)}
 		w.identity(n)
 		playing.Go(func() { // it comes and goes, and answers with what it was asked
-			for !stop.Load() {
+			for {
 				p := w.play(n, hub.Methods)
-				for range 20 {
-					if stop.Load() {
-						break
-					}
+				for range 2 {
 					select {
 					case c := <-p.calls:
 						p.AnswerMethod(c.ID, 200, c.Payload)
-					default:
+					case <-stop:
+						p.End()
+						return
 					}
 				}
 				p.End()
@@ -314,7 +313,7 @@ func TestManyCallManyDevices(t *testing.T) {
 		})
 	}
 	calling.Wait()
-	stop.Store(true)
+	close(stop)
 	playing.Wait()
 	if answered.Load() == 0 || w.hub().MethodsWaiting() != 0 || w.clock.Timers() != 0 {
 		t.Errorf("%d answered, %d wait, %d timers", answered.Load(), w.hub().MethodsWaiting(), w.clock.Timers())
