@@ -1,8 +1,6 @@
 package hubstore
 
-import (
-	"strings"
-)
+import "strings"
 
 // fragment is a piece of a statement with what is bound to its question marks. Nothing a user wrote ever stands in the text.
 type fragment struct {
@@ -14,13 +12,14 @@ type fragment struct {
 func sqlf(pattern string, parts ...fragment) fragment {
 	var b strings.Builder
 	var args []any
-	for i, p := range strings.Split(pattern, "@") {
-		if i > 0 {
-			b.WriteString(parts[i-1].text)
-			args = append(args, parts[i-1].args...)
-		}
-		b.WriteString(p)
+	for _, p := range parts {
+		before, behind, _ := strings.Cut(pattern, "@")
+		b.WriteString(before)
+		b.WriteString(p.text)
+		args = append(args, p.args...)
+		pattern = behind
 	}
+	b.WriteString(pattern)
 	return fragment{b.String(), args}
 }
 
