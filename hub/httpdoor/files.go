@@ -3,6 +3,8 @@ package httpdoor
 import (
 	"encoding/json"
 	"errors"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/isthmus-io/isthmus/fault"
@@ -84,10 +86,10 @@ func beginFile(x *exchange, files *file.Service) error {
 
 func endFile(x *exchange, files *file.Service) error {
 	var in struct {
-		CorrelationID     string      `json:"correlationId"`
-		IsSuccess         bool        `json:"isSuccess"`
-		StatusCode        json.Number `json:"statusCode"`
-		StatusDescription string      `json:"statusDescription"`
+		CorrelationID     string          `json:"correlationId"`
+		IsSuccess         bool            `json:"isSuccess"`
+		StatusCode        json.RawMessage `json:"statusCode"` // of what an object store said, if it said anything
+		StatusDescription string          `json:"statusDescription"`
 	}
 	if err := x.decode(maxFileBody, &in); err != nil {
 		return err
@@ -99,8 +101,8 @@ func endFile(x *exchange, files *file.Service) error {
 	if x.name != "" && in.CorrelationID != "" && x.name != in.CorrelationID {
 		return fault.Newf("httpdoor.endFile", fault.Invalid, "correlationId is %.60q and the path says %.60q", in.CorrelationID, x.name)
 	}
-	status, _ := in.StatusCode.Int64() // whatever it is: it is for people
-	if err := files.Done(x.Context(), x.hub, x.device, id, file.Outcome{Success: in.IsSuccess, Status: int(status), Description: in.StatusDescription}); err != nil {
+	status, _ := strconv.Atoi(strings.Trim(string(in.StatusCode), `"`)) // for people only
+	if err := files.Done(x.Context(), x.hub, x.device, id, file.Outcome{Success: in.IsSuccess, Status: status, Description: in.StatusDescription}); err != nil {
 		return err
 	}
 	return x.nothing()
