@@ -25,7 +25,7 @@ ISTHMUS_HUB_CONNECTION_STRING, never from the command line.`,
 		Example: `  isthmus hub device create sensor-1
   isthmus hub events --follow`,
 	}
-	c.AddCommand(newHubDevice(w), newHubEvents(w), newHubConnectionString(w), newHubPolicy(w))
+	c.AddCommand(newHubDevice(w), newHubEvents(w), newHubConnectionString(w), newHubPolicy(w), newHubWhy(w))
 	return c
 }
 
