@@ -1,6 +1,7 @@
 package httpdoor_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -140,7 +141,9 @@ func TestSettingsAndLinksOfFiles(t *testing.T) {
 	status, h, b = c.call("POST", "/isthmus/v1/files/links", service, `{"blobName":"d/nothing"}`)
 	checkEnvelope(t, status, h, b, code.NotFound)
 	// On the local socket the hub's own name stands in the link, whatever the request's host was.
-	local := &http.Client{Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", w.Admin) }}}
+	local := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", w.Admin)
+	}}}
 	defer local.CloseIdleConnections()
 	resp, err := local.Post("http://hub/isthmus/v1/files/links?hub="+hubtest.Contoso, "", strings.NewReader(`{"blobName":"../x"}`))
 	if err != nil {
