@@ -16,17 +16,20 @@ const MaxBulk = 100
 
 // What a Change does.
 const (
-	ToCreate = "create"
-	ToDelete = "delete"
+	ToCreate        = "create"
+	ToUpdate        = "update"
+	ToUpdateIfMatch = "updateIfMatchETag" // its ETag
+	ToDelete        = "delete"
+	ToDeleteIfMatch = "deleteIfMatchETag"
 )
 
-// Change creates a device or deletes one.
+// Change creates, changes or deletes a device or a module.
 type Change struct {
 	Device
-	Mode string // ToCreate or ToDelete
+	Mode string // ToCreate and so on
 }
 
-// Change makes up to MaxBulk changes at once, each by itself. failed holds what is wrong with those that were not made, by device id:
+// Change makes up to MaxBulk changes at once, each by itself. failed holds what is wrong with those that were not made, by Device.Name:
 // Conflict for one that exists already, NotFound for one that does not exist.
 func (c *Client) Change(ctx context.Context, changes []Change) (failed map[string]error, err error) {
 	op := "hubclient.Change"
@@ -41,7 +44,7 @@ func (c *Client) Change(ctx context.Context, changes []Change) (failed map[strin
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestLimit)
 	defer cancel()
-	r, err := c.exchange(ctx, http.MethodPost, "/devices", nil, "", list)
+	r, err := c.exchange(ctx, http.MethodPost, "/devices", nil, nil, list)
 	if err != nil {
 		return nil, err
 	}
@@ -55,8 +58,8 @@ func (c *Client) Change(ctx context.Context, changes []Change) (failed map[strin
 	}
 	var out struct {
 		Errors []struct {
-			DeviceID, ErrorStatus string
-			ErrorCode             int
+			DeviceID, ModuleID, ErrorStatus string
+			ErrorCode                       int
 		}
 	}
 	if err := json.NewDecoder(io.LimitReader(r.Body, maxReply)).Decode(&out); err != nil {
@@ -64,7 +67,7 @@ func (c *Client) Change(ctx context.Context, changes []Change) (failed map[strin
 	}
 	failed = map[string]error{}
 	for _, e := range out.Errors {
-		failed[e.DeviceID] = numbered(e.ErrorCode, e.ErrorStatus)
+		failed[Device{ID: e.DeviceID, ModuleID: e.ModuleID}.Name()] = numbered(e.ErrorCode, e.ErrorStatus)
 	}
 	return failed, nil
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -81,8 +82,13 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // call makes one request and decodes its answer into out, unless it is nil.
 func (c *Client) call(ctx context.Context, method, path string, query url.Values, ifMatch string, in, out any) error {
+	return c.callFor(ctx, requestLimit, method, path, query, ifMatch, in, out)
+}
+
+// callFor is call for what may take longer than most.
+func (c *Client) callFor(ctx context.Context, limit time.Duration, method, path string, query url.Values, ifMatch string, in, out any) error {
 	op := "hubclient.call"
-	ctx, cancel := context.WithTimeout(ctx, requestLimit)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	r, err := c.send(ctx, method, path, query, ifMatch, in)
 	if err != nil {
@@ -100,7 +106,16 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 
 // send makes one request. The caller closes the body of an answer, which is never an error's.
 func (c *Client) send(ctx context.Context, method, path string, query url.Values, ifMatch string, in any) (*http.Response, error) {
-	resp, err := c.exchange(ctx, method, path, query, ifMatch, in)
+	h := http.Header{}
+	if ifMatch != "" {
+		h.Set("If-Match", `"`+ifMatch+`"`)
+	}
+	return c.sendWith(ctx, method, path, query, h, in)
+}
+
+// sendWith is send with headers.
+func (c *Client) sendWith(ctx context.Context, method, path string, query url.Values, h http.Header, in any) (*http.Response, error) {
+	resp, err := c.exchange(ctx, method, path, query, h, in)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +127,7 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 }
 
 // exchange makes one request and returns what was answered, errors too. The caller closes the body.
-func (c *Client) exchange(ctx context.Context, method, path string, query url.Values, ifMatch string, in any) (*http.Response, error) {
+func (c *Client) exchange(ctx context.Context, method, path string, query url.Values, h http.Header, in any) (*http.Response, error) {
 	op := "hubclient.exchange"
 	if query == nil {
 		query = url.Values{}
@@ -145,9 +160,7 @@ func (c *Client) exchange(ctx context.Context, method, path string, query url.Va
 		r.Header.Set("Authorization", token)
 	}
 	r.Header.Set("Content-Type", "application/json; charset=utf-8")
-	if ifMatch != "" {
-		r.Header.Set("If-Match", `"`+ifMatch+`"`)
-	}
+	maps.Copy(r.Header, h)
 	resp, err := c.http.Do(r)
 	if err != nil {
 		return nil, c.unreachable(err)

@@ -5,14 +5,18 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 )
 
 // Any matches every etag.
 const Any = "*"
 
-// Device is an identity as the registry shows it. To create one, ID alone is enough: the hub makes the keys.
+// Device is an identity as the registry shows it, a device or, with ModuleID, one of its modules. To create one, the ids alone are enough:
+// the hub makes the keys.
 type Device struct {
 	ID              string `json:"deviceId"`
+	ModuleID        string `json:"moduleId,omitempty"`
+	ManagedBy       string `json:"managedBy,omitempty"` // of a module
 	GenerationID    string `json:"generationId,omitempty"`
 	ETag            string `json:"etag,omitempty"`
 	ConnectionState string `json:"connectionState,omitempty"` // Connected or Disconnected
@@ -23,6 +27,28 @@ type Device struct {
 	Authentication  *Auth  `json:"authentication,omitempty"`
 
 	Capabilities *Capabilities `json:"capabilities,omitempty"`
+
+	Scope        string   `json:"deviceScope,omitempty"`
+	ParentScopes []string `json:"parentScopes,omitempty"`
+	Commands     int      `json:"cloudToDeviceMessageCount,omitempty"` // messages that wait for it
+}
+
+// Name is how calls name the identity: "device", or "device/module". No id holds a slash.
+func (d Device) Name() string {
+	if d.ModuleID == "" {
+		return d.ID
+	}
+	return d.ID + "/" + d.ModuleID
+}
+
+// identity is the path of a device or a module below prefix.
+func identity(prefix, name string) string {
+	device, module, ok := strings.Cut(name, "/")
+	path := prefix + url.PathEscape(device)
+	if ok {
+		path += "/modules/" + url.PathEscape(module)
+	}
+	return path
 }
 
 // Capabilities are what sort of device it is.
@@ -50,24 +76,24 @@ type Keys struct {
 	Secondary string `json:"secondaryKey"`
 }
 
-// Create adds a device. Conflict when it exists.
+// Create adds a device, or a module of one. Conflict when it exists.
 func (c *Client) Create(ctx context.Context, d Device) (Device, error) {
 	var out Device
-	err := c.call(ctx, http.MethodPut, "/devices/"+url.PathEscape(d.ID), nil, "", d, &out)
+	err := c.call(ctx, http.MethodPut, identity("/devices/", d.Name()), nil, "", d, &out)
 	return out, err
 }
 
 // Update replaces a device; without keys the hub makes new ones. ifMatch is an etag or Any.
 func (c *Client) Update(ctx context.Context, d Device, ifMatch string) (Device, error) {
 	var out Device
-	err := c.call(ctx, http.MethodPut, "/devices/"+url.PathEscape(d.ID), nil, ifMatch, d, &out)
+	err := c.call(ctx, http.MethodPut, identity("/devices/", d.Name()), nil, ifMatch, d, &out)
 	return out, err
 }
 
-// Device reads one. NotFound when there is none.
-func (c *Client) Device(ctx context.Context, id string) (Device, error) {
+// Device reads a device or, named "device/module", a module. NotFound when there is none.
+func (c *Client) Device(ctx context.Context, name string) (Device, error) {
 	var out Device
-	err := c.call(ctx, http.MethodGet, "/devices/"+url.PathEscape(id), nil, "", nil, &out)
+	err := c.call(ctx, http.MethodGet, identity("/devices/", name), nil, "", nil, &out)
 	return out, err
 }
 
@@ -82,91 +108,32 @@ func (c *Client) Devices(ctx context.Context, after string, top int) ([]Device, 
 	return out, err
 }
 
-// Delete removes a device and ends its session. ifMatch is an etag or Any.
-func (c *Client) Delete(ctx context.Context, id, ifMatch string) error {
-	return c.call(ctx, http.MethodDelete, "/devices/"+url.PathEscape(id), nil, ifMatch, nil, nil)
-}
-
-// Hub is one of the hubs a process serves.
-type Hub struct {
-	Name      string   `json:"name"`
-	HostNames []string `json:"hostNames"`
-	Public    bool     `json:"public"`
-	Connected int      `json:"connected"`
-	Messages  int64    `json:"messages"`
-	PerSecond float64  `json:"perSecond"`
-}
-
-// Hubs lists them; over the socket only.
-func (c *Client) Hubs(ctx context.Context) ([]Hub, error) {
-	var out []Hub
-	err := c.call(ctx, http.MethodGet, "/isthmus/v1/hubs", nil, "", nil, &out)
+// Modules lists the modules of a device by id.
+func (c *Client) Modules(ctx context.Context, device string) ([]Device, error) {
+	var out []Device
+	err := c.call(ctx, http.MethodGet, "/devices/"+url.PathEscape(device)+"/modules", nil, "", nil, &out)
 	return out, err
 }
 
-// The keys of a policy or device, for those calls that want one named; Swap is for renewals, and makes them change places.
-const (
-	Primary   = "primary"
-	Secondary = "secondary"
-	Swap      = "swap"
-)
+// Delete removes a device with its modules, or a module, and ends its session. ifMatch is an etag or Any.
+func (c *Client) Delete(ctx context.Context, name, ifMatch string) error {
+	return c.call(ctx, http.MethodDelete, identity("/devices/", name), nil, ifMatch, nil, nil)
+}
 
-// PolicyConnectionString returns the secret of a policy with its primary key, also when key is empty, or its secondary; over the socket only.
-func (c *Client) PolicyConnectionString(ctx context.Context, policy, key string) (string, error) {
-	var out struct{ ConnectionString string }
-	q := url.Values{}
-	if key != "" {
-		q.Set("key", key)
+// Statistics are how many devices a hub has.
+type Statistics struct {
+	Total     int `json:"totalDeviceCount"`
+	Enabled   int `json:"enabledDeviceCount"`
+	Disabled  int `json:"disabledDeviceCount"`
+	Connected int `json:"connectedDeviceCount"` // those that have a connection now
+}
+
+// Statistics counts devices.
+func (c *Client) Statistics(ctx context.Context) (Statistics, error) {
+	var out Statistics
+	if err := c.call(ctx, http.MethodGet, "/statistics/devices", nil, "", nil, &out); err != nil {
+		return out, err
 	}
-	err := c.call(ctx, http.MethodGet, "/isthmus/v1/policies/"+url.PathEscape(policy), q, "", nil, &out)
-	return out.ConnectionString, err
-}
-
-// Policy is a policy without its keys.
-type Policy struct {
-	Name   string   `json:"name"`
-	Rights []string `json:"rights"`
-}
-
-// Policies lists a hub's policies; over the socket, or with the connection string of the owner's policy.
-func (c *Client) Policies(ctx context.Context) ([]Policy, error) {
-	var out []Policy
-	err := c.call(ctx, http.MethodGet, "/isthmus/v1/policies", nil, "", nil, &out)
+	err := c.call(ctx, http.MethodGet, "/statistics/service", nil, "", nil, &out)
 	return out, err
-}
-
-// RenewPolicyKey makes a new key in place of Primary or Secondary, or swaps them; as with Policies. What used a key that is gone is cut;
-// cut is how many devices that were.
-func (c *Client) RenewPolicyKey(ctx context.Context, policy, which string) (cut int, err error) {
-	return c.renew(ctx, "/isthmus/v1/policies/"+url.PathEscape(policy)+"/keys", which)
-}
-
-// RenewDeviceKey is RenewPolicyKey for a device's own keys; it needs the right to change devices.
-func (c *Client) RenewDeviceKey(ctx context.Context, device, which string) (cut int, err error) {
-	return c.renew(ctx, "/isthmus/v1/devices/"+url.PathEscape(device)+"/keys", which)
-}
-
-func (c *Client) renew(ctx context.Context, path, which string) (int, error) {
-	var out struct{ Cut int }
-	err := c.call(ctx, http.MethodPost, path, nil, "", map[string]string{"renew": which}, &out)
-	return out.Cut, err
-}
-
-// HostName returns the public name of the hub, which over the socket has to be asked for.
-func (c *Client) HostName(ctx context.Context) (string, error) {
-	if c.cfg.Socket == "" {
-		return c.cfg.Connection.HostName, nil
-	}
-	list, err := c.Hubs(ctx)
-	if err != nil {
-		return "", err
-	}
-	for _, h := range list {
-		if len(list) == 1 || h.Name == c.cfg.Hub || h.HostNames[0] == c.cfg.Hub {
-			return h.HostNames[0], nil
-		}
-	}
-	// The hub itself says best which names there are.
-	_, err = c.Device(ctx, "-")
-	return "", err
 }

@@ -4,12 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"net/url"
 )
 
-// Twin is a device's twin as the hub's API shows it; each part is a JSON object.
+// Twin is the twin of a device or a module as the hub's API shows it; each part is a JSON object.
 type Twin struct {
 	DeviceID   string          `json:"deviceId,omitempty"`
+	ModuleID   string          `json:"moduleId,omitempty"`
 	ETag       string          `json:"etag,omitempty"`
 	Version    int64           `json:"version,omitempty"`
 	Tags       json.RawMessage `json:"tags,omitempty"`
@@ -22,25 +22,25 @@ type TwinProperties struct {
 	Reported json.RawMessage `json:"reported,omitempty"` // only read
 }
 
-// Twin reads a device's twin. NotFound when there is no such device.
-func (c *Client) Twin(ctx context.Context, id string) (Twin, error) {
+// Twin reads the twin of a device or, named "device/module", of a module. NotFound when there is none.
+func (c *Client) Twin(ctx context.Context, name string) (Twin, error) {
 	var out Twin
-	err := c.call(ctx, http.MethodGet, "/twins/"+url.PathEscape(id), nil, "", nil, &out)
+	err := c.call(ctx, http.MethodGet, identity("/twins/", name), nil, "", nil, &out)
 	return out, err
 }
 
-// PatchTwin merges tags and desired properties into a device's twin. ifMatch is an etag or Any.
-func (c *Client) PatchTwin(ctx context.Context, id string, t Twin, ifMatch string) (Twin, error) {
+// PatchTwin merges tags and desired properties into a twin. ifMatch is an etag or Any.
+func (c *Client) PatchTwin(ctx context.Context, name string, t Twin, ifMatch string) (Twin, error) {
 	var out Twin
 	t.Properties.Reported = nil
-	err := c.call(ctx, http.MethodPatch, "/twins/"+url.PathEscape(id), nil, ifMatch, t, &out)
+	err := c.call(ctx, http.MethodPatch, identity("/twins/", name), nil, ifMatch, t, &out)
 	return out, err
 }
 
-// ReplaceTwin replaces all tags and desired properties of a device. ifMatch is an etag or Any.
-func (c *Client) ReplaceTwin(ctx context.Context, id string, t Twin, ifMatch string) (Twin, error) {
+// ReplaceTwin replaces all tags and desired properties of a twin. ifMatch is an etag or Any.
+func (c *Client) ReplaceTwin(ctx context.Context, name string, t Twin, ifMatch string) (Twin, error) {
 	var out Twin
 	t.Properties.Reported = nil
-	err := c.call(ctx, http.MethodPut, "/twins/"+url.PathEscape(id), nil, ifMatch, t, &out)
+	err := c.call(ctx, http.MethodPut, identity("/twins/", name), nil, ifMatch, t, &out)
 	return out, err
 }
