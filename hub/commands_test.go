@@ -1,9 +1,11 @@
 package hub_test
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -475,4 +477,109 @@ func TestCommandSettings(t *testing.T) {
 	}
 	w.open()
 	check()
+}
+
+func TestWhatCouldNotBeGivenBackIsGivenBackLater(t *testing.T) {
+	w := newWorld(t)
+	p := w.play(device, hub.Commands)
+	defer p.End()
+	w.send(device, "a")
+	if p.next() == nil || w.receive(device) != nil {
+		t.Fatal("the session does not have it")
+	}
+	p.Owe()
+	w.sweep()
+	if c := w.receive(device); c == nil || c.DeliveryCount != 1 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestTakeoversCompleteEachCommandOnce lets sessions of one device push each other out while messages come and are completed.
+func TestTakeoversCompleteEachCommandOnce(t *testing.T) { // C10, gotcha 25
+	w := newWorld(t)
+	w.unlimited()
+	w.identity(device)
+	s := w.hub().CommandSettings()
+	s.MaxDeliveryCount = 100
+	if err := w.hub().SetCommandSettings(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	const messages, sessions = 150, 25
+	var all sync.WaitGroup
+	all.Go(func() {
+		for i := 0; i < messages; {
+			_, err := w.hub().SendCommand(t.Context(), device, hub.Command{MessageID: fmt.Sprint(i)})
+			switch {
+			case err == nil:
+				i++
+			case code.Of(err) != code.QueueDepthExceeded:
+				t.Error(err)
+				return
+			}
+		}
+	})
+	var mu sync.Mutex
+	completed := map[string]int{}
+	drain := func(p *player) {
+		for {
+			c, err := p.NextCommand(t.Context())
+			if err != nil {
+				t.Error(err)
+			}
+			if c == nil {
+				return
+			}
+			p.Complete(c.Lock, func(err error) {
+				mu.Lock()
+				defer mu.Unlock()
+				if err == nil {
+					completed[c.MessageID]++
+				} else if code.Of(err) != code.MessageLockLost {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	for range sessions {
+		p := w.play(device, hub.Commands)
+		all.Go(func() {
+			drain(p)
+			p.End()
+		})
+	}
+	last := w.play(device, hub.Commands)
+	defer last.End()
+	until(t, "everything is delivered", func() bool {
+		drain(last)
+		mu.Lock()
+		defer mu.Unlock()
+		return len(completed) == messages
+	})
+	all.Wait()
+	for id, n := range completed {
+		if n != 1 {
+			t.Errorf("%s was completed %d times", id, n)
+		}
+	}
+	if w.depth(device) != 0 {
+		t.Errorf("%d are left", w.depth(device))
+	}
+}
+
+func TestRunSettlesWhatExpires(t *testing.T) {
+	w := newWorld(t)
+	w.identity(device)
+	w.send(device, "a", func(c *hub.Command) { c.Expires = start.Add(time.Minute) })
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.server.Run(ctx) }()
+	until(t, "it gets rid of what is expired", func() bool {
+		w.clock.Advance(time.Second)
+		return w.depth(device) == 0
+	})
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	wantFeedback(t, w, "a Expired")
 }

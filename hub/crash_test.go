@@ -158,7 +158,7 @@ func TestKillLosesNoCommandAndRepeatsNoneThatIsDone(t *testing.T) {
 		before := highest
 		lines := bufio.NewScanner(out)
 		for n := 0; lines.Scan(); n++ {
-			if n == 800+400*round {
+			if n == 500+300*round {
 				if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
 					t.Fatal(err)
 				}

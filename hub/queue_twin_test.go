@@ -83,7 +83,7 @@ func (w *twin) locked(n hub.Name, lock string) *message {
 
 // TestQueueAgainstATwin plays random steps of a service, of HTTPS devices, of sessions, of time and of restarts.
 func TestQueueAgainstATwin(t *testing.T) {
-	for name, value := range map[string]string{"rapid.checks": "20", "rapid.steps": "150"} { // each step is a commit to a disk
+	for name, value := range map[string]string{"rapid.checks": "12", "rapid.steps": "150"} { // each step is a commit to a disk
 		if f := flag.Lookup(name); f.Value.String() == f.DefValue {
 			if err := f.Value.Set(value); err != nil {
 				t.Fatal(err)
