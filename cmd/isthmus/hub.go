@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/x509"
 	"encoding/json"
 	"os"
@@ -133,7 +134,8 @@ func newHubEvents(w *world) *cobra.Command {
 	c := &cobra.Command{
 		Use: "events", Short: "Read what devices sent", Args: cobra.NoArgs,
 		Long: `Read the events a hub holds, oldest first; with --follow go on with those that come. One line an event: when it was stored, partition and sequence number,
-device, body, properties. As JSON the body is base64.`,
+device, body, properties. As JSON the body is base64. With --group the reading begins where that consumer group has come to, unless --from says otherwise, and
+how far it came is written down when it ends.`,
 		Example: `  isthmus hub events --follow
   isthmus hub events --from end --follow -o json | jq -r .body`,
 	}
@@ -142,16 +144,29 @@ device, body, properties. As JSON the body is base64.`,
 	f := c.Flags()
 	f.BoolVarP(&q.Follow, "follow", "f", false, "go on with events that come, until interrupted")
 	f.IntVar(&q.Partition, "partition", 0, "only this `PARTITION`")
-	f.StringVar(&q.From, "from", "start", "`WHERE` to begin: start, end, or a sequence number")
+	f.StringVar(&q.From, "from", "", "`WHERE` to begin: start, end, or a sequence number (default start, or where the group is)")
+	f.StringVar(&q.Endpoint, "endpoint", "", "`ENDPOINT` whose events to read, or ENDPOINT/deadletter for what it refused; the built-in one when empty")
+	f.StringVar(&q.Group, "group", "", "consumer `GROUP` to read as, such as $Default")
 	f.IntVar(&q.Limit, "limit", 0, "end after this many `EVENTS`; 0 for no limit")
-	c.RunE = func(c *cobra.Command, _ []string) error {
+	c.RunE = func(c *cobra.Command, _ []string) (err error) {
 		q.Only = f.Changed("partition")
 		hub, err := a.open()
 		if err != nil {
 			return err
 		}
 		defer hub.Close()
+		next := map[int]int64{}
+		defer func() {
+			if q.Group == "" || len(next) == 0 {
+				return
+			}
+			// Also after an interruption, which ended the command's own context.
+			if kept := hub.SetCheckpoints(context.WithoutCancel(c.Context()), q.Endpoint, q.Group, "isthmus hub events", next); err == nil {
+				err = kept
+			}
+		}()
 		return hub.Events(c.Context(), q, func(e hubclient.Event) error {
+			defer func() { next[e.Partition] = e.Sequence + 1 }()
 			if out.structured() {
 				b, err := json.Marshal(e)
 				w.printf("%s\n", b)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -37,11 +36,7 @@ The exit code is 0 whatever the answer; with --exit-code it is 1 when something 
 			return err
 		}
 		if out.structured() {
-			var v any
-			if err := json.Unmarshal(x.Raw, &v); err != nil {
-				return fault.Wrap("isthmus.hub", fault.Internal, err, "")
-			}
-			err = out.write(w, v)
+			err = out.write(w, x)
 		} else {
 			w.printHubWhy(x)
 		}
@@ -55,7 +50,7 @@ The exit code is 0 whatever the answer; with --exit-code it is 1 when something 
 	return c
 }
 
-func (w *world) printHubWhy(x hubclient.Why) {
+func (w *world) printHubWhy(x hubclient.Explanation) {
 	paint := w.painter()
 	w.printf("%s of %s\n\n", harmless(x.Name), harmless(x.Hub))
 	for _, f := range x.Findings {
@@ -79,7 +74,7 @@ func (w *world) printHubWhy(x hubclient.Why) {
 		add("Session", "%s from %s since %s, %s side", s.Door, s.Peer, w.ago(s.Since), s.Side)
 		add("Listens to", "%s", orNone(strings.Join(s.Listens, ", ")))
 	}
-	if e := x.LastEnd; e != nil {
+	if e := x.Departure; e != nil {
 		add("Last end", "%s: %s", w.ago(e.At), e.Why)
 	}
 	for _, t := range x.Throttling {

@@ -31,7 +31,9 @@ type Event struct {
 type Query struct {
 	Partition int    // only this one, when Only is set
 	Only      bool   //
-	From      string // start (also when empty), end, a sequence number, or partition:sequence,...
+	From      string // start (also when empty, without Group), end, a sequence number, or partition:sequence,...
+	Endpoint  string // of which endpoint; empty for the built-in one
+	Group     string // a consumer group, at whose checkpoints to begin when From is empty
 	Follow    bool   // go on with those that come
 	Limit     int    // 0 for no limit
 }
@@ -87,6 +89,12 @@ func (c *Client) stream(ctx context.Context, q Query, from string, left int, ope
 	v := url.Values{}
 	if from != "" {
 		v.Set("from", from)
+	}
+	if q.Endpoint != "" {
+		v.Set("endpoint", q.Endpoint)
+	}
+	if q.Group != "" {
+		v.Set("group", q.Group)
 	}
 	if q.Only {
 		v.Set("partition", strconv.Itoa(q.Partition))

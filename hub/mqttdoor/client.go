@@ -144,6 +144,7 @@ func (c *client) end(clean bool, err error) {
 	if !clean && cause.KeepsWill() {
 		c.sendWill()
 	}
+	c.session.Leave(ending(clean, cause, err))
 	c.session.End()
 	c.door.log.Debug("hub: disconnected", "hub", c.session.Hub().Name(), "device", who, "clean", clean, "cause", cause.String(), "err", err)
 	c.conn.Leave()
