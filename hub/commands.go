@@ -60,8 +60,10 @@ func (h *Hub) SendCommand(ctx context.Context, n Name, c Command) (Command, erro
 	if _, err := h.Admit(limit.Commands, n, 1); err != nil {
 		return Command{}, err
 	}
-	if _, err := h.Identity(ctx, n); err != nil {
-		return Command{}, err
+	if h.session(n) == nil { // who is connected exists
+		if _, err := h.Identity(ctx, n); err != nil {
+			return Command{}, err
+		}
 	}
 	err := h.together(ctx, func(q *queue) error {
 		count, err := q.tx.CountCommands(h.id, n)
@@ -89,7 +91,7 @@ func (h *Hub) SendCommand(ctx context.Context, n Name, c Command) (Command, erro
 		return err
 	})
 	if err != nil {
-		return Command{}, err
+		return Command{}, h.whatIsMissing(ctx, n, err) // it may have been deleted meanwhile
 	}
 	h.server.metrics.deliveries.sent.Inc()
 	return c, nil
