@@ -18,7 +18,7 @@ func (l *Log) options() *pebble.Options {
 		Lock:                        l.lock,
 		Logger:                      storeLogger{l},
 		FormatMajorVersion:          pebble.FormatNewest,
-		MemTableSize:                16 << 20,
+		MemTableSize:                memTable,
 		MemTableStopWritesThreshold: 4,
 		CacheSize:                   16 << 20,
 		L0CompactionThreshold:       4,
@@ -26,6 +26,7 @@ func (l *Log) options() *pebble.Options {
 		MaxOpenFiles:                1024,
 		FlushDelayDeleteRange:       1e9, // a second: trims are how a full disk gets room again
 	}
+	o.Experimental.SpanPolicyFunc = l.apart
 	return o
 }
 
