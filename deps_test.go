@@ -102,7 +102,7 @@ var hidden = map[string][]string{
 	"github.com/miekg/dns":            {"resolver/..."},
 	"github.com/vishvananda/netlink":  {"agent"},
 	"github.com/danielgtaylor/huma":   {"control/httpdoor"},
-	"github.com/coder/websocket":      {"hub/httpdoor", "simulate/connection"},
+	"github.com/coder/websocket":      {"bench", "hub/httpdoor", "simulate/connection"},
 	"github.com/HdrHistogram":         {"simulate"},
 	"github.com/spf13/cobra":          {"cmd/..."},
 	"github.com/charmbracelet/":       {"demo"},

@@ -114,6 +114,7 @@ type figures struct {
 	MedianRTT     float64 `json:"medianRttMicroseconds,omitempty"`
 	P99RTT        float64 `json:"p99RttMicroseconds,omitempty"`
 	Messages      float64 `json:"messagesPerSecond,omitempty"`
+	StormSeconds  float64 `json:"stormSeconds,omitempty"`
 	Errors        int64   `json:"errors"`
 }
 

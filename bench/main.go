@@ -26,6 +26,9 @@ func main() {
 }
 
 func run(args []string) error {
+	if len(args) == 2 && args[0] == "certificate" { // for one who starts the halves by hand
+		return writeCertificate(args[1])
+	}
 	if len(args) > 0 && (args[0] == "serve" || args[0] == "drive") {
 		return half(args)
 	}
@@ -71,6 +74,15 @@ func half(args []string) error {
 	switch {
 	case len(args) == 2 && args[0] == "serve":
 		return serve(args[1])
+	case len(args) == 4 && args[0] == "serve" && args[1] == "hub":
+		devices, err := strconv.Atoi(args[3])
+		if err != nil {
+			return err
+		}
+		raiseFiles()
+		return serveHub(args[2], devices)
+	case len(args) == 3 && args[0] == "drive" && args[1] == "hub":
+		return driveHub(args[2])
 	case len(args) == 3 && args[0] == "serve" && args[1] == "dns":
 		return serveDNS(args[2])
 	case len(args) == 6 && args[0] == "drive":
