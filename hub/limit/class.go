@@ -128,7 +128,7 @@ func Defaults() Limits {
 		device, hub Rate
 	}{
 		{Connects, Rate{2, 60}, Rate{10_000, 20_000}},
-		{Messages, Rate{5_000, 10_000}, Rate{200_000, 400_000}},
+		{Messages, Rate{5_000, 10_000}, Rate{1_000_000, 2_000_000}},
 		{TwinReads, Rate{500, 1_000}, Rate{50_000, 100_000}},
 		{TwinUpdates, Rate{500, 1_000}, Rate{50_000, 100_000}},
 		{Methods, Rate{500, 1_000}, Rate{50_000, 100_000}},
