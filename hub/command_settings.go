@@ -116,6 +116,22 @@ func (h *Hub) SetCommandSettings(ctx context.Context, c CommandSettings) error {
 		func() { h.commands.settings.Store(&c) })
 }
 
+// ChangeCommandSettings changes the settings which a text names, {"maxDeliveryCount":5}, and leaves the others. Invalid when it names
+// something else or a value is out of bounds. by is who asked, for the log.
+func (h *Hub) ChangeCommandSettings(ctx context.Context, text []byte, by string) (CommandSettings, error) {
+	h.settling.Lock()
+	defer h.settling.Unlock()
+	c := h.CommandSettings()
+	if err := json.Unmarshal(text, &c); err != nil {
+		return c, fault.Newf("hub.ChangeCommandSettings", fault.Invalid, "the settings cannot be read: %v", err).Advise("write them as GET shows them")
+	}
+	if err := h.SetCommandSettings(ctx, c); err != nil {
+		return c, err
+	}
+	h.server.log.Info("hub: settings of messages to devices changed", "hub", h.Name(), "by", by, "settings", string(text))
+	return c, nil
+}
+
 // openCommands reads the settings, and gives back what sessions of the process before this one had.
 func (h *Hub) openCommands(ctx context.Context) error {
 	c := DefaultCommandSettings()

@@ -46,6 +46,8 @@ func ownRoutes() []route {
 		{method: "GET", path: "messages/serviceBound/feedback", right: hub.ServiceConnect, serve: receiveFeedback},
 		{method: "DELETE", path: "messages/serviceBound/feedback/{name}", right: hub.ServiceConnect, serve: completeFeedback},
 		{method: "POST", path: "messages/serviceBound/feedback/{name}/abandon", right: hub.ServiceConnect, serve: abandonFeedback},
+		{method: "GET", path: "isthmus/v1/commands/settings", right: hub.ServiceConnect, own: true, serve: getCommandSettings},
+		{method: "PATCH", path: "isthmus/v1/commands/settings", right: hub.EveryRight, own: true, serve: patchCommandSettings},
 
 		{method: "POST", path: "devices/{device}/messages/events", by: byDevice, serve: takeTelemetry},
 		{method: "POST", path: "devices/{device}/modules/{module}/messages/events", by: byDevice, serve: takeTelemetry},
