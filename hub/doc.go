@@ -1,6 +1,6 @@
-// Package hub is an IoT hub without a wire: devices and their keys, who may connect and from which side, who is connected now, and the
-// way of a device's message into the event log, and of a service's message or method call to a device. Doors (hub/mqttdoor, hub/httpdoor) translate protocols into calls of this package and
-// hold no state of their own; hub/front brings connections to them.
+// Package hub is an IoT hub without a wire: devices and their keys, who may connect and from which side, who is connected now, the way
+// of a device's message into the event log, and of a service's message or method call to a device. Doors (hub/mqttdoor, hub/httpdoor)
+// translate protocols into calls of this package and hold no state of their own; hub/front brings connections to them.
 //
 // One [Server] is one process and serves any number of hubs, those of its plan. A [Hub] is one of them. A [Session] is a device that
 // is connected.
@@ -19,7 +19,7 @@
 //   - a method call waits on its caller's goroutine, takes one answer from the session it was given to, and ends with that session;
 //   - keys appear in no log and in no error.
 //
-// Run owns the only goroutine here: it measures rates, writes down who was seen, settles expired messages, and cuts every session when its context ends.
-// Doors' goroutines call everything else, which is safe for concurrent use. Lock order: Hub.renewing, Server.mu, Hub.mu; the latter
+// Run owns the only goroutine here: it measures rates, writes down who was seen, settles expired messages, and cuts every session
+// when its context ends. Doors' goroutines call everything else, which is safe for concurrent use. Lock order: Hub.renewing, Server.mu, Hub.mu; the latter
 // two are not held while a session is cut or the store or the event log is called.
 package hub
