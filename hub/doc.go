@@ -20,6 +20,6 @@
 //   - keys appear in no log and in no error.
 //
 // Run owns the only goroutine here: it measures rates, writes down who was seen, settles expired messages, and cuts every session
-// when its context ends. Doors' goroutines call everything else, which is safe for concurrent use. Lock order: Hub.renewing, Server.mu, Hub.mu; the latter
-// two are not held while a session is cut or the store or the event log is called.
+// when its context ends. Doors' goroutines call everything else, which is safe for concurrent use. Lock order: Hub.renewing,
+// Server.mu, Hub.mu; the latter two are not held while a session is cut or the store or the event log is called.
 package hub
