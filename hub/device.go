@@ -36,8 +36,6 @@ func validName(n Name) error {
 	return validID("module", n.Module)
 }
 
-func validDeviceID(id string) error { return validID("device", id) }
-
 func validID(noun, id string) error {
 	if id == "" || len(id) > MaxDeviceID {
 		return fault.Newf("hub.Device", fault.Invalid, "a %s id has 1 to %d characters, this one has %d", noun, MaxDeviceID, len(id))

@@ -37,6 +37,9 @@ type Page struct {
 // is wrong and what was expected, or for a continuation that is not of this query.
 func (h *Hub) Query(ctx context.Context, text string, limit int, continuation string) (Page, error) {
 	q, err := query.Parse(text)
+	if err == nil {
+		err = h.writeWhatIsAsked(ctx, text)
+	}
 	if err != nil {
 		return Page{}, err
 	}
@@ -194,6 +197,9 @@ func selected(q *query.Query, document []byte) (json.RawMessage, error) {
 // hold for all. The condition is judged by what is stored while it runs. each may take its time and change twins.
 func (h *Hub) QueryNames(ctx context.Context, condition string, modules bool, each func(Name) error) error {
 	c, err := query.ParseCondition(condition)
+	if err == nil {
+		err = h.writeWhatIsAsked(ctx, condition)
+	}
 	if err != nil {
 		return err
 	}
@@ -233,4 +239,13 @@ func (h *Hub) DropIndex(ctx context.Context, property string) error {
 		return err
 	}
 	return h.server.store.DropIndex(ctx, h.id, p)
+}
+
+// writeWhatIsAsked writes down who is connected before a query that may look for it: only memory knows it exactly.
+func (h *Hub) writeWhatIsAsked(ctx context.Context, text string) error {
+	text = strings.ToLower(text)
+	if !strings.Contains(text, "connectionstate") && !strings.Contains(text, "lastactivity") {
+		return nil
+	}
+	return h.writeSeen(ctx)
 }

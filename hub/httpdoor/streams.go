@@ -96,6 +96,7 @@ func joinStream(x *exchange, g *stream.Gateway) error {
 		return nil //nolint:nilerr // it has answered
 	}
 	x.tracked.handOver()
+	defer x.conn.Leave()
 	ctx := x.conn.Context() // that of the request ends here
 	place.Join(ctx, websocket.NetConn(ctx, c, websocket.MessageBinary))
 	return nil
