@@ -25,8 +25,10 @@ type client struct {
 
 	// Reading.
 	reader    *mqtt.Reader
-	until     time.Time // the end of the silence it may keep
+	mayRest   bool
 	heard     bool      // a packet was read since until was set
+	until     time.Time // the end of the silence it may keep
+	deadline  time.Time // of reading, now
 	twins     bool      // subscribed to answers about its twin
 	packet    mqtt.Publish
 	bag       []byte      // of the message before, whose labels are
@@ -36,7 +38,7 @@ type client struct {
 // serve reads until the connection is over. When nothing comes for a while it goes on where less is needed.
 func (c *client) serve() {
 	clean, err := c.read()
-	if silent(err) && time.Now().Before(c.until) && c.conn.Cause() == 0 {
+	if silent(err) && c.mayRest && c.conn.Cause() == 0 && time.Now().Before(c.until) {
 		c.reader.Rest()
 		c.outbox.rest()
 		c.bag, c.bagLabels = nil, nil
@@ -49,22 +51,33 @@ func (c *client) serve() {
 
 // rest waits for the next byte.
 func (c *client) rest() {
-	_ = c.conn.SetReadDeadline(c.until) // a closed connection tells it when read
-	_ = c.conn.Rest()                   // whatever it is, reading tells
+	c.deadline = c.until
+	_ = c.conn.SetReadDeadline(c.deadline)
+	_ = c.conn.Rest() // whatever it is, reading tells
 	c.serve()
 }
 
-// wait is called when a packet has to be waited for: the keep-alive's time runs from the packet before.
+// wait is called when a packet has to be waited for: the keep-alive's time runs from the packet before. Setting a deadline costs as much
+// as a part of a message, so one that is still far away stays.
 func (c *client) wait() {
 	now := time.Now()
 	if c.heard {
 		c.until, c.heard = now.Add(c.silence), false
 	}
-	at := c.until
-	if soon := now.Add(c.door.cfg.Patience); soon.Before(at) && c.conn.MayRest() {
-		at = soon
+	patience := c.door.cfg.Patience
+	left := c.deadline.Sub(now)
+	switch {
+	case !c.mayRest: // that deadline ends the connection
+		c.deadline = c.until
+	case left >= patience/2 && left <= patience:
+		return
+	default:
+		c.deadline = now.Add(patience)
+		if c.until.Before(c.deadline) {
+			c.deadline = c.until
+		}
 	}
-	_ = c.conn.SetReadDeadline(at)
+	_ = c.conn.SetReadDeadline(c.deadline) // a closed connection tells it when read
 }
 
 // read handles packets until the connection ends, or is quiet; clean says that the device said DISCONNECT.

@@ -59,7 +59,7 @@ func (d *Door) connect(ctx context.Context, conn *front.Conn, reader *mqtt.Reade
 		return nil, &refusal{who: packet.ClientID, err: err}
 	}
 	_ = conn.SetDeadline(time.Time{}) // a closed connection tells it when read
-	c.silence, c.heard = silence(packet.KeepAlive), true
+	c.silence, c.heard, c.mayRest = silence(packet.KeepAlive), true, conn.MayRest()
 	c.reader = reader
 	reader.SetLimit(maxPacket)
 	reader.Waiting = c.wait

@@ -26,19 +26,20 @@ type outbox struct {
 	conn    written
 	hub     *hub.Hub
 	limit   int           // messages in flight
-	timeout time.Duration // of one write
+	timeout time.Duration // of one write, which may be given up after half of it
 	pool    *sync.Pool    // of *[]byte
 
-	mu      sync.Mutex // guards the fields below
-	room    sync.Cond  // there is more room, something asked was answered, or the outbox was closed
-	ring    []*slot    // in the order of the PUBLISHes; head to tail are in flight
-	head    int
-	count   int
-	asked   int // requests of the device that are not answered
-	out     *[]byte
-	writing bool
-	failed  error
-	closed  bool
+	mu       sync.Mutex // guards the fields below
+	room     sync.Cond  // there is more room, something asked was answered, or the outbox was closed
+	ring     []*slot    // in the order of the PUBLISHes; head to tail are in flight
+	head     int
+	count    int
+	asked    int // requests of the device that are not answered
+	out      *[]byte
+	writing  bool
+	deadline time.Time // of writing, now
+	failed   error
+	closed   bool
 }
 
 // written is what an outbox needs of a connection.
@@ -256,7 +257,10 @@ func (o *outbox) write() {
 		}
 		o.room.Broadcast()
 		if out != nil && !o.closed { // the last write has close's deadline
-			_ = o.conn.SetWriteDeadline(time.Now().Add(o.timeout))
+			if now := time.Now(); o.deadline.Sub(now) < o.timeout/2 { // setting it costs as much as a part of a message
+				o.deadline = now.Add(o.timeout)
+				_ = o.conn.SetWriteDeadline(o.deadline)
+			}
 		}
 		o.mu.Unlock()
 		if out == nil {
