@@ -42,8 +42,12 @@ func (w *twin) end(n hub.Name, m *message, status string) {
 
 func (w *twin) back(n hub.Name, m *message) {
 	m.count++
-	if m.lock, m.until = "", (time.Time{}); m.count >= w.max {
+	m.lock, m.until = "", time.Time{}
+	switch {
+	case m.count >= w.max:
 		w.end(n, m, "DeliveryCountExceeded")
+	case !m.expires.After(w.now):
+		w.end(n, m, "Expired")
 	}
 }
 
