@@ -57,12 +57,9 @@ func (l *lane) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		l.skipTrimmed()
 		b, err := l.target.gather(ctx, l, l.next)
-		switch {
-		case err != nil:
-			if !l.pause(ctx, err) {
-				break
-			}
-		case b.end > l.next:
+		if err != nil {
+			l.pause(ctx, err) // whether to go on is asked above
+		} else if b.end > l.next {
 			l.forward(ctx, b)
 		}
 	}
