@@ -29,6 +29,13 @@ func (c *Client) Twin(ctx context.Context, name string) (Twin, error) {
 	return out, err
 }
 
+// TwinDocument reads a twin with everything the hub shows of it, as JSON.
+func (c *Client) TwinDocument(ctx context.Context, name string) (json.RawMessage, error) {
+	var out json.RawMessage
+	err := c.call(ctx, http.MethodGet, identity("/twins/", name), nil, "", nil, &out)
+	return out, err
+}
+
 // PatchTwin merges tags and desired properties into a twin. ifMatch is an etag or Any.
 func (c *Client) PatchTwin(ctx context.Context, name string, t Twin, ifMatch string) (Twin, error) {
 	var out Twin
