@@ -115,6 +115,11 @@ func suites(b *binaries, files int) []suite {
 			subjects: []subject{haproxy{}, haproxy{splice: true}, &gatewayFront{b}, raw{}},
 		},
 		{
+			name: "hub", title: "The hub, each message on the disk before it is acknowledged, and mosquitto, which keeps none", reference: "isthmus", metrics: hubMetrics,
+			one:      hubSuite{idle: min(hubIdle, files-1000)}.measure,
+			subjects: []subject{isthmusHub{}, mosquitto{}},
+		},
+		{
 			name: "names", title: "The resolver, asked by dnsperf", reference: "isthmus", metrics: namesMetrics, one: measureNames,
 			subjects: []subject{&resolverNames{b}, named{}, unbound{}, coredns{}},
 		},
