@@ -11,6 +11,10 @@
 //   - a session ends at once when its device is disabled or deleted, the key it came with is replaced, its link is no longer approved,
 //     its side is closed, or its hub leaves the plan; a change that commits while a session is being made is seen by one of the two;
 //   - a peer that came through the endpoint of one hub reaches no other hub, whatever names it says;
+//   - a message is acknowledged when it is durable in the stream of every endpoint its hub's routes say; events of the hub's own go the
+//     same way, and nobody waits for them (see Hub.Emit);
+//   - over a limit, a connection is not read, and a request is refused with 429001; nothing is acknowledged and then dropped, except what
+//     no route takes;
 //   - a message's [Labels] and body are not changed once submitted;
 //   - a twin is answered for, and its device told, only when the change is durable; a device is told of desired properties in the order
 //     of their versions, and only while it listens;
@@ -19,7 +23,8 @@
 //   - a method call waits on its caller's goroutine, takes one answer from the session it was given to, and ends with that session;
 //   - keys appear in no log and in no error.
 //
-// Run owns the only goroutine here: it measures rates, writes down who was seen, settles expired messages, and cuts every session
-// when its context ends. Doors' goroutines call everything else, which is safe for concurrent use. Lock order: Hub.renewing,
-// Server.mu, Hub.mu; the latter two are not held while a session is cut or the store or the event log is called.
+// Run owns the two goroutines here: one measures rates, writes down who was seen, settles expired messages, and cuts every session
+// when its context ends; the other gives events of the hub's own to the event log. Doors' goroutines call everything else, which is safe
+// for concurrent use. Lock order: Hub.renewing or Hub.settling, Server.mu, Hub.mu; the latter two are not held while a session is cut or the
+// store or the event log is called.
 package hub

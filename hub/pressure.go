@@ -37,8 +37,10 @@ func (p *pressure) Collect(ch chan<- prometheus.Metric) {
 		for _, c := range h.limits.Counts() {
 			counter(descThrottled, float64(c.Refused), c.Class.String(), c.Level.String())
 		}
-		counter(descDelayed, h.limits.DelayedFor(limit.Messages).Seconds(), limit.Messages.String())
 		for _, c := range limit.Classes() {
+			if d := h.limits.DelayedFor(c); d > 0 || c == limit.Messages {
+				counter(descDelayed, d.Seconds(), c.String())
+			}
 			ch <- prometheus.MustNewConstMetric(descUsed, prometheus.GaugeValue, h.limits.Used(c, now), name, c.String())
 		}
 		h.counters.Range(func(endpoint, n any) bool {

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/isthmus-io/isthmus/eventlog"
 	"github.com/isthmus-io/isthmus/hub/route"
@@ -168,7 +167,7 @@ func (s *Server) emit(ctx context.Context) {
 		case e := <-s.emits:
 			one(e)
 		case <-ctx.Done():
-			for end := time.Now().Add(time.Second); time.Now().Before(end); {
+			for range maxEmitted {
 				select {
 				case e := <-s.emits:
 					one(e)

@@ -163,6 +163,39 @@ func TestMessagesGoWhereRoutesSay(t *testing.T) {
 	}
 }
 
+// halfLog refuses what goes to one stream.
+type halfLog struct {
+	hub.EventLog
+	refuses string
+}
+
+func (l halfLog) AppendAsync(stream, key string, e eventlog.Event, done func(eventlog.Position, error)) {
+	if strings.HasSuffix(stream, l.refuses) {
+		done(eventlog.Position{}, fault.New("test", fault.Exhausted, "the disk is full"))
+		return
+	}
+	l.EventLog.AppendAsync(stream, key, e, done)
+}
+
+// A message for two endpoints is acknowledged when both have it, whichever answers first.
+func TestAMessageIsDurableWhereverItGoes(t *testing.T) {
+	for _, refuses := range []string{"/hot", "/cold"} {
+		r := newRoutedOn(t, hub.Config{}, clock.System{}, func(l hub.EventLog) hub.EventLog { return halfLog{l, refuses} })
+		check(t, r.hub.PutEndpoint(t.Context(), hub.Endpoint{Name: "hot", Kind: hub.StreamEndpoint}, "test"))
+		check(t, r.hub.PutEndpoint(t.Context(), hub.Endpoint{Name: "cold", Kind: hub.StreamEndpoint}, "test"))
+		check(t, r.hub.PutRoute(t.Context(), route1("both", "", "hot", "cold", "events"), "test"))
+		s := r.connect("sensor-1")
+		if err := send(s, "1", nil); fault.KindOf(err) != fault.Exhausted {
+			t.Errorf("without %s: %v", refuses, err)
+		}
+		if err := r.hub.SubmitAll(s.Identity, []hub.Message{{Body: []byte("1")}}); fault.KindOf(err) != fault.Exhausted {
+			t.Errorf("without %s over HTTPS: %v", refuses, err)
+		}
+		s.End()
+		r.stop()
+	}
+}
+
 func TestRoutesComeBackAfterARestart(t *testing.T) {
 	ctx := t.Context()
 	dir := filepath.Join(t.TempDir(), "hub")
