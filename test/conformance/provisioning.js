@@ -30,6 +30,7 @@ const register = async (client) => {
   let result;
   try {
     result = await client.register();
+    result = result.registrationState || result; // with a TPM it is the whole operation
   } catch (err) {
     say({ step: 'register', error: err.name, message: err.message, code: err.result && (err.result.errorCode || (err.result.registrationState || {}).errorCode), body: err.result });
     return undefined;
@@ -51,7 +52,7 @@ run({
   // connect registers, and connects to the hub it was assigned to.
   async connect() {
     const r = await register(provisioning());
-    const cs = `HostName=${r.registrationState.assignedHub};DeviceId=${r.registrationState.deviceId};` + (env.CERT ? 'x509=true' : `SharedAccessKey=${env.KEY}`);
+    const cs = `HostName=${r.assignedHub};DeviceId=${r.deviceId};` + (env.CERT ? 'x509=true' : `SharedAccessKey=${env.KEY}`);
     const client = Client.fromConnectionString(cs, Mqtt);
     if (env.CERT) client.setOptions(certificate());
     await client.open();
@@ -90,11 +91,13 @@ run({
     await step('group', service.createOrUpdateEnrollmentGroup({ enrollmentGroupId: 'Line-1', attestation: { type: 'x509', x509: { signingCertificates: { primary: { certificate: env.CA } } } } }));
     await step('get group', service.getEnrollmentGroup('Line-1'));
     await step('group mechanism', service.getEnrollmentGroupAttestationMechanism('Line-1'));
-    await step('bulk', service.runBulkEnrollmentOperation({ mode: 'create', enrollments: ['bulk-1', 'bulk-2', 'made-1'].map(symmetric) }));
+    // Its promise never ends: the SDK answers a callback only.
+    await step('bulk', new Promise((done, fail) => service.runBulkEnrollmentOperation(
+      { mode: 'create', enrollments: ['bulk-1', 'bulk-2', 'made-1'].map(symmetric) }, (err, result) => (err ? fail(err) : done(result)))));
     const query = service.createIndividualEnrollmentQuery({ query: '*' }, 2);
     const found = [];
     while (query.hasMoreResults) {
-      const page = await query.next();
+      const page = await query.next(query.continuationToken); // without it the SDK begins again
       found.push((page.responseBody || page.result || page).map((e) => e.registrationId).join(' '));
     }
     say({ step: 'query', body: found });
