@@ -1,8 +1,11 @@
 package httpdoor
 
 import (
+	"bufio"
+	"errors"
 	"maps"
 	"net"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -33,7 +36,7 @@ func (x *exchange) takeWebSocket() error {
 		return fault.Newf(op, fault.Invalid, "the WebSocket asks for subprotocol %.100q", strings.Join(x.Header.Values("Sec-WebSocket-Protocol"), ", ")).
 			Advise("ask for %s", strings.Join(offered, " or "))
 	}
-	c, err := websocket.Accept(x.w, x.Request, &websocket.AcceptOptions{
+	c, err := websocket.Accept(lean{x.w}, x.Request, &websocket.AcceptOptions{
 		Subprotocols: []string{name}, InsecureSkipVerify: true, CompressionMode: websocket.CompressionDisabled,
 	})
 	if err != nil {
@@ -57,6 +60,26 @@ func subprotocol(asked, offered []string) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// lean gives a WebSocket small buffers: it keeps them as long as it lives, and a device is silent most of the time. What is larger than a
+// buffer passes by it.
+type lean struct{ http.ResponseWriter }
+
+const leanBuffer = 256
+
+// Hijack implements http.Hijacker.
+func (l lean) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, large, err := http.NewResponseController(l.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	n := large.Reader.Buffered()
+	r := bufio.NewReaderSize(large.Reader, max(leanBuffer, n))
+	if _, err := r.Peek(n); err != nil { // these are there, and Accept takes them from the buffer
+		return nil, nil, errors.Join(err, conn.Close())
+	}
+	return conn, bufio.NewReadWriter(r, bufio.NewWriterSize(conn, leanBuffer)), nil
 }
 
 // inside is what is spoken inside a WebSocket.

@@ -34,6 +34,8 @@ const (
 	maxPacket = hub.MaxMessage + 64<<10 + 8
 	// longestSilence caps one and a half keep-alive times, and stands for a keep-alive of 0 (IoT Hub: default keep-alive timeout).
 	longestSilence = 1767 * time.Second
+	// firstBuffer holds what a device says that is silent most of the time.
+	firstBuffer = 512
 )
 
 // Door serves MQTT.
@@ -72,6 +74,9 @@ func (d *Door) Serve(ctx context.Context, ln net.Listener) error {
 func (d *Door) Handle(ctx context.Context, conn *front.Conn) {
 	reader := mqtt.NewReader(conn, maxConnect)
 	reader.Buffers = &d.buffers
+	if !conn.MayRest() {
+		reader.First = firstBuffer
+	}
 	c, no := d.connect(ctx, conn, reader)
 	if no != nil {
 		tell(conn, no.who, no.err)

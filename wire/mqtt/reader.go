@@ -54,6 +54,8 @@ type Reader struct {
 	// the keep-alive's clock. It is not called again until that packet is complete.
 	Waiting func()
 
+	// First is the size of the first buffer, for one who never rests; 4 KiB when 0.
+	First int
 	// Buffers, when set, is where the reader takes its buffer from, and where Rest gives it back.
 	Buffers *Buffers
 }
@@ -121,6 +123,8 @@ func (r *Reader) fill(want int) error {
 	switch {
 	case have == 0:
 		switch {
+		case r.buf == nil && r.First > 0:
+			r.buf = make([]byte, r.First)
 		case r.buf == nil || len(r.buf) > 4*readAhead: // nothing yet, or a large packet has passed
 			r.buf = r.Buffers.get(smallBuffer)
 		case r.to == len(r.buf) && r.to < readAhead: // the peer writes faster than we read: take more at a time
