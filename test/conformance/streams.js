@@ -61,7 +61,7 @@ run({
     say({ forged: await open(url, token.slice(0, -2) + (token.endsWith('A') ? 'BB' : 'AA')) });
     const service = await open(url, token);
     const big = Buffer.alloc(300000, 7);
-    service.send('before the device is there');
+    service.send(Buffer.from('before the device is there'));
     service.send(big);
     say({ again: await open(url, token) });
     const end = await open(at.url, at.token, ['AMQP', 'other']);
