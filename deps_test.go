@@ -75,6 +75,8 @@ var rules = []rule{
 	{in: "hub/blob", only: []string{"clock", "fault"}, because: "it keeps bytes under names; whose they are is the business of those who name them"},
 	{in: "provisioning", only: []string{"clock", "fault", "hub/sas", "provisioning/tpm", "store/provisioningstore"},
 		because: "it decides who a device is and where it belongs; hubs are reached through an interface, devices through doors"},
+	{in: "provisioning/mqttdoor", never: []string{"provisioning/httpdoor", "store/...", "hub", "control/...", "link/..."}, because: "doors stand beside each other and hold no state"},
+	{in: "provisioning/httpdoor", never: []string{"provisioning/mqttdoor", "wire/...", "store/...", "hub", "control/...", "link/..."}, because: "doors stand beside each other and hold no state"},
 	{in: "provisioning/tpm", only: []string{"fault"}, because: "it makes blobs a chip can open; for whom is decided elsewhere"},
 	{in: "provisioning/linkedhub", never: []string{"hub", "store/...", "node/..."}, because: "a hub elsewhere is met over its API only"},
 	{in: "hub/mqttdoor", never: []string{"hub/httpdoor", "store/...", "link/...", "control/..."}, because: "doors stand beside each other and hold no state"},

@@ -74,7 +74,8 @@ type Hubs interface {
 // the registration has failed.
 type Hub interface {
 	// Assign makes sure that the hub has the device with this way to prove itself, and returns the keys by which it may connect, if it
-	// proves itself by keys. It may be called again with the same arguments after it failed, or after a crash.
+	// proves itself by keys. The status of a device that is there stays: what an operator disabled remains disabled. It may be called
+	// again with the same arguments after it failed, or after a crash.
 	Assign(ctx context.Context, d Device, t Twin, mode Mode) (Keys, error)
 	// Twin returns what the hub keeps of a device. NotFound when it has none of this id.
 	Twin(ctx context.Context, device string) (Twin, error)

@@ -38,7 +38,7 @@ func (s *Store) Ensure(ctx context.Context, wanted Service, policies []Policy) (
 		if err != nil {
 			return err
 		}
-		found := false
+		var found bool
 		if got, found, err = service(sql, wanted.ID); err != nil {
 			return err
 		}

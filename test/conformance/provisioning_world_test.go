@@ -151,7 +151,7 @@ func (d *dps) serve(cfg *tls.Config, mqttOn, httpsOn string) (mqttAt, httpsAt st
 		if err != nil {
 			return
 		}
-		defer ws.CloseNow() //nolint:errcheck // it may be closed already
+		defer ws.CloseNow()
 		speak(websocket.NetConn(ctx, ws, websocket.MessageBinary), func() tls.ConnectionState { return *r.TLS })
 	})}
 	all.Go(func() { _ = srv.Serve(httpsLn) })
