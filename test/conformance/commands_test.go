@@ -1,11 +1,16 @@
 package conformance
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
+	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/hub"
+	"github.com/isthmus-io/isthmus/hub/code"
+	"github.com/isthmus-io/isthmus/hub/hubclient"
 	"github.com/isthmus-io/isthmus/hub/hubtest"
+	"github.com/isthmus-io/isthmus/hub/sas"
 )
 
 // eventually asks again until it is told yes, for what happens by itself.
@@ -37,23 +42,21 @@ func TestCommandsOverHTTPS(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := play(t, w, "commands.js", "settle", deviceString(hubtest.Contoso, d))
-	// The SDK writes the names of properties as headers have them.
-	v := s.wants("body", "complete")
-	if v.text("messageId") != "complete" || v.text("correlationId") != "corr" || v.text("to") != "/devices/d/messages/devicebound" || v.text("expiry") == "" ||
-		v.at("properties.iothub-app-unit") != "°C" || v.at("properties.iothub-app-n") != "0" {
-		t.Errorf("%v", v)
+	s := play(t, w, "commands.js", "settle", deviceString(hubtest.Contoso, d), fmt.Sprint("TIMES=", settings.MaxDeliveryCount))
+	given := map[string][]said{}
+	for v := s.next(); v["done"] == nil; v = s.next() {
+		given[v.text("body")] = append(given[v.text("body")], v)
 	}
-	first := s.wants("body", "abandon")
-	// It comes again, and again until the hub gives it up.
-	for range settings.MaxDeliveryCount - 1 {
-		if again := s.wants("body", "abandon"); again.text("lock") == first.text("lock") {
-			t.Errorf("%v", again)
+	for body, n := range map[string]int{"complete": 1, "abandon": settings.MaxDeliveryCount, "reject": 1, "end": 1} {
+		if len(given[body]) != n {
+			t.Errorf("%s came %d times, want %d", body, len(given[body]), n)
 		}
 	}
-	s.wants("body", "reject")
-	s.wants("body", "end")
-	s.wants("done", true)
+	// The SDK writes the names of properties as headers have them.
+	if v := given["complete"][0]; v.text("messageId") != "complete" || v.text("correlationId") != "corr" || v.text("to") != "/devices/d/messages/devicebound" ||
+		v.text("expiry") == "" || v.at("properties.iothub-app-unit") != "°C" || v.at("properties.iothub-app-n") != "0" {
+		t.Errorf("%v", v)
+	}
 	got := map[string]string{}
 	eventually(t, "feedback", func() bool {
 		b, err := h.ReceiveFeedback(t.Context(), 0)
@@ -72,4 +75,69 @@ func TestCommandsOverHTTPS(t *testing.T) {
 			t.Errorf("feedback of %s is %s", id, got[id])
 		}
 	}
+}
+
+// service returns a client with every right, by HTTPS.
+func service(t *testing.T, w *hubtest.World) *hubclient.Client {
+	t.Helper()
+	text, err := w.Hub(hubtest.Contoso).PolicyConnectionString(hub.PolicyOwner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cs, err := sas.ParseConnectionString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := hubclient.New(hubclient.Config{Connection: cs, Address: w.HTTPS, Roots: w.Roots}, clock.System{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// TestQueueOfCommands needs no SDK: those for Node.js send over AMQP only.
+func TestQueueOfCommands(t *testing.T) {
+	for _, id := range []string{"C23", "C24", "C27"} {
+		covers(t, id, "raw HTTPS")
+	}
+	w := start(t, hubtest.Options{})
+	h, d, c := w.Hub(hubtest.Contoso), w.Device(hubtest.Contoso, "d"), service(t, w)
+	settings := h.CommandSettings()
+	settings.FeedbackDelay = 0
+	if err := h.SetCommandSettings(t.Context(), settings); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.SendCommand(t.Context(), d.ID, hubclient.Command{MessageID: "late", Ack: "full", Expires: time.Now().Add(time.Second), Body: []byte("x")}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 49 {
+		if _, err := c.SendCommand(t.Context(), d.ID, hubclient.Command{MessageID: fmt.Sprint(i), Ack: "full", Body: []byte("x")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := c.SendCommand(t.Context(), d.ID, hubclient.Command{Body: []byte("x")})
+	if code.Of(err) != code.QueueDepthExceeded {
+		t.Errorf("the 51st: %v", err)
+	}
+	status := map[string]int{}
+	told := func() {
+		list, lock, err := c.ReceiveFeedback(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if lock != "" {
+			if err := c.CompleteFeedback(t.Context(), lock); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, f := range list {
+			status[f.Status]++
+		}
+	}
+	eventually(t, "feedback of the one that expired", func() bool { told(); return status["Expired"] == 1 })
+	if n, err := c.PurgeCommands(t.Context(), d.ID); n != 49 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	eventually(t, "feedback of those that were purged", func() bool { told(); return status["Purged"] == 49 })
 }
