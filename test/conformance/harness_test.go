@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,10 +66,15 @@ func (s said) at(path string) any {
 	return v
 }
 
+// patience is how long a test waits for anything at all before it says what it waits for and fails.
+const patience = 20 * time.Second
+
 // script is a running scenario.
 type script struct {
 	t     *testing.T
-	lines *bufio.Scanner
+	name  string
+	lines <-chan []byte // closed at the end of the output
+	last  string        // what it said last
 	in    io.Writer
 }
 
@@ -80,7 +86,7 @@ func play(t *testing.T, w *hubtest.World, file, scenario string, env ...string) 
 	return node(t, append([]string{"NODE_EXTRA_CA_CERTS=" + w.CAFile, "PORTS=8883=" + mqtt + ",443=" + https}, env...), file, scenario)
 }
 
-// node starts a scenario of a file, which ends in a minute, with the environment of this process and env.
+// node starts a scenario of a file with the environment of this process and env. When the test ends it gets some time to end by itself.
 func node(t *testing.T, env []string, file, scenario string) *script {
 	t.Helper()
 	if _, err := os.Stat("node_modules/azure-iot-device"); err != nil {
@@ -90,7 +96,7 @@ func node(t *testing.T, env []string, file, scenario string) *script {
 	if err != nil {
 		t.Fatal("node is not on PATH: install Node.js 20 or later, then run make deps")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // ended by the cleanup below
+	ctx, kill := context.WithCancel(context.Background()) // ended by the cleanup below
 	c := exec.CommandContext(ctx, program, "-r", "./preload.js", file, scenario)
 	c.Env = append(os.Environ(), env...)
 	c.Stderr = os.Stderr
@@ -105,30 +111,56 @@ func node(t *testing.T, env []string, file, scenario string) *script {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
+	lines := make(chan []byte, 1000) // more than any scenario says, so that one nobody listens to can end
+	go func() {
+		defer close(lines)
+		scanner := bufio.NewScanner(out)
+		scanner.Buffer(nil, 4<<20)
+		for scanner.Scan() {
+			lines <- slices.Clone(scanner.Bytes())
+		}
+	}()
+	s := &script{t: t, name: file + " " + scenario, lines: lines, in: in}
 	t.Cleanup(func() {
 		_ = in.Close()
-		_, _ = io.Copy(io.Discard, out)
+		if t.Failed() {
+			kill()
+		}
+		late := time.AfterFunc(patience, func() {
+			t.Errorf("%s does not end within %v; it said last: %s", s.name, patience, s.last)
+			kill()
+		})
+		for range lines { //nolint:revive // what nobody asked for
+		}
 		err := c.Wait()
-		cancel()
+		late.Stop()
+		kill()
 		if err != nil && !t.Failed() {
-			t.Errorf("scenario %s: %v", scenario, err)
+			t.Errorf("%s: %v; it said last: %s", s.name, err, s.last)
 		}
 	})
-	lines := bufio.NewScanner(out)
-	lines.Buffer(nil, 4<<20)
-	return &script{t, lines, in}
+	return s
 }
 
 func (s *script) next() said {
 	s.t.Helper()
-	if !s.lines.Scan() {
-		s.t.Fatalf("the scenario ended early: %v", s.lines.Err())
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case line, ok := <-s.lines:
+		if !ok {
+			s.t.Fatalf("%s ended early; it said last: %s", s.name, s.last)
+		}
+		s.last = string(line)
+		var v said
+		if err := json.Unmarshal(line, &v); err != nil {
+			s.t.Fatalf("%q: %v", line, err)
+		}
+		return v
+	case <-late.C:
+		s.t.Fatalf("%s says nothing for %v; it said last: %s", s.name, patience, s.last)
 	}
-	var v said
-	if err := json.Unmarshal(s.lines.Bytes(), &v); err != nil {
-		s.t.Fatalf("%q: %v", s.lines.Text(), err)
-	}
-	return v
+	return nil
 }
 
 // all reads a line and checks several fields of it.
