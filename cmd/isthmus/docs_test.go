@@ -147,7 +147,7 @@ func TestExamplesAreValid(t *testing.T) {
 	var collect func(*cobra.Command)
 	collect = func(c *cobra.Command) {
 		for line := range strings.SplitSeq(c.Example, "\n") {
-			for part := range strings.SplitSeq(line, "|") {
+			for part := range strings.SplitSeq(line, " | ") {
 				if part = strings.TrimSpace(part); strings.HasPrefix(part, "isthmus ") {
 					lines = append(lines, part)
 				}
@@ -176,18 +176,20 @@ func TestExamplesAreValid(t *testing.T) {
 	}
 }
 
-// fields splits a shell line at spaces outside double quotes, up to a redirection.
+// fields splits a shell line at spaces outside quotes, up to a redirection.
 func fields(line string) []string {
 	var out []string
 	var cur strings.Builder
-	quoted := false
+	var quote rune
 	for _, r := range line + " " {
 		switch {
-		case r == '"':
-			quoted = !quoted
-		case (r == '<' || r == '>') && !quoted:
+		case r == quote && quote != 0:
+			quote = 0
+		case quote == 0 && (r == '"' || r == '\''):
+			quote = r
+		case (r == '<' || r == '>') && quote == 0:
 			return out
-		case r == ' ' && !quoted:
+		case r == ' ' && quote == 0:
 			if cur.Len() > 0 {
 				out = append(out, cur.String())
 			}

@@ -24,9 +24,22 @@ func newHub(w *world) *cobra.Command {
 data directory, or from anywhere with the connection string of one of its policies. A connection string is a secret: it is read from a file or from
 ISTHMUS_HUB_CONNECTION_STRING, never from the command line.`,
 		Example: `  isthmus hub device create sensor-1
+  isthmus hub twin show sensor-1
+  isthmus hub query "SELECT * FROM devices WHERE connectionState = 'Disconnected'"
   isthmus hub events --follow`,
 	}
-	c.AddCommand(newHubDevice(w), newHubEvents(w), newHubConnectionString(w), newHubPolicy(w), newHubWhy(w))
+	const devices, messages, admin = "devices", "messages", "admin"
+	c.AddGroup(&cobra.Group{ID: devices, Title: "Devices"}, &cobra.Group{ID: messages, Title: "Messages"}, &cobra.Group{ID: admin, Title: "The hub itself"})
+	for group, list := range map[string][]*cobra.Command{
+		devices:  {newHubDevice(w), newHubModule(w), newHubTwin(w), newHubMethod(w), newHubQuery(w), newHubWhy(w)},
+		messages: {newHubEvents(w), newHubC2D(w), newHubFiles(w)},
+		admin:    {newHubConnectionString(w), newHubPolicy(w)},
+	} {
+		for _, sub := range list {
+			sub.GroupID = group
+		}
+		c.AddCommand(list...)
+	}
 	return c
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -88,34 +89,40 @@ of events that used it are cut. With swap nobody is cut. No key is shown: "isthm
 }
 
 func newDeviceRegenerate(w *world) *cobra.Command {
+	return newIdentityRegenerate(w, "device", "DEVICE", "sensor-1", completeDevices, func(string) error { return nil })
+}
+
+func newModuleRegenerate(w *world) *cobra.Command {
+	return newIdentityRegenerate(w, "module", "DEVICE/MODULE", "press-4/camera", completeModules, moduleName)
+}
+
+func newIdentityRegenerate(w *world, word, what, example string, complete func(access[*hubclient.Client], bool) cobra.CompletionFunc, check func(string) error) *cobra.Command {
 	var key string
 	c := &cobra.Command{
-		Use: "regenerate DEVICE --key primary|secondary|swap", Short: "Make a new key in place of one of a device's", Args: cobra.ExactArgs(1),
-		Long: `Make a new key in place of a device's primary or secondary key, or swap the two. The old key opens nothing from then on, and the device is cut if it used
-it. With swap it is not cut. No key is shown: "isthmus hub device connection-string" does that.`,
-		Example: `  isthmus hub device regenerate sensor-1 --key secondary
-  isthmus hub device connection-string sensor-1 --key secondary > sensor-1.connection`,
+		Use: "regenerate " + what + " --key primary|secondary|swap", Short: "Make a new key in place of one of a " + word + "'s", Args: cobra.ExactArgs(1),
+		Long: `Make a new key in place of a ` + word + `'s primary or secondary key, or swap the two. The old key opens nothing from then on, and the ` + word + ` is cut if it used
+it. With swap it is not cut. No key is shown: "isthmus hub ` + word + ` connection-string" does that.`,
+		Example: `  isthmus hub ` + word + ` regenerate ` + example + ` --key secondary
+  isthmus hub ` + word + ` connection-string ` + example + ` --key secondary > ` + word + `.connection`,
 	}
-	a := addHubAccess(w, c)
+	a := toHub(w, c)
 	addRenewal(c, &key)
+	c.ValidArgsFunction = complete(a, false)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		if err := checkRenewal(key); err != nil {
+		if err := errors.Join(check(args[0]), checkRenewal(key)); err != nil {
 			return err
 		}
-		hub, err := a.open()
-		if err != nil {
-			return err
-		}
-		defer hub.Close()
-		cut, err := hub.RenewDeviceKey(c.Context(), args[0], key)
-		if err != nil {
-			return err
-		}
-		w.renewed("device "+args[0], key, cut)
-		if key != hubclient.Swap {
-			w.note("print it with: isthmus hub device connection-string %s --key %s", args[0], key)
-		}
-		return nil
+		return a.asking(func(c *cobra.Command, hub *hubclient.Client, args []string) error {
+			cut, err := hub.RenewDeviceKey(c.Context(), args[0], key)
+			if err != nil {
+				return err
+			}
+			w.renewed(nameWords(args[0]), key, cut)
+			if key != hubclient.Swap {
+				w.note("print it with: isthmus hub %s connection-string %s --key %s", word, args[0], key)
+			}
+			return nil
+		})(c, args)
 	}
 	return c
 }
@@ -143,14 +150,7 @@ func (w *world) renewed(whose, key string, cut int) {
 	if key == hubclient.Swap {
 		what = "has its keys swapped"
 	}
-	switch cut {
-	case 0:
-		w.printf("%s %s\n", harmless(whose), what)
-	case 1:
-		w.printf("%s %s; 1 connection was cut\n", harmless(whose), what)
-	default:
-		w.printf("%s %s; %d connections were cut\n", harmless(whose), what, cut)
-	}
+	w.printf("%s %s%s\n", harmless(whose), what, wereCut(cut))
 }
 
 // addKeyChoice lets a connection string be printed with either key.
