@@ -91,8 +91,14 @@ func (h *Hub) twinsPage(ctx context.Context, q *query.Query, after hubstore.Plac
 	if len(q.Items) > 0 {
 		out.Kind = KindRaw
 	}
+	var waiting map[Name]int
+	if len(found) > 0 {
+		if waiting, err = h.Depths(ctx, found[0].Device.ID, found[len(found)-1].Device.ID); err != nil {
+			return Page{}, nil, err
+		}
+	}
 	for _, f := range found {
-		body, err := Twin{Device: h.live(f.Device), Model: f.Twin.Model, Document: f.Twin.Document}.JSON()
+		body, err := Twin{Device: h.live(f.Device), Model: f.Twin.Model, Commands: waiting[f.Device.Name()], Document: f.Twin.Document}.JSON()
 		if err == nil && len(q.Items) > 0 {
 			body, err = selected(q, body)
 		}

@@ -150,6 +150,9 @@ func (h *Hub) ChangeDevices(ctx context.Context, changes []Change) ([]Result, er
 		if r.Err == nil {
 			h.cutChanged(c.Mode, r.Device.Device)
 		}
+		if r.Err == nil && c.Twin != nil {
+			h.tellDesired(ctx, r.Device.Name())
+		}
 		if r.Err == nil && c.Mode != Delete {
 			r.Device = h.live(r.Device.Device)
 		}

@@ -16,7 +16,7 @@ import (
 type Twin struct {
 	Device
 	Model    string
-	Commands int // messages that wait for it; counted by Hub.Twin only
+	Commands int // messages that wait for it
 	twin.Document
 }
 
@@ -67,7 +67,7 @@ func (h *Hub) ReplaceTwin(ctx context.Context, n Name, body []byte, ifMatch stri
 }
 
 // FirstTwin reads the twin that a new identity is to have, as the whole JSON of a twin from elsewhere or a part of it: for Change.Twin.
-// Nobody is told of it but those who listen to the registry.
+// Those who listen to the registry are told of it, and the device when it was there and listens.
 func (h *Hub) FirstTwin(body []byte) (func(tx *hubstore.Tx, d hubstore.Device) error, error) {
 	c, err := twin.ReadWhole(body)
 	if err != nil {
@@ -77,6 +77,19 @@ func (h *Hub) FirstTwin(body []byte) (func(tx *hubstore.Tx, d hubstore.Device) e
 		_, _, err := h.writeTwin(tx, d.Name(), c, "", h.server.clock.Now())
 		return err
 	}, nil
+}
+
+// tellDesired gives a device that listens all its desired properties as they are now, after they were replaced with its identity.
+func (h *Hub) tellDesired(ctx context.Context, n Name) {
+	s := h.session(n)
+	if s == nil || !s.Listening(DesiredProperties) {
+		return
+	}
+	t, err := h.server.store.Twin(ctx, h.id, n)
+	if err != nil {
+		return // it is gone, or is read when the device connects again
+	}
+	s.give(DesiredProperties, func(r Receiver) { r.DesiredChanged(t.Desired.Version, t.WholeDesired()) })
 }
 
 // badTwin gives what is wrong with a change the one code that SDKs expect of it, whether it is its form or its size.
@@ -104,7 +117,8 @@ func (h *Hub) changeTwin(ctx context.Context, n Name, c twin.Change, ifMatch str
 	if err != nil {
 		return Twin{}, noTwin(err)
 	}
-	return Twin{Device: h.live(d), Model: after.Model, Document: after.Document}, nil
+	waiting, err := h.Depth(ctx, n)
+	return Twin{Device: h.live(d), Model: after.Model, Commands: waiting, Document: after.Document}, err
 }
 
 func (h *Hub) writeTwin(tx *hubstore.Tx, n Name, c twin.Change, ifMatch string, now time.Time) (before, after hubstore.Twin, err error) {

@@ -27,6 +27,9 @@ func (c Change) Notification(after Document) []byte {
 	return appendVersioned(nil, string(c.desired.appendTo(nil)), after.Desired.Version)
 }
 
+// WholeDesired returns all desired properties with their version, as a device is told after they were replaced.
+func (d Document) WholeDesired() []byte { return appendVersioned(nil, d.Desired.Text, d.Desired.Version) }
+
 // AppendJSON writes the document's members as services read them, without braces: "version":n,"tags":{..},"properties":{"desired":{..},
 // "reported":{..}}, each of the two with $metadata and $version.
 func (d Document) AppendJSON(out []byte) ([]byte, error) {
