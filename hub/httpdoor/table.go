@@ -9,7 +9,7 @@ import (
 
 // routes is the door's table. Of several paths that fit, the first counts.
 func routes() []route {
-	return slices.Concat(ownRoutes(), isthmusRoutes(), jobRoutes(), configurationRoutes(), streamRoutes(), fileRoutes(), routingRoutes())
+	return slices.Concat(ownRoutes(), isthmusRoutes(), jobRoutes(), configurationRoutes(), streamRoutes(), fileRoutes(), routingRoutes(), importRoutes())
 }
 
 // ownRoutes are those of the hub itself.

@@ -70,7 +70,7 @@ func (l Line) Name() hub.Name { return hub.Name{Device: l.ID, Module: l.ModuleID
 // Change returns what the line asks for. An import mode that is empty stands for fallback. h reads the twin.
 func (l Line) Change(h *hub.Hub, fallback string) (hub.Change, error) {
 	op := "registryfile.Change"
-	c := hub.Change{Device: l.device()}
+	c := hub.Change{Device: l.Device()}
 	mode := l.ImportMode
 	if mode == "" {
 		mode = fallback
@@ -102,7 +102,8 @@ func (l Line) Change(h *hub.Hub, fallback string) (hub.Change, error) {
 	return c, err
 }
 
-func (l Line) device() hubstore.Device {
+// Device returns the identity as the line describes it.
+func (l Line) Device() hubstore.Device {
 	d := hubstore.Device{
 		ID: l.ID, Module: l.ModuleID, Status: hubstore.Status(strings.ToLower(l.Status)), StatusReason: l.StatusReason, Scope: l.DeviceScope, ManagedBy: l.ManagedBy,
 	}
