@@ -7,6 +7,7 @@ import (
 	"github.com/isthmus-io/isthmus/hub"
 	"github.com/isthmus-io/isthmus/hub/code"
 	"github.com/isthmus-io/isthmus/hub/configuration"
+	"github.com/isthmus-io/isthmus/hub/limit"
 )
 
 const maxConfigurationBody = 256 << 10
@@ -14,12 +15,12 @@ const maxConfigurationBody = 256 << 10
 // configurationRoutes are those of Config.Configurations (IoT Hub service REST API, Configuration).
 func configurationRoutes() []route {
 	return []route{
-		{method: "POST", path: "configurations/testQueries", right: hub.RegistryRead, serve: withConfigurations(testQueries)},
-		{method: "GET", path: "configurations", right: hub.RegistryRead, serve: withConfigurations(listConfigurations)},
-		{method: "GET", path: "configurations/{name}", right: hub.RegistryRead, serve: withConfigurations(getConfiguration)},
-		{method: "PUT", path: "configurations/{name}", right: hub.RegistryWrite, serve: withConfigurations(putConfiguration)},
-		{method: "DELETE", path: "configurations/{name}", right: hub.RegistryWrite, serve: withConfigurations(deleteConfiguration)},
-		{method: "POST", path: "devices/{device}/applyConfigurationContent", right: hub.RegistryWrite, serve: withConfigurations(applyContent)},
+		{method: "POST", path: "configurations/testQueries", right: hub.RegistryRead, class: limit.Jobs, serve: withConfigurations(testQueries)},
+		{method: "GET", path: "configurations", right: hub.RegistryRead, class: limit.Jobs, serve: withConfigurations(listConfigurations)},
+		{method: "GET", path: "configurations/{name}", right: hub.RegistryRead, class: limit.Jobs, serve: withConfigurations(getConfiguration)},
+		{method: "PUT", path: "configurations/{name}", right: hub.RegistryWrite, class: limit.Jobs, serve: withConfigurations(putConfiguration)},
+		{method: "DELETE", path: "configurations/{name}", right: hub.RegistryWrite, class: limit.Jobs, serve: withConfigurations(deleteConfiguration)},
+		{method: "POST", path: "devices/{device}/applyConfigurationContent", right: hub.RegistryWrite, class: limit.Jobs, serve: withConfigurations(applyContent)},
 	}
 }
 

@@ -1,18 +1,16 @@
-// Package httpdoor answers HTTPS for a hub: the identity registry as the unmodified azure-iothub SDK speaks it, telemetry from devices,
-// and Isthmus's own stream of events.
+// Package httpdoor answers HTTPS for a hub: what the unmodified service and device SDKs of IoT Hub ask for over REST, and Isthmus's own routes
+// beside it. docs/hub-api.md lists them all; table.go, jobs.go, configurations.go, files.go, routes.go and streams.go are the table they are
+// in. WebSockets and whatever is for a provisioning service go to the rooms that [Config] names.
 //
-//	GET /devices, /devices/{d}     PUT, DELETE /devices/{d}     POST /devices (bulk)     GET /statistics/devices, /statistics/service
-//	POST /devices/{d}/messages/events
-//	GET /isthmus/v1/events?partition=&from=start|end|N|P:N,..&follow=1&limit=     one JSON object a line
-//	POST /isthmus/v1/devices/{d}/keys     {"renew": "primary|secondary|swap"}; no key is shown
-//	GET /isthmus/v1/policies              names and rights; with every right only, as with the policy iothubowner
-//	POST /isthmus/v1/policies/{name}/keys {"renew": "primary|secondary|swap"}; with every right only
+// Over HTTPS a service proves itself with the token of a policy, a device with its own or with its certificate in TLS; an edge device's own
+// proof is good for its modules too. The same handler also serves a local socket for whoever may open it (mode 0600), without tokens.
 //
-// The same handler also serves a local socket for whoever may open it (mode 0600), without tokens, and there also
-//
-//	GET /isthmus/v1/hubs      GET /isthmus/v1/policies/{name}?key=primary|secondary     a connection string
-//
-// A handler returns its error; one function writes it, in the envelope of IoT Hub's REST API, by one table from fault.Kind.
+// Invariants:
+//   - a handler returns its error and one function writes it, by code.Of, in IoT Hub's envelope, with a tracking id that is in the log too;
+//   - whoever has no key gets one answer whether an identity exists or not;
+//   - bodies are bounded, and what is read of them is complete before anything is done;
+//   - names of applications' properties keep their case, though they are names of headers (heads.go);
+//   - the door translates: it decides nothing and keeps nothing between two requests.
 //
 // The door owns no goroutine beyond those of net/http, which end before Serve returns.
 package httpdoor

@@ -53,13 +53,13 @@ func (d *Door) handler(local bool) http.Handler {
 func (x *exchange) local() bool { return x.conn == nil }
 
 func (x *exchange) serve(table router) error {
+	found, parts, rerr := table.find(x.Request)
 	var err error
 	if x.local() {
-		x.hub, err = x.chosen()
+		x.hub, err = x.chosen(found == nil)
 	} else {
 		x.hub, err = x.door.server.Enter(x.conn.Side, x.Host)
 	}
-	found, parts, rerr := table.find(x.Request)
 	switch {
 	case err != nil && (found == nil || !found.local):
 		return err
@@ -94,9 +94,10 @@ func (x *exchange) elsewhere() error {
 	return nil
 }
 
-// chosen finds the hub on the local socket, where a host name is a formality: by ?hub= or Host, or the only one there is.
-func (x *exchange) chosen() (*hub.Hub, error) {
-	all := x.door.server.Hubs()
+// chosen finds the hub on the local socket, where a host name is a formality: by ?hub= or Host, or the only one there is of its sort, a
+// provisioning service for what is no path of hubs.
+func (x *exchange) chosen(provisioning bool) (*hub.Hub, error) {
+	all := slices.DeleteFunc(x.door.server.Hubs(), func(h *hub.Hub) bool { return h.Provisioning() != provisioning })
 	name := x.URL.Query().Get("hub")
 	if name == "" {
 		if h, ok := x.door.server.ByHost(x.Host); ok {

@@ -2,8 +2,12 @@ package httpdoor_test
 
 import (
 	"net/url"
+	"os"
+	"regexp"
+	"strings"
 	"testing"
 
+	"github.com/isthmus-io/isthmus/hub"
 	"github.com/isthmus-io/isthmus/hub/code"
 	"github.com/isthmus-io/isthmus/hub/httpdoor"
 )
@@ -63,5 +67,45 @@ func BenchmarkRouter(b *testing.B) {
 		if _, err := httpdoor.Find("GET", u); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// docs/hub-api.md lists every route with the right it needs, and no other.
+func TestEveryRouteIsInTheDocuments(t *testing.T) {
+	b, err := os.ReadFile("../../docs/hub-api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := map[string]string{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Z]+ /[^`]*)` \\| ([^|]*) \\|").FindAllStringSubmatch(string(b), -1) {
+		listed[strings.ToLower(m[1])] = m[2]
+	}
+	for _, r := range httpdoor.Routes() {
+		name := strings.ToLower(r.Method + " /" + r.Path)
+		right, ok := listed[name]
+		if !ok {
+			t.Errorf("%s is not listed", name)
+		}
+		delete(listed, name)
+		want := strings.Join(r.Right.Names(), " and ")
+		switch {
+		case r.Right == hub.EveryRight:
+			want = "every right"
+		case r.Local:
+			want = "the socket only"
+		case r.Device:
+			want = "the device"
+			if strings.Contains(r.Path, "{module}") {
+				want = "the module"
+			}
+		case r.Other:
+			want = "a ticket"
+		}
+		if ok && right != want {
+			t.Errorf("%s needs %s, and %s is written", name, want, right)
+		}
+	}
+	for name := range listed {
+		t.Errorf("%s is listed and does not exist", name)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/hub/code"
 )
 
 // The two types of scheduled jobs.
@@ -62,7 +63,7 @@ func (c *Client) Job(ctx context.Context, id string) (Job, error) {
 	var out Job
 	err := c.call(ctx, http.MethodGet, "/jobs/v2/"+url.PathEscape(id), nil, "", nil, &out)
 	if err == nil && out.Type == "unknown" { // how hubs say it
-		err = fault.Newf("hubclient.Job", fault.NotFound, "the hub has no job %q", id).Advise("list them: isthmus hub job list")
+		err = code.With(fault.Newf("hubclient.Job", fault.NotFound, "the hub has no job %q", id).Advise("list them: isthmus hub job list"), code.JobNotFound)
 	}
 	return out, err
 }
