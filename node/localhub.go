@@ -21,6 +21,7 @@ import (
 	"github.com/isthmus-io/isthmus/identity"
 	"github.com/isthmus-io/isthmus/keepfile"
 	"github.com/isthmus-io/isthmus/plan"
+	"github.com/isthmus-io/isthmus/provisioning"
 	"github.com/isthmus-io/isthmus/resource"
 )
 
@@ -29,8 +30,9 @@ type LocalHubConfig struct {
 	HubConfig
 	Hosts             []string // the hub's names; the first one goes into connection strings
 	ProvisioningHosts []string // those of the provisioning service; none when empty
-	// Ready is called once the doors are open and the hub serves.
-	Ready func(h *hub.Hub, provisioning, authorityFile string)
+	// Ready is called once the doors are open and the hub serves. p is nil when there is no provisioning service; clients have to trust
+	// what is in authorityFile.
+	Ready func(h *hub.Hub, p *provisioning.Service, authorityFile string)
 }
 
 // The names of what a local hub process serves. They are made up: nobody gave them.
@@ -69,11 +71,8 @@ func LocalHub(ctx context.Context, cfg LocalHubConfig, log *slog.Logger, clk clo
 		if !ok || cfg.Ready == nil {
 			return
 		}
-		scope := ""
-		if p, ok := h.prov.server.Service(localProvisioningID); ok {
-			scope = p.Scope()
-		}
-		cfg.Ready(local, scope, filepath.Join(cfg.DataDir, authorityName))
+		p, _ := h.prov.server.Service(localProvisioningID)
+		cfg.Ready(local, p, filepath.Join(cfg.DataDir, authorityName))
 	}
 	return h.run(ctx)
 }

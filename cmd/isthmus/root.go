@@ -63,7 +63,7 @@ Exit codes: 0 done, 1 failed, 2 used wrongly.`,
 		newRelay(w),
 		newAgent(w),
 		newGateway(w),
-		with(newHub(w), newAgentJoin(w, "hub"), newHubServe(w)),
+		with(newHub(w), newAgentJoin(w, "hub"), newHubServe(w), newHubDev(w)),
 		newSimulate(w),
 		newDemo(w),
 	)
