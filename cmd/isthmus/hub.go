@@ -31,9 +31,9 @@ ISTHMUS_HUB_CONNECTION_STRING, never from the command line.`,
 	const devices, messages, admin = "devices", "messages", "admin"
 	c.AddGroup(&cobra.Group{ID: devices, Title: "Devices"}, &cobra.Group{ID: messages, Title: "Messages"}, &cobra.Group{ID: admin, Title: "The hub itself"})
 	for group, list := range map[string][]*cobra.Command{
-		devices:  {newHubDevice(w), newHubModule(w), newHubTwin(w), newHubMethod(w), newHubQuery(w), newHubWhy(w)},
-		messages: {newHubEvents(w), newHubC2D(w), newHubFiles(w)},
-		admin:    {newHubConnectionString(w), newHubPolicy(w)},
+		devices:  {newHubDevice(w), newHubModule(w), newHubTwin(w), newHubMethod(w), newHubQuery(w), newHubJob(w), newHubConfiguration(w), newHubWhy(w)},
+		messages: {newHubEvents(w), newHubC2D(w), newHubFiles(w), newHubRoute(w), newHubEndpoint(w), newHubEnrichment(w), newHubConsumerGroup(w)},
+		admin:    {newHubList(w), newHubConnectionString(w), newHubPolicy(w), newHubAuthority(w), newHubLimits(w), newHubConnections(w), newHubStatistics(w)},
 	} {
 		for _, sub := range list {
 			sub.GroupID = group

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -120,7 +119,7 @@ Declaring reads every twin once. "isthmus hub query --explain" shows whether a q
 	}
 	n := &noun[*hubclient.Client, string]{
 		w: w, word: "index", path: "isthmus hub query index", reach: toHub,
-		list: func(ctx context.Context, hub *hubclient.Client) ([]string, error) { return hub.Indexes(ctx) }, remove: uncounted((*hubclient.Client).DropIndex),
+		list: (*hubclient.Client).Indexes, remove: uncounted((*hubclient.Client).DropIndex),
 		name: func(s string) string { return s }, heads: []string{"PROPERTY"}, row: func(s string) []cell { return cells(s) },
 	}
 	c.AddCommand(newIndexAdd(w), n.newList("List the properties that are in an index", ""), n.newDelete("Take indexes away; queries still find the property, by reading all twins", "properties.reported.firmware"))

@@ -29,9 +29,9 @@ type noun[C closer, T any] struct {
 	path   string // of its commands: "isthmus hub route"
 	reach  reach[C]
 	flags  func(*cobra.Command)                          // that all its commands have; may be nil
-	list   func(context.Context, C) ([]T, error)         //
-	get    func(context.Context, C, string) (T, error)   // nil: it is looked for in the list
-	remove func(context.Context, C, string) (int, error) // returns how many connections were cut
+	list   func(C, context.Context) ([]T, error)         // these three are methods of C, and have its order
+	get    func(C, context.Context, string) (T, error)   // nil: it is looked for in the list
+	remove func(C, context.Context, string) (int, error) // returns how many connections were cut
 	name   func(T) string
 	view   func(T) any // for programs; nil for T itself
 	heads  []string
@@ -65,7 +65,7 @@ func (n *noun[C, T]) newList(short, long string) *cobra.Command {
 	a := n.begin(c)
 	out.addTo(c, outTable, outJSON, outYAML, outName)
 	c.RunE = a.asking(func(c *cobra.Command, client C, _ []string) error {
-		list, err := n.list(c.Context(), client)
+		list, err := n.list(client, c.Context())
 		if err != nil {
 			return err
 		}
@@ -119,10 +119,10 @@ func (n *noun[C, T]) newShow(short, example string) *cobra.Command {
 
 func (n *noun[C, T]) find(ctx context.Context, client C, name string) (T, error) {
 	if n.get != nil {
-		return n.get(ctx, client, name)
+		return n.get(client, ctx, name)
 	}
 	var none T
-	list, err := n.list(ctx, client)
+	list, err := n.list(client, ctx)
 	if err != nil {
 		return none, err
 	}
@@ -149,7 +149,7 @@ func (n *noun[C, T]) newDelete(short, example string) *cobra.Command {
 	c.ValidArgsFunction = n.complete(a, true)
 	c.RunE = a.asking(func(c *cobra.Command, client C, args []string) error {
 		for _, name := range args {
-			cut, err := n.remove(c.Context(), client, name)
+			cut, err := n.remove(client, c.Context(), name)
 			if err != nil {
 				return err
 			}
@@ -163,7 +163,7 @@ func (n *noun[C, T]) newDelete(short, example string) *cobra.Command {
 // complete completes names.
 func (n *noun[C, T]) complete(a access[C], several bool) cobra.CompletionFunc {
 	return a.completing(several, func(ctx context.Context, client C, _ string) ([]string, error) {
-		list, err := n.list(ctx, client)
+		list, err := n.list(client, ctx)
 		var names []string
 		for _, t := range list {
 			names = append(names, n.name(t))
@@ -184,6 +184,6 @@ func wereCut(n int) string {
 }
 
 // uncounted is a removal that does not tell whom it cut.
-func uncounted[C closer](remove func(C, context.Context, string) error) func(context.Context, C, string) (int, error) {
-	return func(ctx context.Context, client C, name string) (int, error) { return 0, remove(client, ctx, name) }
+func uncounted[C closer](remove func(C, context.Context, string) error) func(C, context.Context, string) (int, error) {
+	return func(client C, ctx context.Context, name string) (int, error) { return 0, remove(client, ctx, name) }
 }
