@@ -68,6 +68,14 @@ func (c *Conn) CloseWrite() error {
 // Keep lets the connection live on after the handler it was given to has returned, until Leave.
 func (s *socket) Keep() { s.kept.Store(true) }
 
+// Hand gives a connection that is kept to somebody else, as Serve gives it to a handler: it is over when serve returns, unless Keep was
+// called meanwhile.
+func (s *socket) Hand(serve func()) {
+	s.kept.Store(false)
+	serve()
+	s.leave()
+}
+
 // Leave ends the connection for good and gives its place free. It may be called more than once.
 func (s *socket) Leave() {
 	s.once.Do(func() {

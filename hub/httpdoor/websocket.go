@@ -44,7 +44,8 @@ func (x *exchange) takeWebSocket() error {
 	}
 	x.tracked.handOver()
 	ctx := x.conn.Context() // that of the request ends here
-	doors[name](ctx, x.conn.Over(&inside{Conn: websocket.NetConn(ctx, c, websocket.MessageBinary), socket: c}, name+" over WebSocket"))
+	conn := x.conn.Over(&inside{Conn: websocket.NetConn(ctx, c, websocket.MessageBinary), socket: c}, name+" over WebSocket")
+	x.conn.Hand(func() { doors[name](ctx, conn) })
 	return nil
 }
 

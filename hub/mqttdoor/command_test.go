@@ -83,7 +83,7 @@ func TestCommands(t *testing.T) {
 	if got := p.hears(); string(got.Payload) != "one" || got.ID != m.ID || !got.Dup {
 		t.Errorf("again it hears %+v %s", got, got.Payload)
 	}
-	_ = p.NetConn().Close() // lost, not said
+	p.lose() // lost, not said
 	eventually(t, "it is gone", func() bool { return w.Hub(hubtest.Contoso).Connected() == 0 })
 
 	// With clean session 0 the subscription is still there.

@@ -291,7 +291,7 @@ func TestWillIsSentUnlessTheDeviceSaysGoodbyeOrMayNot(t *testing.T) {
 	}
 	disabled.ends()
 	eventually(t, "both are gone", func() bool { return h.Connected() == 0 })
-	_ = withWill("lost").NetConn().Close()
+	withWill("lost").lose()
 	e := w.Events(hubtest.Contoso, 1)[0]
 	want := map[string]string{"line": "3", "iothub-MessageType": "Will", "mqtt-retain": "true"}
 	if string(e.Body) != "lost lost" || !maps.Equal(e.Properties, want) || e.System["iothub-connection-device-id"] != "lost" {

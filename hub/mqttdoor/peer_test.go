@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -17,7 +18,7 @@ import (
 
 // peer is a device that says exactly what a test tells it to.
 type peer struct {
-	*tls.Conn
+	net.Conn
 	t      *testing.T
 	reader *mqtt.Reader
 }
@@ -51,6 +52,9 @@ func (p *peer) send(packets ...mqtt.Packet) {
 	}
 }
 
+// lose ends the connection as a network does.
+func (p *peer) lose() { _ = p.Conn.(*tls.Conn).NetConn().Close() }
+
 func (p *peer) next() mqtt.Packet {
 	p.t.Helper()
 	first, body, err := p.reader.Next()
@@ -69,7 +73,7 @@ func (p *peer) ends() {
 	p.t.Helper()
 	first, body, err := p.reader.Next()
 	if err == nil {
-		p.t.Fatalf("got %v % x instead of an end", mqtt.TypeOf(first), body)
+		p.t.Fatalf("got %v % .60x instead of an end", mqtt.TypeOf(first), body)
 	}
 	if errors.Is(err, io.ErrNoProgress) || strings.Contains(err.Error(), "timeout") {
 		p.t.Fatalf("the connection is still open: %v", err)

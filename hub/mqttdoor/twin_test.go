@@ -116,7 +116,7 @@ func TestBadPatches(t *testing.T) {
 	} {
 		topic, body := p.ask("$iothub/twin/PATCH/properties/reported/?$rid=r", patch)
 		var said struct {
-			ErrorCode                          int
+			ErrorCode                         int
 			TrackingID, Message, TimestampUTC string
 		}
 		if err := json.Unmarshal([]byte(body), &said); err != nil || topic != "$iothub/twin/res/400/?$rid=r" || said.ErrorCode/1000 != 400 || len(said.TrackingID) != 32 ||
