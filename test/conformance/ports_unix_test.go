@@ -28,8 +28,8 @@ func lockPorts(t *testing.T) bool {
 	if turn == nil {
 		return false
 	}
+	defer func() { _ = turn.Close() }()
 	ports := lockFile(t, "isthmus-standard-ports.lock", end)
-	_ = turn.Close()
 	if ports == nil {
 		return false
 	}
