@@ -30,6 +30,8 @@ type HubConfig struct {
 	Version string
 	Log     eventlog.Config // Dir is DataDir/events when empty
 	Files   file.Config     // Blobs.Dir is DataDir/files when empty
+	// TransferHosts are those whose blob containers import and export jobs may reach, beside the hub's own; *.name is every host below.
+	TransferHosts []string
 	// Ready is called once the doors are open.
 	Ready func(*hub.Server)
 }

@@ -36,6 +36,7 @@ and programs over HTTPS; an unmodified Azure IoT SDK works with both.`,
 	f.Int64Var(&cfg.Log.Retention.Bytes, "keep-bytes", 0, "how many `BYTES` each partition may hold at most; no limit but the disk when 0")
 	f.StringVar(&cfg.Files.Blobs.Bucket, "files", "", "`URL` of a bucket for files from devices, such as s3://name?region=eu-central-1; a folder of the data directory when absent")
 	f.Int64Var(&cfg.Files.Blobs.MaxBlob, "max-file", 16<<30, "how many `BYTES` a file from a device may have at most")
+	f.StringSliceVar(&cfg.TransferHosts, "transfer-host", nil, "`HOSTS` whose blob containers import and export jobs may reach, such as *.blob.core.windows.net; none but the hub itself when absent")
 	f.StringSliceVar(&cfg.Servers, "server", nil, "`HOST:PORT` of the control plane instead of the addresses it joined with")
 	f.StringVar(&cfg.Proxy, "proxy", "", "`URL` of an HTTP proxy; HTTPS_PROXY when absent (the place for one with a password), none for none")
 	return c

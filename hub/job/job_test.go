@@ -31,7 +31,9 @@ type containers struct {
 	blobs map[string][]byte
 }
 
-func (c *containers) Reader(_ context.Context, container, blob string) (io.ReadCloser, error) {
+func (c *containers) Check(*hub.Hub, string) error { return nil }
+
+func (c *containers) Reader(_ context.Context, _ *hub.Hub, container, blob string) (io.ReadCloser, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	b, ok := c.blobs[container+"/"+blob]
@@ -41,7 +43,7 @@ func (c *containers) Reader(_ context.Context, container, blob string) (io.ReadC
 	return io.NopCloser(bytes.NewReader(b)), nil
 }
 
-func (c *containers) Writer(_ context.Context, container, blob string) (io.WriteCloser, error) {
+func (c *containers) Writer(_ context.Context, _ *hub.Hub, container, blob string) (io.WriteCloser, error) {
 	return &writer{c: c, name: container + "/" + blob}, nil
 }
 

@@ -117,6 +117,14 @@ func (s *Scheduler) checkWork(ctx context.Context, h *hub.Hub, j Job) error {
 		if s.cfg.Containers == nil {
 			return fault.New("job.Create", fault.Invalid, "this hub has no access to blob containers").Advise("use isthmus hub import and isthmus hub export")
 		}
+		for _, address := range []string{j.Transfer.From, j.Transfer.To} {
+			if address == "" {
+				continue
+			}
+			if err := s.cfg.Containers.Check(h, address); err != nil {
+				return err
+			}
+		}
 		return nil
 	}
 	stop := fault.New("job.Create", fault.Internal, "")

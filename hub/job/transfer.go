@@ -9,12 +9,14 @@ import (
 	"github.com/isthmus-io/isthmus/hub/registryfile"
 )
 
-// Containers opens what imports and exports name.
+// Containers opens what imports and exports name. It refuses addresses that the hub's jobs may not reach.
 type Containers interface {
+	// Check refuses an address before a job is accepted.
+	Check(h *hub.Hub, container string) error
 	// Reader opens a blob in a container named by an address.
-	Reader(ctx context.Context, container, blob string) (io.ReadCloser, error)
+	Reader(ctx context.Context, h *hub.Hub, container, blob string) (io.ReadCloser, error)
 	// Writer makes a blob, which is there when Close returned without error.
-	Writer(ctx context.Context, container, blob string) (io.WriteCloser, error)
+	Writer(ctx context.Context, h *hub.Hub, container, blob string) (io.WriteCloser, error)
 }
 
 const (
@@ -29,7 +31,7 @@ func (s *Scheduler) transfer(ctx context.Context, h *hub.Hub, j Job) error {
 		blob = devicesBlob
 	}
 	if j.Type == Export {
-		w, err := s.cfg.Containers.Writer(ctx, j.Transfer.To, blob)
+		w, err := s.cfg.Containers.Writer(ctx, h, j.Transfer.To, blob)
 		if err != nil {
 			return err
 		}
@@ -39,22 +41,22 @@ func (s *Scheduler) transfer(ctx context.Context, h *hub.Hub, j Job) error {
 		}
 		return orCause(ctx, err)
 	}
-	r, err := s.cfg.Containers.Reader(ctx, j.Transfer.From, blob)
+	r, err := s.cfg.Containers.Reader(ctx, h, j.Transfer.From, blob)
 	if err != nil {
 		return err
 	}
 	defer r.Close() //nolint:errcheck // it was read
 	failed, err := Read(ctx, h, r)
 	if err == nil && len(failed) > 0 {
-		err = s.tellFailed(ctx, j, failed)
+		err = s.tellFailed(ctx, h, j, failed)
 	}
 	return orCause(ctx, err)
 }
 
 // tellFailed writes what could not be imported beside the list, and fails the job in words.
-func (s *Scheduler) tellFailed(ctx context.Context, j Job, failed []Failure) error {
+func (s *Scheduler) tellFailed(ctx context.Context, h *hub.Hub, j Job, failed []Failure) error {
 	if j.Transfer.To != "" {
-		w, err := s.cfg.Containers.Writer(ctx, j.Transfer.To, errorsBlob)
+		w, err := s.cfg.Containers.Writer(ctx, h, j.Transfer.To, errorsBlob)
 		if err != nil {
 			return err
 		}
