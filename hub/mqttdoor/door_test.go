@@ -2,6 +2,7 @@ package mqttdoor_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"maps"
 	"reflect"
@@ -143,6 +144,7 @@ func TestRefusedConnects(t *testing.T) {
 		{"no password", base(func(c *mqtt.Connect) { c.HasPassword = false }), 5, "neither a SAS token nor a certificate"},
 		{"a password that is no token", base(func(c *mqtt.Connect) { c.Password = []byte("secret") }), 5, "cannot be read"},
 		{"a module", base(func(c *mqtt.Connect) { c.ClientID, c.UserName = "d/m", hubtest.Contoso+"/d/m"+suffix }), 5, "no module"},
+		{"a registration", base(func(c *mqtt.Connect) { c.UserName = "0ne00000001/registrations/d/api-version=2019-03-31" }), 5, "provisioned"},
 		{"a foreign will", base(func(c *mqtt.Connect) { c.Will = &mqtt.Will{Topic: "devices/other/messages/events/"} }), 5, "the will"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -168,6 +170,29 @@ func TestRefusedConnects(t *testing.T) {
 			p.wants(mqtt.Accepted)
 		})
 	}
+}
+
+// TestRegistrations: a device that wants to be provisioned is given to who does that, with its CONNECT and what it sends next.
+func TestRegistrations(t *testing.T) {
+	w := hubtest.Start(t, hubtest.Options{MQTT: mqttdoor.Config{Provisioning: func(ctx context.Context, c *front.Conn, r *mqtt.Reader, p *mqtt.Connect) {
+		if _, _, err := r.Next(); err != nil || ctx.Err() != nil || len(c.Certificates) != 0 {
+			t.Error(err)
+		}
+		b, _ := (&mqtt.Publish{Topic: []byte("to"), Payload: []byte(p.ClientID + " " + p.UserName)}).Append(nil)
+		_, _ = c.Write(b)
+	}}})
+	for _, p := range []*peer{dial(t, w, nil, hubtest.Contoso), inWebSocket(t, w, nil)} {
+		user := "0ne00000001/registrations/r/api-version=2019-03-31&ClientVersion=x"
+		p.send(&mqtt.Connect{ClientID: "r", HasUserName: true, UserName: user}, mqtt.Bare(mqtt.PINGREQ))
+		if m := p.hears(); string(m.Payload) != "r "+user {
+			t.Errorf("it hears %s", m.Payload)
+		}
+		p.ends()
+	}
+	d := w.Device(hubtest.Contoso, "registrations") // a device may be called so
+	p := dial(t, w, nil, hubtest.Contoso)
+	p.send(connect(hubtest.Contoso, "registrations", w.Token(hubtest.Contoso, d)))
+	p.wants(mqtt.Accepted)
 }
 
 func TestOtherProtocols(t *testing.T) {

@@ -2,7 +2,11 @@ package mqttdoor
 
 import (
 	"maps"
+	"strings"
 	"testing"
+	"unicode/utf8"
+
+	"pgregory.net/rapid"
 
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub"
@@ -77,6 +81,51 @@ func FuzzBag(f *testing.F) {
 		p, s, err := parseBag(again)
 		if err != nil || !maps.Equal(p, properties) || !maps.Equal(s, system) {
 			t.Fatalf("%q: %v %v came back as %v %v, %v", bag, properties, system, p, s, err)
+		}
+	})
+}
+
+// What is written for a device reads back as it was.
+func TestCommandBags(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.StringN(0, 20, -1)
+		m := &hub.Command{
+			To: text.Draw(t, "to"), MessageID: text.Draw(t, "id"), CorrelationID: text.Draw(t, "correlation"), UserID: text.Draw(t, "user"), ContentType: text.Draw(t, "type"),
+			Properties: rapid.MapOf(rapid.StringMatching("[^$].*").Filter(func(s string) bool { return s != "iothub-ack" && utf8.ValidString(s) }), text).Draw(t, "properties"), Ack: "full",
+		}
+		bag := appendBag(nil, m)
+		properties, system, err := parseBag(bag)
+		want := maps.Clone(m.Properties)
+		want["iothub-ack"] = "full"
+		if err != nil || !maps.Equal(properties, want) || system[hub.To] != m.To || system[hub.MessageID] != m.MessageID || system[hub.CorrelationID] != m.CorrelationID ||
+			system[hub.UserID] != m.UserID || system[hub.ContentType] != m.ContentType {
+			t.Fatalf("%+v came back as %v %v, %v\n%s", m, properties, system, err, bag)
+		}
+	})
+}
+
+func FuzzTopics(f *testing.F) {
+	for _, s := range []string{
+		"$iothub/twin/GET/?$rid=1", "$iothub/twin/PATCH/properties/reported/?$rid=1&$version=2", "$iothub/methods/res/200/?$rid=a", "$iothub/methods/POST/#", "$iothub/twin/res/#",
+		"devices/d/messages/events/a=b/", "devices/d/modules/m/inputs/#", "devices/d/modules/m/#", "h/d/?api-version=1", "h/d/m/api-version=1", "scope/registrations/r/api-version=1",
+	} {
+		f.Add(s)
+	}
+	device, module := topicsOf(hub.Name{Device: "d"}), topicsOf(hub.Name{Device: "d", Module: "m"})
+	f.Fuzz(func(t *testing.T, s string) {
+		if r := parseRequest([]byte(s)); r.kind != unknownRequest && !strings.Contains(s, "$rid="+r.rid) {
+			t.Errorf("%q is %+v", s, r)
+		}
+		if k := device.subscription(s); k != notOwn && k != module.subscription(s) && k != toCommands {
+			t.Errorf("%q is %d for a device and %d for a module", s, k, module.subscription(s))
+		}
+		_, ofDevice := device.bag([]byte(s))
+		_, ofModule := module.bag([]byte(s))
+		if ofDevice && ofModule {
+			t.Errorf("%q is both a device's and a module's", s)
+		}
+		if u, err := parseUserName(s); err == nil && (u.host == "" || !strings.HasPrefix(s, u.host+"/"+u.identity+"/")) {
+			t.Errorf("%q gives %+v", s, u)
 		}
 	})
 }
