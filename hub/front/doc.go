@@ -9,7 +9,9 @@
 //   - the certificate shown is that of the name the peer said, of the bound hub when it said none or one we do not have;
 //   - a connection is closed when its link is no longer approved, when [Front.Serve]'s context ends, and when it has not come through
 //     header and TLS in time; at most Config.MaxConnections exist at once;
+//   - a client certificate is asked for and not required; TLS checks that the peer has its key, and nothing else is checked here;
 //   - whoever is refused here is told to hub.Server.Refuse with words for people.
 //
-// Serve owns one goroutine a connection, which runs the door's handler, and returns when all of them have ended.
+// Serve owns one goroutine a connection until the door's handler returns; a handler may keep the connection beyond that (Conn.Keep), with
+// goroutines of its own or none. Serve returns when all connections have left.
 package front
