@@ -36,8 +36,9 @@ type report struct {
 }
 
 // PatchReported merges a patch into the reported properties, and calls done with their new version once that is durable, or with what is
-// wrong: faults are those of Hub.PatchTwin. Patches of a session are merged and answered in their order. done must not wait. PatchReported
-// itself waits while too much is under way; the patch may be used again when it returns.
+// wrong: faults are those of Hub.PatchTwin, and Precondition when a newer session has the identity. Patches of a session are merged and
+// answered in their order, and those of a newer one after them. done must not wait. PatchReported itself waits while too much is under way;
+// the patch may be used again when it returns.
 func (s *Session) PatchReported(patch []byte, done func(version int64, err error)) {
 	h := s.hub
 	s.last.Store(h.server.clock.Now().UnixNano())
@@ -99,6 +100,11 @@ func (h *Hub) writeReports(tx *hubstore.Tx, batch []*report, now time.Time) erro
 			continue
 		}
 		n := r.session.Name()
+		// What an older session left behind would be written over what the device has said since.
+		if newer := h.session(n); newer != nil && newer != r.session {
+			r.err = fault.Newf("hub.PatchReported", fault.Precondition, "%s connected again before this patch was merged", n.Words())
+			continue
+		}
 		t := open[n]
 		if t == nil {
 			before, err := tx.Twin(h.id, n)

@@ -153,6 +153,28 @@ func TestReportedPatches(t *testing.T) {
 	}
 }
 
+// What was still to be read of a connection when the device came back does not undo what it says now.
+func TestReportsOfAnOlderSessionComeTooLate(t *testing.T) {
+	w := newWorld(t)
+	d, _ := w.device("a")
+	old, _ := w.listener(d.Name(), d.PrimaryKey)
+	if a := report(old, `{"n":1}`); a.err != nil || a.version != 2 {
+		t.Fatal(a)
+	}
+	now, _ := w.listener(d.Name(), d.PrimaryKey)
+	if a := report(now, `{"n":3}`); a.err != nil || a.version != 3 {
+		t.Fatal(a)
+	}
+	if a := report(old, `{"n":2}`); fault.KindOf(a.err) != fault.Precondition || !strings.Contains(fault.Message(a.err), "connected again") {
+		t.Errorf("the older session's patch: %v", a.err)
+	}
+	old.End()
+	now.End() // with nobody after it, what a device said before it went counts
+	if a := report(now, `{"n":4}`); a.err != nil || a.version != 4 {
+		t.Error(a)
+	}
+}
+
 // C31, C33: services change desired properties; a device that listens is told in order.
 func TestDesiredChangesReachWhoListens(t *testing.T) {
 	w := newWorld(t)
