@@ -1,23 +1,35 @@
-// Devices that connect over MQTT: node -r ./preload.js connect.js NAME. Connection strings come in DEVICE.
+// How devices connect: node -r ./preload.js connect.js NAME. See devices.js for what comes in the environment.
 'use strict';
 const { Client, Message } = require('azure-iot-device');
 const { Mqtt } = require('azure-iot-device-mqtt');
-const { say, goOn, attempt, happens, run } = require('./lib.js');
-
-const device = () => Client.fromConnectionString(process.env.DEVICE, Mqtt);
+const { make, prove, fromToken } = require('./devices.js');
+const { say, goOn, step, attempt, happens, run } = require('./lib.js');
 
 run({
-  async open() {
-    const client = device();
-    client.setRetryPolicy({ shouldRetry: () => false, nextRetryTimeout: () => 0 });
-    const r = await attempt(client.open());
-    say(r.error ? r : { opened: true });
-    if (!r.error) await client.close();
+  // speak is a device, or a module, that connects, says something, and goes.
+  async speak() {
+    const client = make();
+    await step('open', client.open().then(() => null));
+    await goOn();
+    await step('send', client.sendEvent(new Message('as it is')).then(() => null));
+    if (process.env.MODULE) await step('output', client.sendOutputEvent('alarm', new Message('by an output')).then(() => null));
+    await step('close', client.close().then(() => null));
+    await goOn();
   },
 
+  // attempts are a connection string, or a token, and perhaps a certificate, each; whoever gets in says so.
+  async attempts() {
+    for (const { name, device, token, cert, key } of JSON.parse(process.env.ATTEMPTS)) {
+      const client = token ? fromToken(token) : make(device);
+      if (cert) prove(client, cert, key);
+      await step(name, client.open().then(() => client.sendEvent(new Message(name))).then(() => null));
+      await client.close().catch(() => {});
+    }
+  },
+
+  // takeover: the one that was there does not try again.
   async takeover() {
-    const first = device(), second = device();
-    first.setRetryPolicy({ shouldRetry: () => false, nextRetryTimeout: () => 0 });
+    const first = make(), second = make();
     await first.open();
     const gone = happens(first, 'disconnect');
     await second.open();
@@ -28,8 +40,21 @@ run({
     say({ second: true });
   },
 
+  // back: it does, because it listens for something.
+  async back() {
+    const first = Client.fromConnectionString(process.env.DEVICE, Mqtt), second = make();
+    first.on('message', () => {});
+    await first.open();
+    const gone = happens(second, 'disconnect');
+    await second.open();
+    await gone;
+    await first.sendEvent(new Message('first is back'));
+    await first.close();
+    say({ first: true });
+  },
+
   async reconnect() {
-    const client = device();
+    const client = Client.fromConnectionString(process.env.DEVICE, Mqtt);
     await client.open();
     say({ opened: true });
     await goOn(); // the hub has cut the link
@@ -39,13 +64,12 @@ run({
   },
 
   async cut() {
-    const client = device();
-    client.setRetryPolicy({ shouldRetry: () => false, nextRetryTimeout: () => 0 });
+    const client = make();
     await client.open();
     const gone = happens(client, 'disconnect');
     say({ opened: true });
     await gone;
     say({ gone: true });
-    say(await attempt(device().open()));
+    say(await attempt(make().open()));
   },
 });

@@ -1,10 +1,12 @@
 package conformance
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/isthmus-io/isthmus/eventlog"
 	"github.com/isthmus-io/isthmus/hub"
 	"github.com/isthmus-io/isthmus/hub/hubtest"
 	"github.com/isthmus-io/isthmus/hub/sas"
@@ -13,10 +15,119 @@ import (
 	"github.com/isthmus-io/isthmus/store/hubstore"
 )
 
-// TestRefusals has also the hub's own rule for its public side.
+// transports are the names that devices.js has for them, and their packages. Over the first two a device stays connected.
+var transports = []struct{ name, pkg string }{{"mqtt", "azure-iot-device-mqtt"}, {"mqttws", "azure-iot-device-mqtt"}, {"http", "azure-iot-device-http"}}
+
+// moduleString is the connection string of a module.
+func moduleString(m hub.Device) string {
+	return "MODULE=" + strings.TrimPrefix(deviceString(hubtest.Contoso, m), "DEVICE=")
+}
+
+// connected tells whether the registry says so.
+func connected(t *testing.T, w *hubtest.World, n hub.Name) bool {
+	t.Helper()
+	d, err := w.Hub(hubtest.Contoso).Identity(t.Context(), n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d.Connected
+}
+
+// newEvents returns a function that waits for the next n events of a world, each once.
+func newEvents(t *testing.T, w *hubtest.World) func(n int) []eventlog.Event {
+	seen := map[eventlog.Position]bool{}
+	return func(n int) (out []eventlog.Event) {
+		t.Helper()
+		for _, e := range w.Events(hubtest.Contoso, len(seen)+n) {
+			at := eventlog.Position{Partition: e.Partition, Sequence: e.Sequence}
+			if !seen[at] {
+				seen[at] = true
+				out = append(out, e)
+			}
+		}
+		return out
+	}
+}
+
+func TestConnect(t *testing.T) {
+	w := start(t, hubtest.Options{})
+	d := w.Device(hubtest.Contoso, "d")
+	m := w.Module(hubtest.Contoso, "d", "m")
+	come := newEvents(t, w)
+	for _, tr := range transports[:2] {
+		for _, c := range []struct {
+			id, who, env string
+			d            hub.Device
+		}{{"C01", "device", deviceString(hubtest.Contoso, d), d}, {"C02", "module", moduleString(m), m}} {
+			t.Run(c.id+" "+c.who+" over "+tr.name, func(t *testing.T) {
+				covers(t, c.id, tr.pkg)
+				s := play(t, w, "connect.js", "speak", c.env, "TRANSPORT="+tr.name)
+				s.step("open", "")
+				if !connected(t, w, c.d.Name()) {
+					t.Error("the registry does not say that it is connected")
+				}
+				s.goOn()
+				s.step("send", "")
+				e := come(1)[0]
+				if string(e.Body) != "as it is" || e.System["iothub-connection-device-id"] != "d" || e.System["iothub-connection-module-id"] != c.d.Module {
+					t.Errorf("it sent %q %v", e.Body, e.System)
+				}
+				if c.d.Module != "" {
+					s.step("output", "")
+					if e := come(1)[0]; string(e.Body) != "by an output" || e.System["iothub-outputname"] != "alarm" {
+						t.Errorf("its output is %q %v %v", e.Body, e.System, e.Properties)
+					}
+				}
+				s.step("close", "")
+				eventually(t, "the registry's word that it is gone", func() bool { return !connected(t, w, c.d.Name()) })
+				s.goOn()
+			})
+		}
+	}
+}
+
+// attempt is how somebody tries to connect, and how it ends.
+type attempt struct {
+	Name   string `json:"name"`
+	Device string `json:"device,omitempty"` // a connection string
+	Token  string `json:"token,omitempty"`  // instead of one
+	Cert   string `json:"cert,omitempty"`
+	Key    string `json:"key,omitempty"`
+	wrong  string // class of the error
+	why    string // what people are told
+}
+
+func tryAll(t *testing.T, w *hubtest.World, transport string, list []attempt) {
+	t.Helper()
+	text, err := json.Marshal(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := play(t, w, "connect.js", "attempts", "TRANSPORT="+transport, "ATTEMPTS="+string(text))
+	for _, a := range list {
+		s.step(a.Name, a.wrong)
+	}
+	var told strings.Builder
+	for _, r := range w.Server.Refusals() {
+		told.WriteString(r.Why + "\n")
+	}
+	for _, a := range list {
+		if !strings.Contains(told.String(), a.why) {
+			t.Errorf("%s: people are told\n%s and not %q", a.Name, told.String(), a.why)
+		}
+	}
+}
+
+func sign(t *testing.T, resource, key, policy string, lasts time.Duration) string {
+	t.Helper()
+	token, err := sas.Sign(resource, key, policy, time.Now().Add(lasts))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
 func TestRefusals(t *testing.T) {
-	covers(t, "C05", "azure-iot-device-mqtt")
-	covers(t, "C06", "azure-iot-device-mqtt")
 	w := start(t, hubtest.Options{})
 	d, other := w.Device(hubtest.Contoso, "d"), w.Device(hubtest.Contoso, "other")
 	disabled := w.Device(hubtest.Contoso, "disabled")
@@ -24,58 +135,96 @@ func TestRefusals(t *testing.T) {
 	if _, err := w.Hub(hubtest.Contoso).UpdateDevice(t.Context(), disabled.Device, hub.AnyETag); err != nil {
 		t.Fatal(err)
 	}
-	expired, err := sas.Sign(hubtest.Contoso+"/devices/d", d.PrimaryKey, "", time.Now().Add(-time.Minute))
-	if err != nil {
-		t.Fatal(err)
+	at := func(host, id, key string) string {
+		return sas.ConnectionString{HostName: host, DeviceID: id, Key: key}.String()
 	}
-	nobody := hub.Device{Device: hubstore.Device{ID: "nobody", PrimaryKey: d.PrimaryKey}}
-	forged := hub.Device{Device: hubstore.Device{ID: "d", PrimaryKey: other.PrimaryKey}}
-	for _, c := range []struct{ name, env, why string }{
-		{"wrong key", deviceString(hubtest.Contoso, forged), "not signed"},
-		{"unknown device", deviceString(hubtest.Contoso, nobody), "no device"},
-		{"disabled device", deviceString(hubtest.Contoso, disabled), "is disabled"},
-		{"foreign hub", deviceString("nowhere.azure-devices.net", d), ""},
-		{"expired token", "DEVICE=HostName=" + hubtest.Contoso + ";DeviceId=d;SharedAccessSignature=" + expired, "the token ended"},
-		{"public side closed", deviceString(hubtest.Contoso, d), "no public network access"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			if c.name == "public side closed" {
-				w.Change(hubtest.Contoso, func(p *plan.Hub) { p.Public = resource.PublicDisabled })
+	policy := func(name string) string {
+		text, err := w.Hub(hubtest.Contoso).PolicyConnectionString(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cs, err := sas.ParseConnectionString(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cs.Key
+	}
+	byPolicy := func(name string) attempt {
+		return attempt{Name: "policy " + name, Device: "HostName=" + hubtest.Contoso + ";DeviceId=d;SharedAccessKeyName=" + name + ";SharedAccessKey=" + policy(name)}
+	}
+	no := func(a attempt, why string) attempt {
+		a.wrong, a.why = "UnauthorizedError", why
+		return a
+	}
+	both := []attempt{
+		{Name: "right key", Device: at(hubtest.Contoso, "d", d.PrimaryKey)},
+		{Name: "second key", Device: at(hubtest.Contoso, "d", d.SecondaryKey)},
+		no(attempt{Name: "wrong key", Device: at(hubtest.Contoso, "d", other.PrimaryKey)}, "not signed"),
+		no(attempt{Name: "unknown device", Device: at(hubtest.Contoso, "nobody", d.PrimaryKey)}, "no device"),
+		no(attempt{Name: "disabled device", Device: at(hubtest.Contoso, "disabled", disabled.PrimaryKey)}, "is disabled"),
+		no(attempt{Name: "expired token", Token: sign(t, hubtest.Contoso+"/devices/d", d.PrimaryKey, "", -time.Minute)}, "the token ended"),
+	}
+	policies := []attempt{
+		byPolicy(hub.PolicyDevice), byPolicy(hub.PolicyOwner), no(byPolicy(hub.PolicyService), "policy service does not have DeviceConnect"), no(byPolicy("registryReadWrite"), "policy registryReadWrite does not have DeviceConnect"),
+		{Name: "token of the policy device", Token: sign(t, hubtest.Contoso+"/devices/other", policy(hub.PolicyDevice), hub.PolicyDevice, time.Hour)},
+	}
+	for _, tr := range transports {
+		t.Run("C05 wrong key, expired token, unknown and disabled device over "+tr.name, func(t *testing.T) {
+			covers(t, "C05", tr.pkg)
+			covers(t, "C06", tr.pkg)
+			tryAll(t, w, tr.name, both)
+			foreign := no(attempt{Name: "foreign hub", Device: at("nowhere.azure-devices.net", "d", d.PrimaryKey)}, "")
+			if tr.name == "http" { // which says what TLS says
+				foreign.wrong = "Error"
 			}
-			play(t, w, "connect.js", "open", c.env).wants("error", "UnauthorizedError")
-			if list := w.Server.Refusals(); c.why != "" && (len(list) == 0 || !strings.Contains(list[0].Why, c.why)) {
-				t.Errorf("people are told %+v, want %q", list, c.why)
-			}
+			tryAll(t, w, tr.name, []attempt{foreign})
+		})
+		t.Run("C07 tokens of policies over "+tr.name, func(t *testing.T) {
+			covers(t, "C07", tr.pkg)
+			tryAll(t, w, tr.name, policies)
 		})
 	}
+	t.Run("public side closed", func(t *testing.T) {
+		w.Change(hubtest.Contoso, func(p *plan.Hub) { p.Public = resource.PublicDisabled })
+		tryAll(t, w, "mqtt", []attempt{no(both[0], "no public network access")})
+	})
 }
 
 func TestTakeover(t *testing.T) {
 	covers(t, "C08", "azure-iot-device-mqtt")
 	w := start(t, hubtest.Options{})
-	s := play(t, w, "connect.js", "takeover", deviceString(hubtest.Contoso, w.Device(hubtest.Contoso, "d")))
+	come, env := newEvents(t, w), deviceString(hubtest.Contoso, w.Device(hubtest.Contoso, "d"))
+	s := play(t, w, "connect.js", "takeover", env)
 	s.next() // the first saw its connection go
 	s.wants("second", true)
-	if e := w.Events(hubtest.Contoso, 1)[0]; string(e.Body) != "second lives" {
+	if e := come(1)[0]; string(e.Body) != "second lives" {
+		t.Errorf("got %q", e.Body)
+	}
+	play(t, w, "connect.js", "back", env).wants("first", true)
+	if e := come(1)[0]; string(e.Body) != "first is back" {
 		t.Errorf("got %q", e.Body)
 	}
 }
 
 func TestDisableCuts(t *testing.T) {
-	covers(t, "C47", "azure-iot-device-mqtt")
 	w := start(t, hubtest.Options{})
-	d := w.Device(hubtest.Contoso, "d")
-	s := play(t, w, "connect.js", "cut", deviceString(hubtest.Contoso, d))
-	s.wants("opened", true)
-	if got, err := w.Hub(hubtest.Contoso).Device(t.Context(), "d"); err != nil || !got.Connected {
-		t.Errorf("connected: %v, %v", got.Connected, err)
+	for _, tr := range transports[:2] {
+		t.Run("C47 over "+tr.name, func(t *testing.T) {
+			covers(t, "C47", tr.pkg)
+			d := w.Device(hubtest.Contoso, tr.name)
+			s := play(t, w, "connect.js", "cut", deviceString(hubtest.Contoso, d), "TRANSPORT="+tr.name)
+			s.wants("opened", true)
+			if !connected(t, w, d.Name()) {
+				t.Error("the registry does not say that it is connected")
+			}
+			d.Status = hubstore.Disabled
+			if _, err := w.Hub(hubtest.Contoso).UpdateDevice(t.Context(), d.Device, hub.AnyETag); err != nil {
+				t.Fatal(err)
+			}
+			s.wants("gone", true)
+			s.wants("error", "UnauthorizedError")
+		})
 	}
-	d.Status = hubstore.Disabled
-	if _, err := w.Hub(hubtest.Contoso).UpdateDevice(t.Context(), d.Device, hub.AnyETag); err != nil {
-		t.Fatal(err)
-	}
-	s.wants("gone", true)
-	s.wants("error", "UnauthorizedError")
 }
 
 // TestReconnect shows that a cut link heals by itself once it may.
