@@ -4,7 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha1" //nolint:gosec // IoT Hub's thumbprints
+	"crypto/sha1" // IoT Hub's thumbprints
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -79,7 +79,7 @@ func (w *world) create(d hubstore.Device) hub.Device {
 func TestThumbprints(t *testing.T) {
 	w := newWorld(t)
 	first, second, stranger := certify(t, "anything", false, nil), certify(t, "d", false, nil), certify(t, "d", false, nil)
-	old, next := sha1.Sum(first.Raw), sha256.Sum256(second.Raw) //nolint:gosec // see above
+	old, next := sha1.Sum(first.Raw), sha256.Sum256(second.Raw)
 	w.create(hubstore.Device{
 		ID: "d", AuthType: hub.AuthSelfSigned, PrimaryThumbprint: strings.ToUpper(hex.EncodeToString(old[:])), SecondaryThumbprint: hex.EncodeToString(next[:]),
 	})

@@ -96,7 +96,7 @@ func (c containers) Reader(ctx context.Context, h *hub.Hub, address, name string
 	if p.remote == nil {
 		return c.blobs.Read(ctx, blob.Ref{Hub: h.ID(), Container: file.Container, Name: path.Join(p.own, name)}, 0, -1)
 	}
-	answer, err := c.ask(ctx, http.MethodGet, p.remote, name, nil, 0)
+	answer, err := c.ask(ctx, http.MethodGet, p.remote, name, nil, 0) //nolint:bodyclose // the caller does
 	if err != nil {
 		return nil, err
 	}

@@ -100,7 +100,7 @@ func localAuthority(dir string, now time.Time) (*identity.Authority, error) {
 		return nil, fault.Wrap(op, fault.Invalid, err, "the authority cannot be kept in "+dir)
 	}
 	if err = keepfile.Write(certFile, a.CertificatePEM()); err == nil {
-		err = os.Chmod(certFile, 0o644) // it is no secret, and who runs the devices may be somebody else
+		err = os.Chmod(certFile, 0o644) //nolint:gosec // it is no secret, and who runs the devices may be somebody else
 	}
 	return a, fault.Wrap(op, fault.Invalid, err, "the authority cannot be kept in "+dir)
 }

@@ -253,11 +253,10 @@ func TestScheduledCancelledAndOver(t *testing.T) {
 	if err != nil || later.Status != job.Scheduled {
 		t.Fatalf("%+v, %v", later, err)
 	}
-	never, err := s.Create(ctx, h, job.Job{ID: "never", Type: job.UpdateTwin, Twin: twin, Starts: fake.Now().Add(time.Hour)})
-	if err != nil {
+	if _, err := s.Create(ctx, h, job.Job{ID: "never", Type: job.UpdateTwin, Twin: twin, Starts: fake.Now().Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
-	if never, err = s.Cancel(ctx, h, "never"); err != nil || never.Status != job.Cancelled {
+	if never, err := s.Cancel(ctx, h, "never"); err != nil || never.Status != job.Cancelled {
 		t.Errorf("%+v, %v", never, err)
 	}
 	if _, err := s.Create(ctx, h, job.Job{ID: "over", Type: job.CallMethod, Method: &job.Method{Name: "m", Response: 300}, Limit: time.Minute}); err != nil {

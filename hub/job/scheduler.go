@@ -2,6 +2,7 @@ package job
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -129,7 +130,7 @@ func (s *Scheduler) checkWork(ctx context.Context, h *hub.Hub, j Job) error {
 	}
 	stop := fault.New("job.Create", fault.Internal, "")
 	err := h.QueryNames(ctx, j.Condition, false, func(hub.Name) error { return stop }) // the first one is enough
-	if err == error(stop) {
+	if errors.Is(err, stop) {
 		return nil
 	}
 	return err

@@ -45,7 +45,7 @@ func (s *Scheduler) transfer(ctx context.Context, h *hub.Hub, j Job) error {
 	if err != nil {
 		return err
 	}
-	defer r.Close() //nolint:errcheck // it was read
+	defer r.Close()
 	failed, err := Read(ctx, h, r)
 	if err == nil && len(failed) > 0 {
 		err = s.tellFailed(ctx, h, j, failed)

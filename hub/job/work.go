@@ -180,7 +180,7 @@ func (s *Scheduler) one(ctx context.Context, h *hub.Hub, j Job, r hubstore.Job, 
 		}
 	}
 	outcome, err := s.work(ctx, h, j, d.Name)
-	if ctx.Err() != nil && err != nil && context.Cause(ctx) != errOver && context.Cause(ctx) != errCancelled {
+	if cause := context.Cause(ctx); cause != nil && err != nil && !errors.Is(cause, errOver) && !errors.Is(cause, errCancelled) {
 		return // the process ends
 	}
 	d.Ended = s.clock.Now()

@@ -84,7 +84,7 @@ func (p *Place) Leave() {
 // Join brings the connection of an end, and returns when the bridge is over and conn is closed; or when ctx ends, which closes it.
 func (p *Place) Join(ctx context.Context, conn net.Conn) {
 	g, b := p.gateway, p.bridge
-	defer conn.Close() //nolint:errcheck // nobody is left to be told
+	defer conn.Close()
 	b.mu.Lock()
 	b.ends[p.end] = conn
 	device, service := b.ends[ofDevice], b.ends[ofService]
