@@ -172,9 +172,11 @@ func TestCaseOfProperties(t *testing.T) {
 		if _, err := io.WriteString(c, r); err != nil {
 			t.Fatal(err)
 		}
-		if r, err := http.ReadResponse(in, nil); err != nil || r.StatusCode != 204 {
-			t.Fatalf("%v %v", r, err)
+		answer, err := http.ReadResponse(in, nil)
+		if err != nil || answer.StatusCode != 204 {
+			t.Fatalf("%v %v", answer, err)
 		}
+		_ = answer.Body.Close()
 	}
 	events := w.Events(hubtest.Contoso, 3)
 	for i, want := range []map[string]string{{"lineNo": "1", "Unit": "°C", "a": "1", "A": "2"}, {"LineNO": "2"}, {"utf8": "°C"}} {

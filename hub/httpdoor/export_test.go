@@ -28,11 +28,11 @@ func Routes() []Route {
 }
 
 // Fail returns how an error is written.
-func Fail(err error, clk clock.Clock) *http.Response {
+func Fail(err error, clk clock.Clock) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	x := &exchange{Request: httptest.NewRequest(http.MethodGet, "/", nil), w: w, door: &Door{log: slog.New(slog.DiscardHandler), clock: clk}}
 	x.fail(err)
-	return w.Result()
+	return w
 }
 
 // Find is the router's.
@@ -52,6 +52,7 @@ var (
 	PlainText    = plainText
 	HeaderText   = headerText
 	ReadIdentity = readIdentity
+	ReadBatch    = readBatch
 )
 
 // Operation is one of a digital twin's patch.

@@ -2,6 +2,7 @@ package httpdoor
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"strings"
 
 	"github.com/isthmus-io/isthmus/fault"
@@ -75,9 +76,17 @@ type batchJSON struct {
 }
 
 func (x *exchange) batch() ([]hub.Message, error) {
-	var list []batchJSON
-	if err := x.decode(maxBatch, &list); err != nil {
+	b, err := x.body(maxBatch)
+	if err != nil {
 		return nil, err
+	}
+	return readBatch(b)
+}
+
+func readBatch(text []byte) ([]hub.Message, error) {
+	var list []batchJSON
+	if err := json.Unmarshal(text, &list); err != nil {
+		return nil, notJSON(err)
 	}
 	out := make([]hub.Message, len(list))
 	for i, j := range list {
