@@ -28,7 +28,9 @@ func (c Change) Notification(after Document) []byte {
 }
 
 // WholeDesired returns all desired properties with their version, as a device is told after they were replaced.
-func (d Document) WholeDesired() []byte { return appendVersioned(nil, d.Desired.Text, d.Desired.Version) }
+func (d Document) WholeDesired() []byte {
+	return appendVersioned(nil, d.Desired.Text, d.Desired.Version)
+}
 
 // AppendJSON writes the document's members as services read them, without braces: "version":n,"tags":{..},"properties":{"desired":{..},
 // "reported":{..}}, each of the two with $metadata and $version.
