@@ -78,6 +78,7 @@ var rules = []rule{
 	{in: "provisioning/mqttdoor", never: []string{"provisioning/httpdoor", "store/...", "hub", "control/...", "link/..."}, because: "doors stand beside each other and hold no state"},
 	{in: "provisioning/httpdoor", never: []string{"provisioning/mqttdoor", "wire/...", "store/...", "hub", "control/...", "link/..."}, because: "doors stand beside each other and hold no state"},
 	{in: "provisioning/tpm", only: []string{"fault"}, because: "it makes blobs a chip can open; for whom is decided elsewhere"},
+	{in: "provisioning/provisioningclient", only: []string{"clock", "fault", "hub/sas"}, because: "it is a client: what it knows of a service it was told by it"},
 	{in: "provisioning/linkedhub", never: []string{"hub", "store/...", "node/..."}, because: "a hub elsewhere is met over its API only"},
 	{in: "hub/mqttdoor", never: []string{"hub/httpdoor", "store/...", "link/...", "control/..."}, because: "doors stand beside each other and hold no state"},
 	{in: "hub/httpdoor", never: []string{"hub/mqttdoor", "wire/mqtt", "link/...", "control/..."}, because: "doors stand beside each other and hold no state"},

@@ -2,10 +2,7 @@ package main
 
 import (
 	"context"
-	"crypto/x509"
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -14,7 +11,6 @@ import (
 
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub/hubclient"
-	"github.com/isthmus-io/isthmus/hub/sas"
 )
 
 func newHub(w *world) *cobra.Command {
@@ -41,74 +37,6 @@ ISTHMUS_HUB_CONNECTION_STRING, never from the command line.`,
 		c.AddCommand(list...)
 	}
 	return c
-}
-
-// hubAccess is the flags that say which hub, and by which way.
-type hubAccess struct {
-	w       *world
-	process process
-	given   func() bool // --data-dir
-	hub     string
-	file    string
-	address string
-	ca      string
-}
-
-func addHubAccess(w *world, c *cobra.Command) *hubAccess {
-	a := &hubAccess{w: w}
-	a.process.addDir(c, "hub")
-	f := c.Flags()
-	f.Lookup("data-dir").Usage = "`DIR` of a hub process on this machine"
-	a.given = func() bool { return f.Changed("data-dir") }
-	f.StringVar(&a.hub, "hub", "", "`NAME` of the hub (or its host name), where one process serves several")
-	f.StringVar(&a.file, "connection-file", "", "`FILE` with a policy's connection string, instead of ISTHMUS_HUB_CONNECTION_STRING")
-	f.StringVar(&a.address, "address", "", "`HOST:PORT` to dial instead of the connection string's host")
-	f.StringVar(&a.ca, "ca", "", "`FILE` with the authority to trust, instead of this machine's")
-	return a
-}
-
-// open chooses the way: what the command line says, then the environment, then a hub on this machine.
-func (a *hubAccess) open() (*hubclient.Client, error) {
-	op := "isthmus.hub"
-	text := a.w.getenv("ISTHMUS_HUB_CONNECTION_STRING")
-	switch {
-	case a.file != "":
-		b, err := os.ReadFile(a.file)
-		if err != nil {
-			return nil, fault.Wrap(op, fault.Invalid, err, "the connection string cannot be read: "+err.Error())
-		}
-		text = string(b)
-	case a.given():
-		text = ""
-	}
-	if text == "" {
-		return a.openSocket()
-	}
-	cs, err := sas.ParseConnectionString(text)
-	if err != nil {
-		return nil, err
-	}
-	cfg := hubclient.Config{Connection: cs, Address: a.address}
-	if a.ca != "" {
-		pem, err := os.ReadFile(a.ca)
-		if err != nil {
-			return nil, fault.Wrap(op, fault.Invalid, err, "the authority cannot be read: "+err.Error())
-		}
-		cfg.Roots = x509.NewCertPool()
-		if !cfg.Roots.AppendCertsFromPEM(pem) {
-			return nil, fault.Newf(op, fault.Invalid, "%s holds no certificate", a.ca)
-		}
-	}
-	return hubclient.New(cfg, a.w.clock)
-}
-
-func (a *hubAccess) openSocket() (*hubclient.Client, error) {
-	socket := hubclient.Socket(a.process.dataDir)
-	if _, err := os.Stat(socket); err != nil {
-		return nil, fault.Newf("isthmus.hub", fault.Unavailable, "no hub runs here with data directory %s", filepath.Clean(a.process.dataDir)).
-			Advise("name the one of a running hub with --data-dir, or give a connection string with --connection-file or in ISTHMUS_HUB_CONNECTION_STRING")
-	}
-	return hubclient.New(hubclient.Config{Socket: socket, Hub: a.hub}, a.w.clock)
 }
 
 func newHubConnectionString(w *world) *cobra.Command {

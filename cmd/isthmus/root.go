@@ -64,6 +64,7 @@ Exit codes: 0 done, 1 failed, 2 used wrongly.`,
 		newAgent(w),
 		newGateway(w),
 		with(newHub(w), newAgentJoin(w, "hub"), newHubServe(w), newHubDev(w)),
+		newDPS(w),
 		newSimulate(w),
 		newDemo(w),
 	)

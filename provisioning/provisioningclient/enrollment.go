@@ -209,3 +209,29 @@ func (c *Client) Bulk(ctx context.Context, mode string, list []json.RawMessage) 
 	err := c.call(ctx, http.MethodPost, "/enrollments", "", map[string]any{"mode": mode, "enrollments": list}, &out)
 	return out.Errors, err
 }
+
+// Shown is a certificate of an attestation, with what it is there for.
+type Shown struct {
+	Words string // "Certificate", "Next certificate", "Authority", "Next authority"
+	Info  CertificateInfo
+}
+
+// Certificates lists those of which something is shown.
+func (a Attestation) Certificates() []Shown {
+	var out []Shown
+	add := func(words, next string, c *Certificates) {
+		if c == nil {
+			return
+		}
+		for i, one := range []*Certificate{c.Primary, c.Secondary} {
+			if one != nil && one.Info != nil {
+				out = append(out, Shown{[]string{words, next}[i], *one.Info})
+			}
+		}
+	}
+	if a.X509 != nil {
+		add("Certificate", "Next certificate", a.X509.Client)
+		add("Authority", "Next authority", a.X509.Signing)
+	}
+	return out
+}
