@@ -18,6 +18,9 @@ const page = "../../docs/compatibility.md"
 // TestMain keeps docs/compatibility.md as the tests show it: when all of them ran, it has to be what they make, or is written with -update.
 func TestMain(m *testing.M) {
 	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil { // what runs beside each other waits most of the time
+		panic(err)
+	}
 	code := m.Run()
 	if !partial() {
 		if err := keepPage(); err != nil {

@@ -1,7 +1,7 @@
-// What services do with twins, queries and methods: node -r ./preload.js service.js NAME. The connection string of a policy comes in SERVICE,
+// What services do with twins and queries: node -r ./preload.js service.js NAME. The connection string of a policy comes in SERVICE,
 // that of a device in DEVICE.
 'use strict';
-const { Registry, Client, DigitalTwinClient, IoTHubTokenCredentials } = require('azure-iothub');
+const { Registry, DigitalTwinClient, IoTHubTokenCredentials } = require('azure-iothub');
 const { IoTHubRegistryManager } = require('azure-iothub/dist/cl/iothub_registry_manager');
 const device = require('azure-iot-device');
 const { Mqtt } = require('azure-iot-device-mqtt');
@@ -49,24 +49,6 @@ run({
     await pages('group', 'SELECT tags.line AS line, COUNT() AS n FROM devices GROUP BY tags.line');
     await pages('modules', "SELECT deviceId, moduleId FROM devices.modules WHERE moduleId = 'm'");
     await step('nonsense', registry.createQuery('SELECT WHERE').next());
-  },
-
-  async methods() {
-    const service = Client.fromConnectionString(process.env.SERVICE);
-    const invoke = (more) => service.invokeDeviceMethod('d', { methodName: 'reboot', responseTimeoutInSeconds: 5, ...more }).then((r) => r.result);
-    await step('offline', invoke({}));
-    const client = device.Client.fromConnectionString(process.env.DEVICE, Mqtt);
-    const waiting = step('waited for', invoke({ connectTimeoutInSeconds: 20, payload: { n: 0 } }));
-    await client.open();
-    client.onDeviceMethod('reboot', (request, response) => response.send(207, { got: request.payload }));
-    client.onDeviceMethod('sleep', () => {});
-    await waiting;
-    await step('payload', invoke({ payload: { n: [1, null, '\u20ac'] } }));
-    await step('null payload', invoke({ payload: null }));
-    await step('silent', invoke({ methodName: 'sleep' }));
-    await step('nobody', service.invokeDeviceMethod('nobody', { methodName: 'reboot' }));
-    await client.close();
-    await step('offline again', invoke({}));
   },
 
   async digital() {

@@ -75,27 +75,6 @@ func TestQueries(t *testing.T) {
 	}
 }
 
-func TestMethodsOverREST(t *testing.T) {
-	for _, id := range []string{"C35", "C36", "C37"} {
-		covers(t, id, "azure-iothub", "azure-iot-device-mqtt")
-	}
-	w := start(t, hubtest.Options{})
-	s := play(t, w, "service.js", "methods", serviceString(t, w, hub.PolicyOwner), deviceString(hubtest.Contoso, w.Device(hubtest.Contoso, "d")))
-	offline := func(name string) {
-		t.Helper()
-		if v := s.step(name, "Error"); !strings.Contains(v.text("message"), "404103") && !strings.Contains(v.text("message"), "Not found") {
-			t.Errorf("%v", v)
-		}
-	}
-	offline("offline")
-	s.step("waited for", "", "body.status", 207, "body.payload.got.n", 0)
-	s.step("payload", "", "body.status", 207, "body.payload.got.n", "[1 <nil> €]")
-	s.step("null payload", "", "body.status", 207, "body.payload", "map[got:<nil>]")
-	s.step("silent", "GatewayTimeoutError")
-	s.step("nobody", "DeviceNotFoundError")
-	offline("offline again")
-}
-
 // TestDigitalTwins has no case of its own: the newer client of the service SDK reads the same twins by the conventions of Plug and Play.
 func TestDigitalTwins(t *testing.T) {
 	covers(t, "C33", "azure-iothub")
