@@ -37,9 +37,9 @@ func jsonText(s string) string {
 
 func TestProvisioningByKey(t *testing.T) {
 	d := startProvisioning(t, func(c *provisioning.Config) { c.RetryAfter = 3 * time.Second })
-	d.PutGroup(provisioningGroup)
 	for _, tr := range provisioningTransports {
 		t.Run("C48 individual symmetric key over "+tr.name, func(t *testing.T) {
+			t.Parallel() // each waits three seconds
 			covers(t, "C48", tr.pkg, "azure-iot-security-symmetric-key")
 			id := "own-" + tr.name
 			d.Put(keyEnrollment(id, ""))
@@ -51,6 +51,11 @@ func TestProvisioningByKey(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestProvisioningByGroupKey(t *testing.T) {
+	d := startProvisioning(t, nil)
+	d.PutGroup(provisioningGroup)
 	for _, tr := range provisioningTransports[:2] {
 		t.Run("C49 group key over "+tr.name, func(t *testing.T) {
 			covers(t, "C49", tr.pkg, "azure-iot-security-symmetric-key")
@@ -70,6 +75,7 @@ func TestProvisioningByCertificate(t *testing.T) {
 	d.PutGroup(`{"enrollmentGroupId":"by-root","attestation":{"type":"x509","x509":{"signingCertificates":{"primary":{"certificate":` + jsonText(root.PEM()) + `}}}}}`)
 	for _, tr := range provisioningTransports {
 		t.Run("C50 X.509 over "+tr.name, func(t *testing.T) {
+			t.Parallel()
 			covers(t, "C50", tr.pkg, "azure-iot-security-x509")
 			env := func(id string, c *provisioningtest.Certified) []string {
 				return []string{"TRANSPORT=" + tr.name, "ID=" + id, "CERT=" + c.ChainPEM(), "CERT_KEY=" + c.KeyPEM(t)}
@@ -95,6 +101,7 @@ func TestProvisionedDevicesConnect(t *testing.T) {
 		"by-key": {"KEY=" + d.Key("by-key")}, "by-cert": {"CERT=" + leaf.PEM(), "CERT_KEY=" + leaf.KeyPEM(t)},
 	} {
 		t.Run("C51 assigned device connects at once "+id, func(t *testing.T) {
+			t.Parallel()
 			covers(t, "C51", "azure-iot-provisioning-device", "azure-iot-device-mqtt")
 			s := d.play(t, "connect", append(env, "ID="+id)...)
 			s.step("register", "", "body.assignedHub", hubtest.Fabrikam)
@@ -137,6 +144,7 @@ func TestReprovisioning(t *testing.T) {
 		{"keep", `{"updateHubAssignment":false,"migrateDeviceData":false}`, hubtest.Contoso, "initialAssignment", `"by":"operator"`},
 	} {
 		t.Run("C53 reprovision "+c.name, func(t *testing.T) {
+			t.Parallel()
 			covers(t, "C53", "azure-iot-provisioning-device")
 			doc := func(hub string) string {
 				return keyEnrollment(c.name, `,"iotHubHostName":"`+hub+`","reprovisionPolicy":`+c.policy+`,"initialTwin":{"tags":{"by":"enrollment"}}`)
@@ -160,7 +168,6 @@ func TestReprovisioning(t *testing.T) {
 }
 
 func TestCustomAllocation(t *testing.T) {
-	broken := false
 	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var asked struct {
 			Device struct {
@@ -170,7 +177,7 @@ func TestCustomAllocation(t *testing.T) {
 		if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
 			t.Error(err)
 		}
-		if broken {
+		if r.URL.Path == "/broken" {
 			w.WriteHeader(http.StatusInternalServerError)
 			return
 		}
@@ -179,21 +186,21 @@ func TestCustomAllocation(t *testing.T) {
 	t.Cleanup(hook.Close)
 	d := startProvisioning(t, func(c *provisioning.Config) { c.LoopbackWebhooks = true })
 	for _, tr := range provisioningTransports[:2] {
-		custom := `,"allocationPolicy":"custom","customAllocationDefinition":{"webhookUrl":"` + hook.URL + `","apiVersion":"2019-03-31"}`
-		id := "asked-" + tr.name
-		d.Put(keyEnrollment(id, custom))
-		env := []string{"TRANSPORT=" + tr.name, "ID=" + id, "KEY=" + d.Key(id), `PAYLOAD={"model":"gr\u00fcn"}`}
-		broken = false
-		t.Run("C56 payload round trip over "+tr.name, func(t *testing.T) {
-			covers(t, "C56", tr.pkg)
-			covers(t, "C54", tr.pkg)
-			d.play(t, "register", env...).step("register", "", "body.assignedHub", hubtest.Fabrikam, "body.payload.heard.model", "grün")
-		})
-		broken = true
-		t.Run("C54 failing webhook over "+tr.name, func(t *testing.T) {
-			covers(t, "C54", tr.pkg)
-			d.play(t, "register", env...).step("register", "ProvisioningRegistrationFailedError", "code", 400207)
-		})
+		for _, c := range []struct{ path, name string }{{"", "C56 payload round trip over " + tr.name}, {"/broken", "C54 failing webhook over " + tr.name}} {
+			t.Run(c.name, func(t *testing.T) {
+				t.Parallel()
+				covers(t, "C54", tr.pkg)
+				id := "asked-" + tr.name + strings.ReplaceAll(c.path, "/", "-")
+				d.Put(keyEnrollment(id, `,"allocationPolicy":"custom","customAllocationDefinition":{"webhookUrl":"`+hook.URL+c.path+`","apiVersion":"2019-03-31"}`))
+				s := d.play(t, "register", "TRANSPORT="+tr.name, "ID="+id, "KEY="+d.Key(id), `PAYLOAD={"model":"gr\u00fcn"}`)
+				if c.path != "" {
+					s.step("register", "ProvisioningRegistrationFailedError", "code", 400207)
+					return
+				}
+				covers(t, "C56", tr.pkg)
+				s.step("register", "", "body.assignedHub", hubtest.Fabrikam, "body.payload.heard.model", "grün")
+			})
+		}
 	}
 }
 
