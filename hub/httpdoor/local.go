@@ -7,13 +7,15 @@ type hubJSON struct {
 	Name      string   `json:"name"`
 	HostNames []string `json:"hostNames"`
 	Public    bool     `json:"public"`
+	// Provisioning says that it is a provisioning service, which shares sides and names with hubs and nothing else.
+	Provisioning bool `json:"provisioning,omitempty"`
 	hub.Stats
 }
 
 func listHubs(x *exchange) error {
 	out := []hubJSON{}
 	for _, h := range x.door.server.Hubs() {
-		out = append(out, hubJSON{h.Name(), h.HostNames(), h.Public(), h.Stats()})
+		out = append(out, hubJSON{h.Name(), h.HostNames(), h.Public(), h.Provisioning(), h.Stats()})
 	}
 	return x.reply(out)
 }

@@ -4,16 +4,18 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 )
 
-// Hub is one of the hubs a process serves.
+// Hub is one of the hubs and provisioning services a process serves.
 type Hub struct {
-	Name      string   `json:"name"`
-	HostNames []string `json:"hostNames"`
-	Public    bool     `json:"public"`
-	Connected int      `json:"connected"`
-	Messages  int64    `json:"messages"`
-	PerSecond float64  `json:"perSecond"`
+	Name         string   `json:"name"`
+	HostNames    []string `json:"hostNames"`
+	Public       bool     `json:"public"`
+	Provisioning bool     `json:"provisioning,omitempty"`
+	Connected    int      `json:"connected"`
+	Messages     int64    `json:"messages"`
+	PerSecond    float64  `json:"perSecond"`
 }
 
 // Hubs lists them; over the socket only.
@@ -80,6 +82,7 @@ func (c *Client) HostName(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	list = slices.DeleteFunc(list, func(h Hub) bool { return h.Provisioning })
 	for _, h := range list {
 		if len(list) == 1 || h.Name == c.cfg.Hub || h.HostNames[0] == c.cfg.Hub {
 			return h.HostNames[0], nil
