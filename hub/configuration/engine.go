@@ -47,12 +47,16 @@ func New(cfg Config, server *hub.Server, log *slog.Logger, clk clock.Clock) *Eng
 func (e *Engine) Run(ctx context.Context) error {
 	for {
 		began := e.clock.Now()
-		for _, h := range e.server.Hubs() {
+		every, hubs := e.cfg.Every, e.server.Hubs()
+		if len(hubs) == 0 { // the plan is not here yet
+			every = min(every, time.Second)
+		}
+		for _, h := range hubs {
 			if err := e.CarryOut(ctx, h); err != nil && ctx.Err() == nil {
 				e.log.Warn("hub: configurations are not carried out; they will be tried again", "hub", h.Name(), "err", err)
 			}
 		}
-		tick, stop := e.clock.After(max(e.cfg.Every, 20*e.clock.Now().Sub(began)))
+		tick, stop := e.clock.After(max(every, 20*e.clock.Now().Sub(began)))
 		select {
 		case <-tick:
 		case <-e.wake:
