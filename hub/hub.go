@@ -68,7 +68,11 @@ func (s *Server) open(ctx context.Context, p plan.Hub) (*Hub, error) {
 	h := &Hub{server: s, id: p.ID, stream: "hub/" + p.ID, sessions: map[Name]*Session{}, seen: map[Name]hubstore.Seen{}, renewed: make(chan struct{})}
 	h.reports.room.L = &h.reports.mu
 	h.calls.last.Store(rand.Uint32()) //nolint:gosec // no secret; it only has to differ from what an earlier process gave out
-	list, err := s.store.EnsurePolicies(ctx, p.ID, builtInPolicies())
+	policies := builtInPolicies()
+	if p.Type == resource.TypeDPS {
+		policies = nil // a provisioning service has its own
+	}
+	list, err := s.store.EnsurePolicies(ctx, p.ID, policies)
 	if err != nil {
 		return nil, err
 	}

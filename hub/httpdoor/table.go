@@ -74,10 +74,10 @@ func isthmusRoutes() []route {
 
 		{method: "POST", path: "isthmus/v1/devices/{device}/keys", right: hub.RegistryWrite, own: true, serve: renewKey},
 		{method: "POST", path: "isthmus/v1/devices/{device}/modules/{module}/keys", right: hub.RegistryWrite, own: true, serve: renewKey},
-		{method: "GET", path: "isthmus/v1/policies", right: hub.EveryRight, own: true, both: true, serve: listPolicies},
-		{method: "POST", path: "isthmus/v1/policies/{name}/keys", right: hub.EveryRight, own: true, both: true, serve: renewPolicyKey},
+		{method: "GET", path: "isthmus/v1/policies", right: hub.EveryRight, own: true, serve: listPolicies},
+		{method: "POST", path: "isthmus/v1/policies/{name}/keys", right: hub.EveryRight, own: true, serve: renewPolicyKey},
 		{method: "GET", path: "isthmus/v1/hubs", local: true, own: true, both: true, serve: listHubs},
-		{method: "GET", path: "isthmus/v1/policies/{name}", local: true, own: true, both: true, serve: getPolicy},
+		{method: "GET", path: "isthmus/v1/policies/{name}", local: true, own: true, serve: getPolicy},
 
 		{method: "GET", path: "isthmus/v1/authorities", right: hub.RegistryRead, own: true, serve: listAuthorities},
 		{method: "GET", path: "isthmus/v1/authorities/{name}", right: hub.RegistryRead, own: true, serve: getAuthority},
