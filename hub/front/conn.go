@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/isthmus-io/isthmus/hub"
 )
@@ -32,13 +33,14 @@ type socket struct {
 	vouched func() // of crowd; nil before it is counted there
 	release func() // of hub.Server.Hold
 	cause   atomic.Uint32
-	kept    atomic.Bool
+	kept    atomic.Int32 // how often
 	once    sync.Once
 }
 
 // Over returns the connection as the door of a protocol has it that is spoken over this one: conn reads and writes it. Both are one
-// connection, with one cause and one end.
+// connection, with one cause and one end. The time for the door's setup begins anew.
 func (c *Conn) Over(conn net.Conn, door string) *Conn {
+	_ = conn.SetDeadline(time.Now().Add(c.front.cfg.SetupTimeout)) // a closed connection tells it when read
 	return &Conn{Conn: conn, Side: c.Side, Door: door, Certificates: c.Certificates, over: true, socket: c.socket}
 }
 
@@ -66,14 +68,16 @@ func (c *Conn) CloseWrite() error {
 }
 
 // Keep lets the connection live on after the handler it was given to has returned, until Leave.
-func (s *socket) Keep() { s.kept.Store(true) }
+func (s *socket) Keep() { s.kept.Add(1) }
 
-// Hand gives a connection that is kept to somebody else, as Serve gives it to a handler: it is over when serve returns, unless Keep was
-// called meanwhile.
+// Hand gives a connection that is kept to somebody else, as Serve gives it to a handler: it is over when serve returns, unless that called
+// Keep again.
 func (s *socket) Hand(serve func()) {
-	s.kept.Store(false)
+	before := s.kept.Load()
 	serve()
-	s.leave()
+	if s.kept.Load() == before {
+		s.Leave()
+	}
 }
 
 // Leave ends the connection for good and gives its place free. It may be called more than once.
@@ -88,13 +92,6 @@ func (s *socket) Leave() {
 		}
 		s.crew.leave(s)
 	})
-}
-
-// leave is Leave, unless somebody keeps the connection.
-func (s *socket) leave() {
-	if !s.kept.Load() {
-		s.Leave()
-	}
 }
 
 // crew is the connections of one Serve.

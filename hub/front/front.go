@@ -127,7 +127,11 @@ func (f *Front) Serve(ctx context.Context, ln net.Listener, door string, handle 
 }
 
 func (f *Front) serve(ctx context.Context, s *socket, door string, handle func(context.Context, *Conn)) {
-	defer s.leave()
+	defer func() {
+		if s.kept.Load() == 0 {
+			s.Leave()
+		}
+	}()
 	raw := s.raw
 	deadline := time.Now().Add(f.cfg.SetupTimeout)
 	via := addrPort(raw.RemoteAddr())

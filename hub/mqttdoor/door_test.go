@@ -213,6 +213,7 @@ func TestOtherProtocols(t *testing.T) {
 			p.ends()
 		})
 	}
+	inWebSocket(t, w, nil).ends() // silence there, too
 }
 
 func TestWhatEndsAConnection(t *testing.T) {

@@ -28,7 +28,6 @@ func webSocket(t *testing.T, w *hubtest.World, header []byte, path string, subpr
 		return w.Dial(w.HTTPS, header, hubtest.Contoso)
 	}}
 	t.Cleanup(transport.CloseIdleConnections)
-	//nolint:bodyclose // the body is the connection's (package websocket, Dial)
 	c, resp, err := websocket.Dial(t.Context(), "wss://"+hubtest.Contoso+path, &websocket.DialOptions{HTTPClient: &http.Client{Transport: transport}, Subprotocols: subprotocols})
 	if err == nil {
 		t.Cleanup(func() { _ = c.CloseNow() })
