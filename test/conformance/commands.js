@@ -1,24 +1,72 @@
-// Cloud-to-device messages over HTTPS: node -r ./preload.js commands.js NAME. The connection string of a device comes in DEVICE.
+// Messages from the cloud to devices and modules: node -r ./preload.js commands.js NAME. See devices.js for what comes in the environment.
 'use strict';
-const { Client } = require('azure-iot-device');
-const { Http } = require('azure-iot-device-http');
-const { say, run } = require('./lib.js');
+const { make, often, properties } = require('./devices.js');
+const { say, goOn, attempt, run } = require('./lib.js');
+
+const { TRANSPORT } = process.env;
+const told = (m, input) => ({
+  body: m.getData().toString(), input, messageId: m.messageId, correlationId: m.correlationId, userId: m.userId && m.userId.toString(), to: m.to, expiry: m.expiryTimeUtc,
+  type: m.contentType, encoding: m.contentEncoding, lock: m.lockToken, properties: properties(m),
+});
+// each calls f with every message, until it is told that this was the last.
+const each = (client, f) => new Promise((done) => {
+  const take = async (m, input) => { say(told(m, input)); if (await f(m)) done(); };
+  if (client.onMethod) client.on('inputMessage', (input, m) => take(m, input));
+  else client.on('message', (m) => take(m));
+});
 
 run({
-  // settle does with each message what its body says.
+  // hear completes what comes, until there is a message "end".
+  async hear() {
+    const client = often(make());
+    await client.open();
+    await each(client, async (m) => { await client.complete(m); return m.getData().toString() === 'end'; });
+    await client.close();
+    say({ done: true });
+  },
+
+  // settle does with each message what its body says, over HTTPS; the SDK asks for messages while it still settles others.
   async settle() {
-    const client = Client.fromConnectionString(process.env.DEVICE, Http);
+    const client = often(make());
     const settled = {};
-    await new Promise((done) => client.on('message', async (m) => {
+    await each(client, async (m) => {
       const body = m.getData().toString();
-      say({
-        body, messageId: m.messageId, correlationId: m.correlationId, to: m.to, expiry: m.expiryTimeUtc, lock: m.lockToken,
-        properties: Object.fromEntries(m.properties.propertyList.map((p) => [p.key, p.value])),
-      });
-      await client[body === 'end' ? 'complete' : body](m).catch((err) => say({ error: err.name, message: err.message }));
+      const r = await attempt(client[body === 'end' ? 'complete' : body](m));
+      if (r.error) say(r);
       settled[body] = (settled[body] || 0) + 1;
-      if (settled.end && settled.abandon === Number(process.env.TIMES)) done(); // the SDK asks for messages while it still settles others
-    }));
+      return settled.end && settled.abandon === Number(process.env.TIMES);
+    });
+    say({ done: true });
+  },
+
+  // settled: over MQTT there is no other word for a message than that it came.
+  async settled() {
+    const client = make();
+    await client.open();
+    await each(client, async (m) => {
+      for (const how of ['reject', 'abandon']) {
+        try { await client[how](m); say({ how }); } catch (err) { say({ how, error: err.name }); }
+      }
+      return true;
+    });
+    await client.close();
+  },
+
+  // absent is a device that listens, goes, and comes back.
+  async absent() {
+    const first = make();
+    await first.open();
+    const heard = each(first, async (m) => m.getData().toString() === 'first');
+    say({ listens: true });
+    await heard;
+    await first.close();
+    say({ gone: true });
+    await goOn();
+    const second = make();
+    const all = each(second, async (m) => m.getData().toString() === 'end');
+    await second.open();
+    await all;
+    await second.close();
     say({ done: true });
   },
 });

@@ -2,6 +2,8 @@ package conformance
 
 import (
 	"fmt"
+	"maps"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,66 +20,14 @@ func eventually(t *testing.T, what string, yes func() bool) {
 	t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(20 * time.Second); !yes(); <-tick.C {
+	for end := time.Now().Add(patience); !yes(); <-tick.C {
 		if time.Now().After(end) {
 			t.Fatalf("%s does not come", what)
 		}
 	}
 }
 
-func TestCommandsOverHTTPS(t *testing.T) {
-	covers(t, "C21", "azure-iot-device-http")
-	covers(t, "C22", "azure-iot-device-http")
-	w := start(t, hubtest.Options{})
-	h, d := w.Hub(hubtest.Contoso), w.Device(hubtest.Contoso, "d")
-	settings := h.CommandSettings()
-	settings.FeedbackDelay = 0
-	if err := h.SetCommandSettings(t.Context(), settings); err != nil {
-		t.Fatal(err)
-	}
-	for i, body := range []string{"complete", "abandon", "reject", "end"} {
-		if _, err := h.SendCommand(t.Context(), d.Name(), hub.Command{
-			MessageID: body, CorrelationID: "corr", Ack: hub.AckFull, Properties: map[string]string{"Unit": "°C", "n": string(rune('0' + i))}, Body: []byte(body),
-		}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s := play(t, w, "commands.js", "settle", deviceString(hubtest.Contoso, d), fmt.Sprint("TIMES=", settings.MaxDeliveryCount))
-	given := map[string][]said{}
-	for v := s.next(); v["done"] == nil; v = s.next() {
-		given[v.text("body")] = append(given[v.text("body")], v)
-	}
-	for body, n := range map[string]int{"complete": 1, "abandon": settings.MaxDeliveryCount, "reject": 1, "end": 1} {
-		if len(given[body]) != n {
-			t.Errorf("%s came %d times, want %d", body, len(given[body]), n)
-		}
-	}
-	// The SDK writes the names of properties as headers have them.
-	if v := given["complete"][0]; v.text("messageId") != "complete" || v.text("correlationId") != "corr" || v.text("to") != "/devices/d/messages/devicebound" ||
-		v.text("expiry") == "" || v.at("properties.iothub-app-unit") != "°C" || v.at("properties.iothub-app-n") != "0" {
-		t.Errorf("%v", v)
-	}
-	got := map[string]string{}
-	eventually(t, "feedback", func() bool {
-		b, err := h.ReceiveFeedback(t.Context(), 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if b != nil {
-			for _, f := range b.Records {
-				got[f.OriginalMessageID] = f.Status
-			}
-		}
-		return len(got) == 4
-	})
-	for id, want := range map[string]string{"complete": "Success", "abandon": "DeliveryCountExceeded", "reject": "Rejected", "end": "Success"} {
-		if got[id] != want {
-			t.Errorf("feedback of %s is %s", id, got[id])
-		}
-	}
-}
-
-// service returns a client with every right, by HTTPS.
+// service returns a client with every right, by HTTPS. The service SDK for Node.js sends messages to devices over AMQP only.
 func service(t *testing.T, w *hubtest.World) *hubclient.Client {
 	t.Helper()
 	text, err := w.Hub(hubtest.Contoso).PolicyConnectionString(hub.PolicyOwner)
@@ -96,48 +46,234 @@ func service(t *testing.T, w *hubtest.World) *hubclient.Client {
 	return c
 }
 
-// TestQueueOfCommands needs no SDK: those for Node.js send over AMQP only.
-func TestQueueOfCommands(t *testing.T) {
-	for _, id := range []string{"C23", "C24", "C27"} {
-		covers(t, id, "raw HTTPS")
-	}
+// outbound is a hub that sends to its devices, and hears at once what became of it.
+type outbound struct {
+	*hubtest.World
+	api    *hubclient.Client
+	t      *testing.T
+	status map[string]string // by message id
+	counts map[string]int    // of each status
+}
+
+func sending(t *testing.T) *outbound {
+	t.Helper()
 	w := start(t, hubtest.Options{})
-	h, d, c := w.Hub(hubtest.Contoso), w.Device(hubtest.Contoso, "d"), service(t, w)
+	h := w.Hub(hubtest.Contoso)
 	settings := h.CommandSettings()
 	settings.FeedbackDelay = 0
 	if err := h.SetCommandSettings(t.Context(), settings); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.SendCommand(t.Context(), d.ID, hubclient.Command{MessageID: "late", Ack: "full", Expires: time.Now().Add(time.Second), Body: []byte("x")}); err != nil {
+	return &outbound{w, service(t, w), t, map[string]string{}, map[string]int{}}
+}
+
+// sent sends messages whose ids are their bodies, asking for all feedback.
+func (o *outbound) sent(name string, bodies ...string) {
+	o.t.Helper()
+	for _, body := range bodies {
+		if _, err := o.api.SendCommand(o.t.Context(), name, hubclient.Command{MessageID: body, Ack: "full", Body: []byte(body)}); err != nil {
+			o.t.Fatal(err)
+		}
+	}
+}
+
+// hears takes the feedback there is, by REST.
+func (o *outbound) hears() {
+	o.t.Helper()
+	list, lock, err := o.api.ReceiveFeedback(o.t.Context())
+	if err == nil && lock != "" {
+		err = o.api.CompleteFeedback(o.t.Context(), lock)
+	}
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	for _, f := range list {
+		o.status[f.MessageID] = f.Status
+		o.counts[f.Status]++
+	}
+}
+
+// became waits for the feedback of messages.
+func (o *outbound) became(want map[string]string) {
+	o.t.Helper()
+	eventually(o.t, fmt.Sprintf("feedback %v", want), func() bool {
+		o.hears()
+		for id := range want {
+			if o.status[id] == "" {
+				return false
+			}
+		}
+		return true
+	})
+	for id, status := range want {
+		if o.status[id] != status {
+			o.t.Errorf("feedback of %s is %s, want %s", id, o.status[id], status)
+		}
+	}
+}
+
+func TestCommands(t *testing.T) {
+	o := sending(t)
+	for _, tr := range transports {
+		who := deviceAndModule(t, o.World, tr.name)
+		if tr.name == "http" { // which knows no modules
+			who = who[:1]
+		}
+		for _, c := range who {
+			t.Run("C21 to a "+c.name+" over "+tr.name, func(t *testing.T) {
+				covers(t, "C21", tr.pkg)
+				covers(t, "C22", tr.pkg)
+				id := c.name + " " + tr.name
+				m := hubclient.Command{
+					MessageID: id, CorrelationID: "corr ü", UserID: "who", ContentType: "text/plain;x=1", ContentEncoding: "utf-8", Ack: "full",
+					Expires: time.Now().Add(time.Hour).Truncate(time.Second), Properties: map[string]string{"unit": "°C €", "a&b": "=%/+#", "empty": ""}, Body: []byte("body € \n"),
+				}
+				if tr.name == "http" { // whose headers hold less
+					delete(m.Properties, "a&b")
+					m.Properties["unit"], m.CorrelationID = "°C", "corr"
+				}
+				if _, err := o.api.SendCommand(t.Context(), c.String(), m); err != nil {
+					t.Fatal(err)
+				}
+				o.sent(c.String(), "end")
+				s := play(t, o.World, "commands.js", "hear", c.env, "TRANSPORT="+tr.name)
+				v := s.wants("body", "body € \n")
+				want := map[string]string{"messageId": id, "correlationId": m.CorrelationID, "to": "/devices/" + tr.name + "/messages/devicebound"}
+				properties, prefix := maps.Clone(m.Properties), ""
+				if tr.name == "http" { // of the others the SDK keeps nothing
+					prefix = "iothub-app-"
+				} else {
+					properties["iothub-ack"] = "full"
+					maps.Copy(want, map[string]string{"userId": "who", "type": "text/plain;x=1", "encoding": "utf-8"})
+				}
+				if c.Module != "" {
+					want["to"] = "/devices/" + tr.name + "/modules/m/messages/devicebound"
+				}
+				for key, text := range want {
+					if v.text(key) != text {
+						t.Errorf("%s is %q, want %q, in %v", key, v.text(key), text, v)
+					}
+				}
+				layout := time.RFC3339
+				if tr.name == "http" {
+					layout = time.RFC1123
+				}
+				if at, err := time.Parse(layout, v.text("expiry")); err != nil || !at.Equal(m.Expires) {
+					t.Errorf("it expires at %s, want %v", v.text("expiry"), m.Expires)
+				}
+				have, _ := v["properties"].(map[string]any)
+				for key, text := range properties {
+					if have[prefix+key] != text {
+						t.Errorf("property %s is %q, want %q, in %v", key, have[key], text, have)
+					}
+				}
+				if len(have) != len(properties) {
+					t.Errorf("properties %v, want %v", have, properties)
+				}
+				s.wants("body", "end")
+				s.wants("done", true)
+				o.became(map[string]string{id: "Success"})
+			})
+		}
+	}
+	t.Run("C22 there is no reject and no abandon over mqtt", func(t *testing.T) {
+		covers(t, "C22", "azure-iot-device-mqtt")
+		d := o.Device(hubtest.Contoso, "settled")
+		o.sent(d.ID, "x")
+		s := play(t, o.World, "commands.js", "settled", deviceString(hubtest.Contoso, d))
+		s.wants("body", "x")
+		s.wants("error", "NotImplementedError")
+		s.wants("error", "NotImplementedError")
+		o.became(map[string]string{"x": "Success"})
+	})
+	for _, tr := range transports[:2] {
+		t.Run("C25 what waits comes after a reconnect over "+tr.name, func(t *testing.T) {
+			covers(t, "C25", tr.pkg)
+			d := o.Device(hubtest.Contoso, "absent-"+tr.name)
+			s := play(t, o.World, "commands.js", "absent", deviceString(hubtest.Contoso, d), "TRANSPORT="+tr.name)
+			s.wants("listens", true)
+			o.sent(d.ID, "first")
+			s.wants("body", "first")
+			s.wants("gone", true)
+			o.sent(d.ID, "second", "third", "end")
+			s.goOn()
+			for _, body := range []string{"second", "third", "end"} {
+				s.wants("body", body)
+			}
+			s.wants("done", true)
+			o.became(map[string]string{"first": "Success", "second": "Success", "third": "Success"})
+		})
+	}
+}
+
+func TestSettlingOverHTTPS(t *testing.T) {
+	covers(t, "C22", "azure-iot-device-http")
+	covers(t, "C23", "azure-iot-device-http")
+	o := sending(t)
+	d, most := o.Device(hubtest.Contoso, "d"), o.Hub(hubtest.Contoso).CommandSettings().MaxDeliveryCount
+	o.sent(d.ID, "complete", "abandon", "reject", "end")
+	s := play(t, o.World, "commands.js", "settle", deviceString(hubtest.Contoso, d), "TRANSPORT=http", fmt.Sprint("TIMES=", most))
+	given := map[string][]said{}
+	for v := s.next(); v["done"] == nil; v = s.next() {
+		given[v.text("body")] = append(given[v.text("body")], v)
+	}
+	for body, n := range map[string]int{"complete": 1, "abandon": most, "reject": 1, "end": 1} {
+		if len(given[body]) != n {
+			t.Errorf("%s came %d times, want %d", body, len(given[body]), n)
+		}
+	}
+	locks := map[string]bool{}
+	for _, v := range given["abandon"] {
+		locks[v.text("lock")] = true
+	}
+	if len(locks) != most {
+		t.Errorf("%d locks of the message that came %d times", len(locks), most)
+	}
+	o.became(map[string]string{"complete": "Success", "abandon": "DeliveryCountExceeded", "reject": "Rejected", "end": "Success"})
+}
+
+// TestDeliveryCount is what the SDK keeps to itself.
+func TestDeliveryCount(t *testing.T) {
+	covers(t, "C22", "raw HTTPS")
+	o := sending(t)
+	d := o.Device(hubtest.Contoso, "d")
+	o.sent(d.ID, "again")
+	token := o.Token(hubtest.Contoso, d)
+	const path, version = "/devices/d/messages/devicebound", "?api-version=2021-04-12"
+	for i := range 3 {
+		res, b := askAs(t, o.World, token, "GET", path+version, "")
+		if res.StatusCode != 200 || string(b) != "again" || res.Header.Get("iothub-deliverycount") != fmt.Sprint(i) || res.Header.Get("iothub-ack") != "full" {
+			t.Fatalf("%s %v %q", res.Status, res.Header, b)
+		}
+		lock := path + "/" + strings.Trim(res.Header.Get("ETag"), `"`)
+		if res, b := askAs(t, o.World, token, "POST", lock+"/abandon"+version, ""); res.StatusCode != 204 {
+			t.Fatalf("%s %s", res.Status, b)
+		}
+		if res, b := askAs(t, o.World, token, "DELETE", lock+version, ""); res.StatusCode != 412 || res.Header.Get("iothub-errorcode") != "DeviceMessageLockLost" {
+			t.Errorf("with a lock that is over: %s %s", res.Status, b)
+		}
+	}
+}
+
+func TestQueueOfCommands(t *testing.T) {
+	for _, id := range []string{"C23", "C24", "C27"} {
+		covers(t, id, "raw HTTPS")
+	}
+	o := sending(t)
+	d := o.Device(hubtest.Contoso, "d")
+	if _, err := o.api.SendCommand(t.Context(), d.ID, hubclient.Command{MessageID: "late", Ack: "full", Expires: time.Now().Add(time.Second), Body: []byte("x")}); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 49 {
-		if _, err := c.SendCommand(t.Context(), d.ID, hubclient.Command{MessageID: fmt.Sprint(i), Ack: "full", Body: []byte("x")}); err != nil {
-			t.Fatal(err)
-		}
+		o.sent(d.ID, fmt.Sprint(i))
 	}
-	_, err := c.SendCommand(t.Context(), d.ID, hubclient.Command{Body: []byte("x")})
+	_, err := o.api.SendCommand(t.Context(), d.ID, hubclient.Command{Body: []byte("x")})
 	if code.Of(err) != code.QueueDepthExceeded {
 		t.Errorf("the 51st: %v", err)
 	}
-	status := map[string]int{}
-	told := func() {
-		list, lock, err := c.ReceiveFeedback(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if lock != "" {
-			if err := c.CompleteFeedback(t.Context(), lock); err != nil {
-				t.Fatal(err)
-			}
-		}
-		for _, f := range list {
-			status[f.Status]++
-		}
-	}
-	eventually(t, "feedback of the one that expired", func() bool { told(); return status["Expired"] == 1 })
-	if n, err := c.PurgeCommands(t.Context(), d.ID); n != 49 || err != nil {
+	o.became(map[string]string{"late": "Expired"})
+	if n, err := o.api.PurgeCommands(t.Context(), d.ID); n != 49 || err != nil {
 		t.Errorf("%d, %v", n, err)
 	}
-	eventually(t, "feedback of those that were purged", func() bool { told(); return status["Purged"] == 49 })
+	eventually(t, "feedback of those that were purged", func() bool { o.hears(); return o.counts["Purged"] == 49 })
 }
