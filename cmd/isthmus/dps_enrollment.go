@@ -137,14 +137,17 @@ func (w *world) printEnrollment(e provisioningclient.Enrollment) {
 	if r := e.Reprovision; r != nil {
 		again = reprovisionWords(*r)
 	}
-	edge, webhook := "", ""
+	edge, webhook, among := "", "", ""
+	if len(e.Hubs) > 1 {
+		among = strings.Join(e.Hubs, ", ")
+	}
 	if e.Capabilities != nil && e.Capabilities.IoTEdge {
 		edge = "yes"
 	}
 	if e.Custom != nil {
 		webhook = e.Custom.URL
 	}
-	rows = append(rows, [2]string{"Hub", hubWords(e)}, [2]string{"Hubs", strings.Join(e.Hubs, ", ")}, [2]string{"Webhook", webhook}, [2]string{"When it comes again", again}, [2]string{"Edge", edge},
+	rows = append(rows, [2]string{"Hub", hubWords(e)}, [2]string{"Hubs", among}, [2]string{"Webhook", webhook}, [2]string{"When it comes again", again}, [2]string{"Edge", edge},
 		[2]string{"Created", w.when(e.Created)}, [2]string{"Updated", w.when(e.Updated)}, [2]string{"ETag", e.ETag})
 	w.pairs(rows...)
 	if t := e.InitialTwin; t != nil {

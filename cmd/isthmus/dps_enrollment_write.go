@@ -206,7 +206,10 @@ of Azure's service API is taken with --file; flags go before what it says.`
 		}
 		return a.asking(func(c *cobra.Command, dps *provisioningclient.Client, _ []string) error {
 			made, err := dps.PutEnrollment(c.Context(), e, "")
-			if err != nil {
+			switch {
+			case fault.KindOf(err) == fault.Conflict && err != nil:
+				return fault.New("isthmus.dps", fault.Conflict, fault.Message(err)).Because(err).Advise("change it with: %s update %s", what.path, args[0])
+			case err != nil:
 				return err
 			}
 			if out.structured() {

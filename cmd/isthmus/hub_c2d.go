@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,7 +45,7 @@ queue holds 50 messages.`,
 	f.StringVar(&m.Ack, "ack", "", "which `FEEDBACK` to ask for: none, positive (it was completed), negative (it was not), full (both)")
 	f.DurationVar(&expires, "expires", 0, "`DURATION` from now after which it is given up, up to 48h; when absent as the hub's settings say")
 	f.StringVar(&at, "expires-at", "", "`TIME` at which it is given up, as 2027-01-31T06:00:00Z")
-	f.StringVar(&m.MessageID, "message-id", "", "`ID` of the message; the hub makes one when absent")
+	f.StringVar(&m.MessageID, "message-id", "", "`ID` of the message, by which feedback names it; made when absent")
 	f.StringVar(&m.CorrelationID, "correlation-id", "", "`ID` of what it belongs to")
 	f.StringVar(&m.UserID, "user-id", "", "`ID` of whom it comes from")
 	f.StringVar(&m.ContentType, "content-type", "", "`TYPE` of the body, such as application/json")
@@ -62,6 +64,11 @@ queue holds 50 messages.`,
 		}
 		if m.Expires, err = w.moment("expires", expires, at); err != nil {
 			return err
+		}
+		if m.MessageID == "" {
+			id := make([]byte, 12)
+			_, _ = rand.Read(id) // never fails
+			m.MessageID = hex.EncodeToString(id)
 		}
 		return a.asking(func(c *cobra.Command, hub *hubclient.Client, args []string) error {
 			sent, err := hub.SendCommand(c.Context(), args[0], m)

@@ -75,7 +75,7 @@ func newHubStatistics(w *world) *cobra.Command {
 func newHubList(w *world) *cobra.Command {
 	var out output
 	c := &cobra.Command{
-		Use: "list", Short: "List the hubs a process on this machine serves", Args: cobra.NoArgs, Example: "  isthmus hub list",
+		Use: "list", Short: "List the hubs and provisioning services a process on this machine serves", Args: cobra.NoArgs, Example: "  isthmus hub list",
 	}
 	a := addHubAccess(w, c)
 	out.addTo(c, outTable, outJSON, outYAML, outName)
@@ -92,14 +92,17 @@ func newHubList(w *world) *cobra.Command {
 			if out.format == outName {
 				w.printf("%s\n", harmless(h.Name))
 			}
-			side := "closed"
+			kind, side := "hub", "closed"
+			if h.Provisioning {
+				kind = "provisioning"
+			}
 			if h.Public {
 				side = "open"
 			}
-			rows = append(rows, cells(h.Name, strings.Join(h.HostNames, ", "), side, itoa(h.Connected), strconv.FormatInt(h.Messages, 10), strconv.FormatFloat(h.PerSecond, 'f', 1, 64)))
+			rows = append(rows, cells(h.Name, kind, strings.Join(h.HostNames, ", "), side, itoa(h.Connected), strconv.FormatInt(h.Messages, 10), strconv.FormatFloat(h.PerSecond, 'f', 1, 64)))
 		}
 		if out.format == outTable {
-			w.table([]string{"HUB", "HOST NAMES", "PUBLIC SIDE", "CONNECTED", "MESSAGES", "A SECOND"}, rows)
+			w.table([]string{"NAME", "WHAT", "HOST NAMES", "PUBLIC SIDE", "CONNECTED", "MESSAGES", "A SECOND"}, rows)
 		}
 		return nil
 	})

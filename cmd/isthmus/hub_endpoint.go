@@ -158,7 +158,7 @@ posted to over HTTPS, signed when it has a key.`,
 			if out.structured() {
 				return out.write(w, made)
 			}
-			w.printf("endpoint %s is a %s\n", harmless(made.Name), harmless(made.Kind))
+			w.printf("endpoint %s added: %s, %s\n", harmless(made.Name), harmless(made.Kind), harmless(endpointPlace(made)))
 			w.note("nothing goes there before a route leads to it: isthmus hub route add NAME --to %s", made.Name)
 			return nil
 		})(c, args)

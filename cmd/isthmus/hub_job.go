@@ -16,7 +16,7 @@ func newHubJob(w *world) *cobra.Command {
 		Use: "job", Aliases: []string{"jobs"}, Short: "Change twins or call methods of many devices, now or later",
 		Long: `A job does one thing with all devices for which a condition holds when it starts. It survives restarts of the hub, and what became of each device can be queried:
 SELECT * FROM devices.jobs.`,
-		Example: `  isthmus hub job update-twin --where "tags.plant = '43'" --desired interval=10 --watch
+		Example: `  isthmus hub job update-twin --where "tags.plant = 43" --desired interval=10 --watch
   isthmus hub job list`,
 	}
 	n := jobNoun(w)
@@ -126,7 +126,7 @@ func addJobFlags(w *world, c *cobra.Command) *jobFlags {
 func (f *jobFlags) job(kind, verb string) (hubclient.Job, error) {
 	j := hubclient.Job{ID: f.id, Type: kind, Condition: f.where, Seconds: int64(f.within / time.Second)}
 	if f.where == "" {
-		return j, usagef("--where is missing").advise(`write --where "tags.plant = '43'", or --where '*' for all devices`)
+		return j, usagef("--where is missing").advise(`write --where "tags.plant = 43", or --where '*' for all devices`)
 	}
 	if j.ID == "" {
 		random := make([]byte, 3)
@@ -161,7 +161,7 @@ func newJobUpdateTwin(w *world) *cobra.Command {
 		Use: "update-twin [JSON] --where CONDITION", Short: "Change the twins of many devices", Args: cobra.MaximumNArgs(1),
 		Long: `Change the twins of all devices for which a condition holds, as "isthmus hub twin patch" changes one. Try the condition first: isthmus hub query "SELECT COUNT() AS
 devices FROM devices WHERE ..".`,
-		Example: `  isthmus hub job update-twin --where "tags.plant = '43'" --desired interval=10 --watch
+		Example: `  isthmus hub job update-twin --where "tags.plant = 43" --desired interval=10 --watch
   isthmus hub job update-twin --where '*' --file change.json --start-at 2027-01-31T06:00:00Z`,
 	}
 	a := toHub(w, c)

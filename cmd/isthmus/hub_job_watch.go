@@ -63,9 +63,12 @@ type failureView struct {
 }
 
 func (f failureView) why() string {
-	var e struct{ Code, Description string }
+	var e struct {
+		Code        json.RawMessage
+		Description string
+	}
 	if json.Unmarshal(f.Error, &e) == nil && e.Description != "" {
-		return strings.TrimSpace(e.Code + " " + e.Description)
+		return strings.TrimSpace(strings.Trim(string(e.Code), `"`) + " " + e.Description)
 	}
 	return plainText(f.Error)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"strconv"
@@ -54,6 +55,18 @@ func newLimitsShow(w *world) *cobra.Command {
 		return w.printLimits(l, &out)
 	})
 	return c
+}
+
+// setLimits shows all that hold then, the tenant's too, which a change does not answer with.
+func (w *world) setLimits(ctx context.Context, hub *hubclient.Client, l *hubclient.Limits, out *output) error {
+	if _, err := hub.SetLimits(ctx, l); err != nil {
+		return err
+	}
+	now, err := hub.Limits(ctx)
+	if err != nil {
+		return err
+	}
+	return w.printLimits(now, out)
 }
 
 func (w *world) printLimits(l hubclient.Limits, out *output) error {
@@ -113,11 +126,7 @@ iothubowner.`,
 			return err
 		}
 		return a.asking(func(c *cobra.Command, hub *hubclient.Client, _ []string) error {
-			now, err := hub.SetLimits(c.Context(), &l)
-			if err != nil {
-				return err
-			}
-			return w.printLimits(now, &out)
+			return w.setLimits(c.Context(), hub, &l, &out)
 		})(c, args)
 	}
 	return c
@@ -165,11 +174,7 @@ func newLimitsReset(w *world) *cobra.Command {
 	a := toHub(w, c)
 	out.addTo(c, outTable, outJSON, outYAML)
 	c.RunE = a.asking(func(c *cobra.Command, hub *hubclient.Client, _ []string) error {
-		now, err := hub.SetLimits(c.Context(), nil)
-		if err != nil {
-			return err
-		}
-		return w.printLimits(now, &out)
+		return w.setLimits(c.Context(), hub, nil, &out)
 	})
 	return c
 }

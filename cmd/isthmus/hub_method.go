@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/hub/code"
 	"github.com/isthmus-io/isthmus/hub/hubclient"
 )
 
@@ -52,7 +53,10 @@ word, goes beside it. The exit code is 0 when the device answered; with --exit-c
 			m.Name, m.Payload = args[1], text
 			defer w.waiting("the answer of " + nameWords(args[0]))()
 			answer, err := hub.Invoke(c.Context(), args[0], m)
-			if err != nil {
+			switch {
+			case err != nil && code.Of(err) == code.DeviceNotOnline:
+				return fault.New("isthmus.method", fault.NotFound, fault.Message(err)).Because(err).Advise("wait for it with --wait 1m, or see: isthmus hub why %s", args[0])
+			case err != nil:
 				return err
 			}
 			if out.structured() {

@@ -27,7 +27,7 @@ or - for standard input. It is described in docs/query.md.
 
 A table shows what each result has; jsonl prints one result a line as it comes, for large answers; bars draws the last number of each result, which for COUNT() by
 groups is a picture of the fleet. --explain prints the SQL and the database's plan instead of the answer.`,
-		Example: `  isthmus hub query "SELECT * FROM devices WHERE tags.plant = '43'"
+		Example: `  isthmus hub query "SELECT * FROM devices WHERE tags.plant = 43"
   isthmus hub query "SELECT properties.reported.firmware AS firmware, COUNT() AS devices FROM devices GROUP BY properties.reported.firmware" -o bars
   isthmus hub query "SELECT deviceId FROM devices.jobs WHERE jobId = 'update-43' AND status = 'failed'" -o jsonl
   isthmus hub query --file report.sql --explain`,
@@ -105,6 +105,13 @@ func (w *world) printResults(r *results, out *output) error {
 		return nil
 	}
 	heads, rows := r.table()
+	for i, h := range heads {
+		if r.kind == "Twin" && h == "LASTACTIVITYTIME" {
+			for _, row := range rows {
+				row[i].text = w.hubTime(row[i].text)
+			}
+		}
+	}
 	w.table(heads, rows)
 	return nil
 }

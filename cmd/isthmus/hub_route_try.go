@@ -86,13 +86,13 @@ func (w *world) printTested(t hubclient.Tested, one bool) {
 	for _, r := range t.Routes {
 		mark, words := paint(green, "yes"), ""
 		if !r.Matches {
-			mark, words = paint(yellow, "no "), r.Why
+			mark, words = paint(yellow, "no "), ": "+r.Why
 		}
 		name := r.Route
 		if one {
 			name = "the condition"
 		}
-		w.printf("%s  %s  %s\n", mark, harmless(name), harmless(words))
+		w.printf("%s  %s%s\n", mark, harmless(name), harmless(words))
 	}
 	switch {
 	case one:

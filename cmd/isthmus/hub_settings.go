@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -90,7 +91,10 @@ func readSettings[S any](args []string, words []settingWords) (S, error) {
 		return s, fault.Wrap("isthmus.settings", fault.Internal, err, "")
 	}
 	if err := json.NewDecoder(bytes.NewReader(b)).Decode(&s); err != nil {
-		return s, usagef("a setting has a value of the wrong kind: %v", err).advise("numbers are whole; what is on or off is true or false")
+		if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+			return s, usagef("%s cannot be a %s", e.Field, e.Value).advise("numbers are whole; what is on or off is true or false")
+		}
+		return s, usagef("the settings cannot be read: %v", err)
 	}
 	return s, nil
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"strings"
 
@@ -113,15 +112,24 @@ func (w *world) printTwin(v twinView) {
 // leavesOf flattens a part of a twin: path of a value -> its text, without what the hub adds.
 func leavesOf(part json.RawMessage) map[string]string {
 	out := map[string]string{}
-	d := json.NewDecoder(bytes.NewReader(part))
-	d.UseNumber()
-	var v map[string]any
-	if d.Decode(&v) != nil {
+	var walk func(path string, v json.RawMessage)
+	walk = func(path string, v json.RawMessage) {
+		var object map[string]json.RawMessage
+		if json.Unmarshal(v, &object) != nil || len(object) == 0 {
+			out[path] = plainText(v)
+			return
+		}
+		for k, sub := range object {
+			walk(path+"."+k, sub)
+		}
+	}
+	var top map[string]json.RawMessage
+	if json.Unmarshal(part, &top) != nil {
 		return out
 	}
-	for k, sub := range v {
+	for k, v := range top {
 		if !strings.HasPrefix(k, "$") {
-			flatten(out, k, sub)
+			walk(k, v)
 		}
 	}
 	return out
@@ -143,11 +151,11 @@ func addTwinEdits(w *world, c *cobra.Command) *twinEdits {
 }
 
 func (e *twinEdits) addFlags(c *cobra.Command) {
-	c.Flags().StringArrayVar(&e.tags, "tag", nil, "`PATH=VALUE` of a tag; the value is JSON or a text, null takes the tag away; may be given several times")
+	c.Flags().StringArrayVar(&e.tags, "tag", nil, "`PATH=VALUE` of a tag; the value is JSON, or a text where it is none; null takes the tag away; may be given several times")
 	c.Flags().StringArrayVar(&e.desired, "desired", nil, "`PATH=VALUE` of a desired property, in the same way")
 }
 
-const twinShape = `'{"tags": {"plant": "43"}, "properties": {"desired": {"interval": 10}}}'`
+const twinShape = `'{"tags": {"plant": 43}, "properties": {"desired": {"interval": 10}}}'`
 
 // twin returns what was said of it; args are what stands behind the identity.
 func (e *twinEdits) twin(args []string) (hubclient.Twin, error) {

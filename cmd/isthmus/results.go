@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -78,13 +79,14 @@ func fieldsOf(item json.RawMessage) (names []string, object map[string]json.RawM
 	return names, object
 }
 
-// plainText is a value as people read it: texts without quotes, nothing for null.
+// plainText is a value as people read it, and as flags take it: nothing for null, and texts without quotes unless they could be taken for
+// something else, as "43" for the number.
 func plainText(v json.RawMessage) string {
 	var s string
 	switch {
 	case len(v) == 0 || string(v) == "null" || string(v) == "{}":
 		return ""
-	case json.Unmarshal(v, &s) == nil:
+	case json.Unmarshal(v, &s) == nil && s != "" && !json.Valid([]byte(s)):
 		return s
 	}
 	var b bytes.Buffer
@@ -157,7 +159,8 @@ func (w *world) bars(list []bar, err error) error {
 		most = max(most, list[i].value)
 	}
 	for _, b := range list {
-		w.printf("%s%s  %*s  %s\n", b.label, strings.Repeat(" ", widest-runewidth.StringWidth(b.label)), digits, b.text, paint(green, drawn(b.value, most, barWidth)))
+		line := fmt.Sprintf("%s%s  %*s  %s", b.label, strings.Repeat(" ", widest-runewidth.StringWidth(b.label)), digits, b.text, paint(green, drawn(b.value, most, barWidth)))
+		w.printf("%s\n", strings.TrimRight(line, " "))
 	}
 	return nil
 }
