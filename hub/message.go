@@ -77,12 +77,24 @@ type Message struct {
 	System     map[string]string // those the device sent; may be nil
 }
 
+// size is the body, the application's properties and the values of the others (IoT Hub: device-to-cloud message format).
+func (m Message) size() int {
+	n := len(m.Body)
+	for key, value := range m.Properties {
+		n += len(key) + len(value)
+	}
+	for _, value := range m.System {
+		n += len(value)
+	}
+	return n
+}
+
 // SubmitAll sends messages of a device that has no session and waits until all are durable. TooLarge when they are more than MaxMessage
 // together, and Exhausted with code 429001 when the device sent more than it may; then none is stored. After any other error some may be.
 func (h *Hub) SubmitAll(id Identity, messages []Message) error {
 	size := 0
 	for _, m := range messages {
-		size += len(m.Body)
+		size += m.size()
 	}
 	if size > MaxMessage {
 		return fault.Newf("hub.SubmitAll", fault.TooLarge, "the request holds %d bytes of messages, %d are allowed", size, MaxMessage)
