@@ -1,16 +1,17 @@
 // Messages from devices: node -r ./preload.js telemetry.js NAME. The connection string of a device comes in DEVICE.
 'use strict';
 const { Client, Message } = require('azure-iot-device');
-const { Mqtt } = require('azure-iot-device-mqtt');
 const { Http } = require('azure-iot-device-http');
-const { say, attempt, run } = require('./lib.js');
+const { make } = require('./devices.js');
+const { say, step, attempt, run } = require('./lib.js');
 
-const device = (transport) => Client.fromConnectionString(process.env.DEVICE, transport);
+// device is one over HTTPS.
+const device = () => Client.fromConnectionString(process.env.DEVICE, Http);
 
 run({
   // mqtt: what is sent can be computed again by the test.
   async mqtt() {
-    const client = device(Mqtt);
+    const client = make();
     await client.open();
     const all = [];
     for (let i = 0; i < 100; i++) {
@@ -19,9 +20,12 @@ run({
       m.correlationId = `corr ${i}`;
       m.contentType = 'application/json;x=1';
       m.contentEncoding = 'utf-8';
+      m.to = `/devices/somewhere/${i}`;
+      m.expiryTimeUtc = '2030-01-01T00:00:00Z';
       m.properties.add('number', String(i));
       m.properties.add('unit & more', '\u00b0C = 100%/+#\u20ac');
       m.properties.add('empty', '');
+      m.properties.add('null', null); // the SDK makes a word of it
       all.push(client.sendEvent(m));
     }
     await Promise.all(all);
@@ -41,7 +45,7 @@ run({
     m.properties.add('lineNo', '4');
     m.properties.add('empty', '');
     m.properties.add('unit', '\u00b0C'); // the SDK cannot put more than ISO 8859-1 into a header
-    await device(Http).sendEvent(m);
+    await device().sendEvent(m);
     say({ sent: 1 });
   },
 
@@ -52,11 +56,21 @@ run({
       m.properties.add('unit & more', '\u00b0C = 100%/+#\u20ac');
       return m;
     });
-    await device(Http).sendEventBatch(list);
+    await device().sendEventBatch(list);
     say({ sent: list.length });
   },
 
+  async large() {
+    const client = make();
+    await client.open();
+    const m = new Message(Buffer.alloc(256 * 1024 - 100));
+    await step('largest', client.sendEvent(m).then(() => null));
+    m.properties.add('more', 'x'.repeat(200));
+    await step('too large', client.sendEvent(m).then(() => null));
+    process.exit(0);
+  },
+
   async refused() {
-    say({ step: 'http', ...await attempt(device(Http).sendEvent(new Message('x'))) });
+    say({ step: 'http', ...await attempt(device().sendEvent(new Message('x'))) });
   },
 });

@@ -20,20 +20,47 @@ func stamped(d hub.Device, system map[string]string) map[string]string {
 }
 
 func TestTelemetryOverMQTT(t *testing.T) {
-	covers(t, "C15", "azure-iot-device-mqtt")
-	covers(t, "C17", "azure-iot-device-mqtt")
 	w := start(t, hubtest.Options{})
-	d := w.Device(hubtest.Contoso, "sensor+1#'(7)")
-	play(t, w, "telemetry.js", "mqtt", deviceString(hubtest.Contoso, d)).wants("sent", 100)
-	for i, e := range w.Events(hubtest.Contoso, 100) {
-		body := append([]byte{byte(i), 0, 255}, fmt.Sprintf("body %d ü\n", i)...)
-		properties := map[string]string{"number": fmt.Sprint(i), "unit & more": "°C = 100%/+#€", "empty": ""}
-		system := stamped(d, map[string]string{
-			"message-id": fmt.Sprintf("id/%d", i), "correlation-id": fmt.Sprintf("corr %d", i), "content-type": "application/json;x=1", "content-encoding": "utf-8",
+	come := newEvents(t, w)
+	for _, tr := range transports[:2] {
+		t.Run("C15 over "+tr.name, func(t *testing.T) {
+			covers(t, "C15", tr.pkg)
+			covers(t, "C17", tr.pkg)
+			d := w.Device(hubtest.Contoso, "sensor+1#'(7)"+tr.name)
+			play(t, w, "telemetry.js", "mqtt", deviceString(hubtest.Contoso, d), "TRANSPORT="+tr.name).wants("sent", 100)
+			for i, e := range come(100) {
+				body := append([]byte{byte(i), 0, 255}, fmt.Sprintf("body %d ü\n", i)...)
+				properties := map[string]string{"number": fmt.Sprint(i), "unit & more": "°C = 100%/+#€", "empty": "", "null": "null"}
+				system := stamped(d, map[string]string{
+					"message-id": fmt.Sprintf("id/%d", i), "correlation-id": fmt.Sprintf("corr %d", i), "content-type": "application/json;x=1", "content-encoding": "utf-8",
+					"to": fmt.Sprintf("/devices/somewhere/%d", i), "absolute-expiry-time": "2030-01-01T00:00:00Z",
+				})
+				if string(e.Body) != string(body) || !maps.Equal(e.Properties, properties) || !maps.Equal(e.System, system) {
+					t.Fatalf("event %d: %q %v %v\nwant %q %v %v", i, e.Body, e.Properties, e.System, body, properties, system)
+				}
+			}
 		})
-		if string(e.Body) != string(body) || !maps.Equal(e.Properties, properties) || !maps.Equal(e.System, system) {
-			t.Fatalf("event %d: %q %v %v\nwant %q %v %v", i, e.Body, e.Properties, e.System, body, properties, system)
-		}
+	}
+}
+
+// TestTooLarge: over MQTT the SDK sees its connection closed, and with its own retries would try for minutes.
+func TestTooLarge(t *testing.T) {
+	w := start(t, hubtest.Options{})
+	come := newEvents(t, w)
+	for _, tr := range transports {
+		t.Run("C18 over "+tr.name, func(t *testing.T) {
+			covers(t, "C18", tr.pkg)
+			s := play(t, w, "telemetry.js", "large", deviceString(hubtest.Contoso, w.Device(hubtest.Contoso, tr.name)), "TRANSPORT="+tr.name)
+			s.step("largest", "")
+			if tr.name == "http" {
+				s.step("too large", "MessageTooLargeError")
+			} else if v := s.wants("step", "too large"); v.text("error") == "" {
+				t.Errorf("%v", v)
+			}
+			if e := come(1)[0]; len(e.Body) != 256<<10-100 {
+				t.Errorf("%d bytes came", len(e.Body))
+			}
+		})
 	}
 }
 
