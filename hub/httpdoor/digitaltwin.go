@@ -164,6 +164,9 @@ func desiredPatch(list []operation) ([]byte, error) {
 		if !ok || path == "" {
 			return nil, fault.Newf(op, fault.Invalid, "the path %.100q is not that of a property", o.Path).Advise("write /property or /component/property")
 		}
+		if strings.Count(path, "/") > twin.MaxDepth { // before it is made, for each step of it costs a level of the stack
+			return nil, fault.Newf(op, fault.Invalid, "the path %.100q has more than %d steps", o.Path, twin.MaxDepth+1)
+		}
 		put(desired, strings.Split(path, "/"), value)
 	}
 	b, err := json.Marshal(map[string]any{"properties": map[string]any{"desired": desired}})

@@ -26,6 +26,7 @@ func TestPatchOfADigitalTwin(t *testing.T) {
 		{`[{"op":"add","path":"/a"}]`, ""},
 		{`[{"op":"add","path":"a","value":1}]`, ""},
 		{`[{"op":"add","path":"/","value":1}]`, ""},
+		{`[{"op":"add","path":"` + strings.Repeat("/a", 1000) + `","value":1}]`, ""},
 	} {
 		var list []httpdoor.Operation
 		if err := json.Unmarshal([]byte(c.in), &list); err != nil {
