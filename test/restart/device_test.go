@@ -29,6 +29,7 @@ type pump struct {
 	again    int          // sent again because nobody had acknowledged them
 	n        int          // last value of reported property n that was sent
 	unsure   bool         // and not answered
+	late     bool         // the one before it may still have been merged after the twin was read
 	reported int64        // version of reported properties: what was seen last
 	desired  int64        // version of desired properties: the highest that was seen
 	noticed  int64        // and the last that it was told of
@@ -61,9 +62,8 @@ func (p *pump) live() {
 		Desired: p.toldDesired, Command: p.command, Method: p.method,
 	})
 	if err != nil {
-		var refused device.Refused
-		if errors.As(err, &refused) && refused != 3 {
-			p.w.wrongly("%s: %v; SDKs do not try again after that", p.id, err)
+		if err := awayUnlessRefused(err); p.w.ctx.Err() == nil && !away(err) {
+			p.w.wrongly("%s: %v", p.id, err)
 		}
 		p.w.rest(p.w.ctx, 20*time.Millisecond)
 		return
@@ -121,6 +121,7 @@ func (p *pump) look(ctx context.Context, c *device.Device) bool {
 	if t.Reported.Version != want && p.reported != 0 {
 		p.w.wrongly("%s: reported properties have version %d after %d (unanswered: %v, done: %v)", p.id, t.Reported.Version, p.reported, p.unsure, done)
 	}
+	p.late = p.unsure && !done // it may have been on its way when the twin was read
 	p.reported, p.unsure, p.n = t.Reported.Version, false, t.Reported.N
 	if t.Desired.Version < desired || t.Desired.S < s {
 		p.w.wrongly("%s: desired properties have version %d and s %d, and were at %d and %d before", p.id, t.Desired.Version, t.Desired.S, desired, s)
@@ -149,10 +150,10 @@ func (p *pump) reports(ctx context.Context, c *device.Device) {
 			return
 		}
 		p.mu.Lock()
-		if version != p.reported+1 {
+		if version != p.reported+1 && (!p.late || version != p.reported+2) {
 			p.w.wrongly("%s: version %d of reported properties comes after %d", p.id, version, p.reported)
 		}
-		p.reported, p.unsure = version, false
+		p.reported, p.unsure, p.late = version, false, false
 		p.mu.Unlock()
 		p.w.count(p.id + " reports")
 		p.w.rest(ctx, 10*time.Millisecond)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"strings"
 	"sync"
@@ -16,6 +15,8 @@ import (
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub/hubclient"
+	"github.com/isthmus-io/isthmus/hub/sas"
+	"github.com/isthmus-io/isthmus/test/device"
 	"github.com/isthmus-io/isthmus/test/processes"
 )
 
@@ -52,15 +53,17 @@ func must(t testing.TB, err error) {
 // world is a hub process that comes and goes, and everybody who uses it meanwhile.
 type world struct {
 	*processes.Hub
-	t     *testing.T
-	ctx   context.Context //nolint:containedctx // of everybody who uses it
-	stop  context.CancelFunc
-	users sync.WaitGroup
-	hub   *hubclient.Client // the owner of Contoso
-	web   *http.Client      // of those who speak HTTPS by themselves
+	t      *testing.T
+	ctx    context.Context //nolint:containedctx // of everybody who uses it
+	stop   context.CancelFunc
+	users  sync.WaitGroup
+	hub    *hubclient.Client    // the owner of Contoso
+	policy sas.ConnectionString // the owner's
+	web    *processes.Web       // of those who speak HTTPS by themselves
 
 	mu    sync.Mutex // guards the fields below
 	done  map[string]int
+	need  map[string]int // instead of enough
 	wrong int
 }
 
@@ -74,19 +77,18 @@ func start(t *testing.T) *world {
 		}
 	})
 	ctx, stop := context.WithCancel(t.Context())
-	w := &world{t: t, ctx: ctx, stop: stop, done: map[string]int{}}
+	w := &world{t: t, ctx: ctx, stop: stop, done: map[string]int{}, need: map[string]int{}}
 	t.Cleanup(w.end)
 	var err error
 	w.Hub, err = d.StartHub(ctx)
 	must(t, err)
-	owner, err := w.Policy(ctx, processes.Contoso, "iothubowner")
+	w.policy, err = w.Policy(ctx, processes.Contoso, "iothubowner")
 	must(t, err)
-	w.hub, err = hubclient.New(hubclient.Config{Connection: owner, Address: w.HTTPS, Roots: w.Roots}, clock.System{})
+	w.hub, err = hubclient.New(hubclient.Config{Connection: w.policy, Address: w.HTTPS, Roots: w.Roots}, clock.System{})
 	must(t, err)
 	t.Cleanup(w.hub.Close)
-	transport := &http.Transport{TLSClientConfig: w.TLS(""), MaxIdleConnsPerHost: 16}
-	w.web = &http.Client{Transport: transport, Timeout: 30 * time.Second}
-	t.Cleanup(transport.CloseIdleConnections)
+	w.web = w.Web("")
+	t.Cleanup(w.web.CloseIdleConnections)
 	return w
 }
 
@@ -150,6 +152,20 @@ func away(err error) bool {
 	}
 }
 
+// awayUnlessRefused is an error of a device that dials, in the words of again.
+func awayUnlessRefused(err error) error {
+	var refused device.Refused
+	if errors.As(err, &refused) && refused != 3 {
+		return fmt.Errorf("%w; SDKs do not try again after that", err)
+	}
+	return fault.New("restart", fault.Unavailable, err.Error())
+}
+
+// owner makes a token of the owner of Contoso.
+func (w *world) owner() (string, error) {
+	return sas.Sign(processes.Contoso, w.policy.Key, w.policy.Policy, time.Now().Add(time.Hour))
+}
+
 // again repeats what may be repeated until the hub has answered. It tells whether it did, and notes every error but that of a hub that is
 // away.
 func (w *world) again(ctx context.Context, what string, do func(context.Context) error) bool {
@@ -170,6 +186,7 @@ func (w *world) again(ctx context.Context, what string, do func(context.Context)
 // rounds ends the process again and again, each time after everybody has got something done since the last, and brings it back.
 func (w *world) rounds(n int, end func(round int)) {
 	w.t.Helper()
+	var slowest time.Duration
 	for round := range n {
 		w.progress(fmt.Sprintf("round %d", round))
 		began := time.Now()
@@ -179,12 +196,18 @@ func (w *world) rounds(n int, end func(round int)) {
 		_, err := w.WaitLog(ctx, "the hub is ready")
 		cancel()
 		must(w.t, err)
-		if took := time.Since(began); took > 10*time.Second {
+		took := time.Since(began)
+		if took > 10*time.Second {
 			w.t.Errorf("round %d: the hub needed %v to end and be back", round, took)
 		}
+		slowest = max(slowest, took)
 	}
 	w.progress("after the last round")
+	w.t.Logf("%d rounds; the hub needed %v at most to end and be back", n, slowest.Round(time.Millisecond))
 }
+
+// enough is how often everybody has to get something done between two ends of the process.
+const enough = 5
 
 // progress waits until everybody has got something done.
 func (w *world) progress(when string) {
@@ -202,12 +225,16 @@ func (w *world) progress(when string) {
 		defer w.mu.Unlock()
 		var idle []string
 		for name, n := range before {
-			if w.done[name] == n {
+			need, other := w.need[name]
+			if !other {
+				need = enough
+			}
+			if w.done[name] < n+need {
 				idle = append(idle, name)
 			}
 		}
 		if len(idle) > 0 {
-			return fmt.Errorf("nothing done by %s", strings.Join(idle, ", "))
+			return fmt.Errorf("too little is done by %s", strings.Join(idle, ", "))
 		}
 		return nil
 	}); err != nil {
