@@ -51,7 +51,8 @@ func (x *exchange) fail(err error) {
 			x.conn.Refuse(x.Method+" "+x.URL.Path, err)
 		}
 	case fault.Internal, fault.Exhausted, fault.Unavailable, fault.Timeout:
-		if c.Status >= http.StatusInternalServerError && c != code.DeviceDidNotAnswer {
+		went := x.Context().Err() != nil // whoever asked: what it was is nobody's concern now
+		if c.Status >= http.StatusInternalServerError && c != code.DeviceDidNotAnswer && !went {
 			x.door.log.Error("hub: request failed", "door", "https", "method", x.Method, "path", x.URL.Path, "tracking", tracking, "err", err)
 		}
 	case fault.Invalid, fault.NotFound, fault.Conflict, fault.Precondition, fault.TooLarge: // the caller's own matter
