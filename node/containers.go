@@ -19,9 +19,6 @@ import (
 	"github.com/isthmus-io/isthmus/hub/sas"
 )
 
-// transfersFolder is where the jobs of a hub keep what they write among the files of devices. No device id begins with a tilde.
-const transfersFolder = "~transfers"
-
 // maxTransfer bounds a list of identities from elsewhere.
 const maxTransfer = 16 << 30
 
@@ -61,13 +58,21 @@ func (c containers) place(h *hub.Hub, address string) (place, error) {
 		if !strings.EqualFold(first, file.Container) || strings.Contains(rest, "..") {
 			return place{}, fault.Newf(op, fault.Invalid, "the hub has no container %.60q", first).Advise("write https://%s/%s", h.HostName(), file.Container)
 		}
-		return place{own: path.Join(transfersFolder, rest)}, nil
+		return place{own: path.Join(file.Transfers, rest)}, nil
 	}
 	if !c.allowed(u.Hostname()) {
 		return place{}, fault.Newf(op, fault.Denied, "jobs may not reach %.100q", u.Hostname()).
 			Advise("start the hub with --transfer-host %s, or use the hub's own container: https://%s/%s", u.Hostname(), h.HostName(), file.Container)
 	}
 	return place{remote: u}, nil
+}
+
+// blob is place with the name of a blob in it, which must not lead to the files of devices.
+func (c containers) blob(h *hub.Hub, address, name string) (place, error) {
+	if err := blob.CheckName(name); err != nil {
+		return place{}, err
+	}
+	return c.place(h, address)
 }
 
 func (c containers) allowed(host string) bool {
@@ -89,7 +94,7 @@ func (c containers) Check(h *hub.Hub, address string) error {
 
 // Reader implements [job.Containers].
 func (c containers) Reader(ctx context.Context, h *hub.Hub, address, name string) (io.ReadCloser, error) {
-	p, err := c.place(h, address)
+	p, err := c.blob(h, address, name)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +148,7 @@ func (c containers) ask(ctx context.Context, method string, container *url.URL, 
 
 // Writer implements [job.Containers]. What is written goes to a file first, for a blob's size is said before it is sent.
 func (c containers) Writer(ctx context.Context, h *hub.Hub, address, name string) (io.WriteCloser, error) {
-	p, err := c.place(h, address)
+	p, err := c.blob(h, address, name)
 	if err != nil {
 		return nil, err
 	}

@@ -92,6 +92,15 @@ func TestContainers(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	for _, name := range []string{"../d/x", "../../../other/uploads/~transfers/devices.txt", "a/../../d/x", ".."} {
+		for container, address := range map[string]string{"its own": own, "elsewhere": far.URL + "/container?sig=good"} {
+			_, rerr := c.Reader(ctx, h, address, name)
+			_, werr := c.Writer(ctx, h, address, name)
+			if fault.KindOf(rerr) != fault.Invalid || fault.KindOf(werr) != fault.Invalid {
+				t.Errorf("%s, %s: %v, %v", container, name, rerr, werr)
+			}
+		}
+	}
 	if err := c.Check(h, "https://fab.blob.example.net/c?sig=x"); err != nil {
 		t.Errorf("a host below: %v", err)
 	}

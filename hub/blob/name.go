@@ -23,9 +23,10 @@ type Ref struct {
 	Name      string
 }
 
-// parts are the steps from the store's folder, or the bucket's root, to the blob.
-func (r Ref) parts() []string {
-	return append([]string{r.Hub, r.Container}, strings.Split(r.Name, "/")...)
+// parts are the steps from the store's folder, or the bucket's root, to the blob. Whoever calls has checked the name, and it is checked
+// here again: one step up would lead to the files of another hub.
+func (r Ref) parts() ([]string, error) {
+	return append([]string{r.Hub, r.Container}, strings.Split(r.Name, "/")...), CheckName(r.Name)
 }
 
 // CheckName tells what is wrong with a blob's name: it has 1 to 1,024 bytes of UTF-8 without control characters and backslashes, no

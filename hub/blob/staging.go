@@ -182,7 +182,11 @@ func (s *Store) openBlock(u Upload, id string) (block, error) {
 // blob. NotFound when a block of the list is not there, TooLarge when they are too much together.
 func (s *Store) Commit(ctx context.Context, u Upload, to Ref, p Properties, list []string) (Info, error) {
 	op := "blob.Commit"
-	digest := digestOf(to, list)
+	at, err := to.parts()
+	if err != nil {
+		return Info{}, err
+	}
+	digest := digestOf(at, list)
 	total := int64(0)
 	for _, id := range list {
 		b, err := s.openBlock(u, id)
@@ -203,7 +207,7 @@ func (s *Store) Commit(ctx context.Context, u Upload, to Ref, p Properties, list
 		return Info{}, err
 	}
 	defer release()
-	info, err := s.keeper.write(ctx, to.parts(), p, func(w io.Writer) error {
+	info, err := s.keeper.write(ctx, at, p, func(w io.Writer) error {
 		for _, id := range list {
 			if err := s.append(ctx, w, u, id); err != nil {
 				return err
@@ -261,9 +265,9 @@ func (s *Store) append(ctx context.Context, w io.Writer, u Upload, id string) er
 	return nil
 }
 
-func digestOf(to Ref, list []string) string {
+func digestOf(at, list []string) string {
 	h := sha256.New()
-	for _, text := range append(to.parts(), list...) {
+	for _, text := range append(at[:len(at):len(at)], list...) {
 		_, _ = h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(text))))
 		_, _ = io.WriteString(h, text)
 	}

@@ -192,12 +192,16 @@ func (s *Store) Put(ctx context.Context, u Upload, to Ref, p Properties, size in
 	if size > s.cfg.MaxBlob {
 		return Info{}, s.tooLarge(op)
 	}
+	at, err := to.parts()
+	if err != nil {
+		return Info{}, err
+	}
 	release, err := s.roomForBlob(op, size)
 	if err != nil {
 		return Info{}, err
 	}
 	defer release()
-	info, err := s.keeper.write(ctx, to.parts(), p, func(w io.Writer) error { return copyN(ctx, w, content, size) })
+	info, err := s.keeper.write(ctx, at, p, func(w io.Writer) error { return copyN(ctx, w, content, size) })
 	if err == nil && u != (Upload{}) {
 		err = s.done(u, "put")
 	}
@@ -206,16 +210,30 @@ func (s *Store) Put(ctx context.Context, u Upload, to Ref, p Properties, size in
 
 // Stat tells about a blob. NotFound when there is none.
 func (s *Store) Stat(ctx context.Context, of Ref) (Info, error) {
-	return s.keeper.stat(ctx, of.parts())
+	at, err := of.parts()
+	if err != nil {
+		return Info{}, err
+	}
+	return s.keeper.stat(ctx, at)
 }
 
 // Read gives length bytes of a blob from offset on, all that are left when length is negative. The caller closes it.
 func (s *Store) Read(ctx context.Context, of Ref, offset, length int64) (io.ReadCloser, error) {
-	return s.keeper.read(ctx, of.parts(), offset, length)
+	at, err := of.parts()
+	if err != nil {
+		return nil, err
+	}
+	return s.keeper.read(ctx, at, offset, length)
 }
 
 // Delete removes a blob. NotFound when there is none.
-func (s *Store) Delete(ctx context.Context, of Ref) error { return s.keeper.remove(ctx, of.parts()) }
+func (s *Store) Delete(ctx context.Context, of Ref) error {
+	at, err := of.parts()
+	if err != nil {
+		return err
+	}
+	return s.keeper.remove(ctx, at)
+}
 
 // Forget lets go of all that waits for an upload.
 func (s *Store) Forget(u Upload) error {

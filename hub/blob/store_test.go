@@ -390,6 +390,23 @@ func TestNothingLeadsOutside(t *testing.T) {
 	for _, name := range []string{"../x", "../../../x", "..", "d/../../../../x", "/etc/x", `..\..\x`, "%2e%2e/x", "d//x", "./x", "C:/x", "d/\x00x"} {
 		_ = put(name) // wherever it lands, it is not outside
 	}
+	mem := open(t, blob.Config{Dir: t.TempDir(), Bucket: "mem://"})
+	theirs := blob.Ref{Hub: "h2", Container: "c", Name: "d/x"}
+	if _, err := mem.Put(t.Context(), blob.Upload{}, theirs, blob.Properties{}, 1, strings.NewReader("x")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"../../h2/c/d/x", "d/../../../h2/c/d/x", "./../../h2/c/d/x"} {
+		mine := blob.Ref{Hub: "h1", Container: "c", Name: name}
+		_, statted := mem.Stat(t.Context(), mine)
+		_, opened := mem.Read(t.Context(), mine, 0, -1)
+		_, written := mem.Put(t.Context(), blob.Upload{}, mine, blob.Properties{}, 1, strings.NewReader("y"))
+		_, committed := mem.Commit(t.Context(), blob.Upload{Hub: "h1", ID: "u"}, mine, blob.Properties{}, nil)
+		for what, err := range map[string]error{"stat": statted, "read": opened, "put": written, "commit": committed, "delete": mem.Delete(t.Context(), mine)} {
+			if fault.KindOf(err) != fault.Invalid {
+				t.Errorf("%s of %s: %v", what, name, err)
+			}
+		}
+	}
 	if list, err := os.ReadDir(outside); err != nil || len(list) != 0 {
 		t.Errorf("outside: %v, %v", list, err)
 	}

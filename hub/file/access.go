@@ -21,8 +21,20 @@ type Access struct {
 	Rights azureblob.Rights
 }
 
+// Transfers is the folder of what import and export jobs read and write, among those of devices. No device id begins with a tilde.
+const Transfers = "~transfers"
+
+// Needs returns the rights of a policy that may read and delete a blob: for the lists of identities, which hold keys, those of who makes
+// such jobs.
+func Needs(name string) hub.Right {
+	if name == Transfers || strings.HasPrefix(name, Transfers+"/") {
+		return hub.RegistryRead | hub.RegistryWrite
+	}
+	return hub.ServiceConnect
+}
+
 // Admit tells which blob a request means and whether it may do one of the things in needs. path is that of the URL, still encoded; who asks
-// proves itself by the signature in the query, or by a policy's token, with ServiceConnect, for reading and deleting. Faults:
+// proves itself by the signature in the query, or by a policy's token, with the rights of Needs, for reading and deleting. Faults:
 // Unauthenticated, Expired, Denied.
 func (s *Service) Admit(ctx context.Context, h *hub.Hub, path string, query url.Values, token string, needs azureblob.Rights) (Access, error) {
 	op := "file.Admit"
@@ -41,7 +53,7 @@ func (s *Service) Admit(ctx context.Context, h *hub.Hub, path string, query url.
 			return Access{}, err
 		}
 	case token != "":
-		if _, _, err := h.Authorize(token, hub.ServiceConnect); err != nil {
+		if _, _, err := h.Authorize(token, Needs(out.Blob.Name)); err != nil {
 			return Access{}, err
 		}
 		out.Rights = azureblob.Read | azureblob.Delete

@@ -259,8 +259,13 @@ func TestWhatAGrantIsGoodFor(t *testing.T) {
 		t.Errorf("of a device that is disabled: %v", err)
 	}
 	must(t, w.hub.DeleteDevice(t.Context(), "d", hub.AnyETag))
-	if _, err := w.admit(w.hub, mine, g.Query, "", azureblob.Write); fault.KindOf(err) != fault.Denied {
+	if _, err := w.admit(w.hub, mine, g.Query, "", azureblob.Write); fault.KindOf(err) != fault.Expired {
 		t.Errorf("of a device that is gone: %v", err)
+	}
+	_, err = w.hub.CreateDevice(t.Context(), hubstore.Device{ID: "d"})
+	must(t, err)
+	if _, err := w.admit(w.hub, mine, g.Query, "", azureblob.Write); fault.KindOf(err) != fault.Expired {
+		t.Errorf("of an earlier device of the same name: %v", err)
 	}
 	w.clock.Advance(time.Hour)
 	if _, err := w.admit(w.hub, mine, g.Query, "", azureblob.Write); fault.KindOf(err) != fault.Expired {

@@ -140,6 +140,22 @@ func TestSettingsAndLinksOfFiles(t *testing.T) {
 	checkEnvelope(t, status, h, b, code.ArgumentInvalid)
 	status, h, b = c.call("POST", "/isthmus/v1/files/links", service, `{"blobName":"d/nothing"}`)
 	checkEnvelope(t, status, h, b, code.NotFound)
+	// What jobs export holds the keys of devices.
+	readWrite := w.ServiceToken(hubtest.Contoso, hub.PolicyRegistryReadWrite)
+	const exported = "~transfers/devices.txt"
+	status, h, b = c.call("POST", "/isthmus/v1/files/links", service, `{"blobName":"`+exported+`"}`)
+	checkEnvelope(t, status, h, b, code.UnauthorizedAccess)
+	status, h, b = c.call("POST", "/isthmus/v1/files/links", owner, `{"blobName":"`+exported+`"}`)
+	checkEnvelope(t, status, h, b, code.NotFound)
+	for _, method := range []string{"GET", "DELETE"} {
+		for token, want := range map[string]int{service: 403, readWrite: 404} {
+			for _, path := range []string{"/uploads/~transfers/devices.txt", "/Uploads/%7Etransfers%2Fdevices.txt"} {
+				if status, h, _ := c.call(method, path, token, ""); status != want {
+					t.Errorf("%s %s: %d %s", method, path, status, h.Get("x-ms-error-code"))
+				}
+			}
+		}
+	}
 	// On the local socket the hub's own name stands in the link, whatever the request's host was.
 	local := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", w.Admin)

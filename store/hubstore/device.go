@@ -129,7 +129,9 @@ func (tx *Tx) Delete(hub string, n Name) error {
 		return missing(n)
 	}
 	if err == nil && !n.IsModule() {
-		_, err = tx.sql.Exec("DELETE FROM identities WHERE hub = ? AND device = ?", hub, n.Device)
+		if _, err = tx.sql.Exec("DELETE FROM identities WHERE hub = ? AND device = ?", hub, n.Device); err == nil {
+			err = tx.DeleteUploadsOf(hub, n.Device) // or a URL that was given to it would be good for the next of its name
+		}
 	}
 	return err
 }
