@@ -70,9 +70,15 @@ func sending(t *testing.T) *outbound {
 // sent sends messages whose ids are their bodies, asking for all feedback.
 func (o *outbound) sent(name string, bodies ...string) {
 	o.t.Helper()
+	o.sentBy(o.t, name, bodies...)
+}
+
+// sentBy is sent for tests that run beside each other.
+func (o *outbound) sentBy(t *testing.T, name string, bodies ...string) {
+	t.Helper()
 	for _, body := range bodies {
-		if _, err := o.api.SendCommand(o.t.Context(), name, hubclient.Command{MessageID: body, Ack: "full", Body: []byte(body)}); err != nil {
-			o.t.Fatal(err)
+		if _, err := o.api.SendCommand(t.Context(), name, hubclient.Command{MessageID: body, Ack: "full", Body: []byte(body)}); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -1,0 +1,40 @@
+// Tokens that end, and are renewed: node -r ./preload.js tokens.js NAME. See devices.js for what comes in the environment; TOKEN is a token.
+'use strict';
+const { make, fromToken } = require('./devices.js');
+const { say, goOn, step, happens, run } = require('./lib.js');
+
+run({
+  // renew: the SDK makes a new token each second, and connects anew with it, while messages come.
+  async renew() {
+    const client = make();
+    await client.setOptions({ tokenRenewal: { tokenValidTimeInSeconds: 3, tokenRenewalMarginInSeconds: 2 } });
+    client.on('disconnect', (err) => say({ step: 'disconnected', message: err && err.message }));
+    const all = new Promise((done) => client.on('message', (m) => {
+      const body = m.getData().toString();
+      say({ body });
+      client.complete(m);
+      if (body === 'end') done();
+    }));
+    await client.open();
+    say({ step: 'opened' });
+    await all;
+    await client.close();
+    say({ step: 'closed' });
+  },
+
+  // end: the hub ends the connection with the token, and takes the device back with another.
+  async end() {
+    const client = fromToken(process.env.TOKEN);
+    client.on('message', (m) => { say({ body: m.getData().toString() }); client.complete(m); });
+    const gone = happens(client, 'disconnect');
+    await step('open', client.open().then(() => null));
+    await gone;
+    say({ step: 'gone' });
+    await step('open with what has ended', client.open().then(() => null));
+    await client.updateSharedAccessSignature(await goOn());
+    client.on('message', () => {}); // so that the SDK subscribes again
+    await step('open with another', client.open().then(() => null));
+    await goOn();
+    await client.close();
+  },
+});

@@ -1,0 +1,88 @@
+package conformance
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/isthmus-io/isthmus/hub/hubtest"
+)
+
+func TestTokens(t *testing.T) {
+	o := sending(t)
+	for _, tr := range transports[:2] {
+		t.Run("C10 renewed over "+tr.name, func(t *testing.T) {
+			t.Parallel()
+			covers(t, "C10", tr.pkg)
+			d := o.Device(hubtest.Contoso, "renews-"+tr.name)
+			s := play(t, o.World, "tokens.js", "renew", deviceString(hubtest.Contoso, d), "TRANSPORT="+tr.name)
+			s.step("opened", "")
+			// Messages are sent all the while in which it connects three times.
+			connects, sent := map[time.Time]bool{}, 0
+			heard := map[string]int{}
+			for ; len(connects) < 3; sent++ {
+				if sent > 400 {
+					t.Fatalf("it connected only at %v", connects)
+				}
+				for _, c := range o.Hub(hubtest.Contoso).Connections() {
+					if c.Device == d.ID {
+						connects[c.Since] = true
+					}
+				}
+				body := fmt.Sprint(tr.name, " ", sent)
+				if sent%10 == 9 { // some wait beside each other, others do not
+					for i := range 3 {
+						o.sentBy(t, d.ID, fmt.Sprint(body, " ", i))
+						heard[fmt.Sprint(body, " ", i)] = 0
+					}
+				}
+				o.sentBy(t, d.ID, body)
+				heard[body] = 0
+				for heard[body] == 0 {
+					heard[s.next().text("body")]++
+				}
+			}
+			o.sentBy(t, d.ID, "end")
+			for v := s.next(); v["step"] == nil; v = s.next() {
+				heard[v.text("body")]++
+			}
+			again := 0
+			for body, n := range heard {
+				if n == 0 {
+					t.Errorf("%s is lost", body)
+				}
+				again += max(n-1, 0)
+			}
+			if again > len(connects) { // one can be on its way when it connects anew
+				t.Errorf("%d messages came again", again)
+			}
+		})
+		t.Run("C10 ended over "+tr.name, func(t *testing.T) {
+			t.Parallel()
+			covers(t, "C10", tr.pkg)
+			d := o.Device(hubtest.Contoso, "ends-"+tr.name)
+			resource := hubtest.Contoso + "/devices/" + d.ID
+			s := play(t, o.World, "tokens.js", "end", "TOKEN="+sign(t, resource, d.PrimaryKey, "", 3*time.Second), "TRANSPORT="+tr.name)
+			s.step("open", "")
+			o.sentBy(t, d.ID, "before")
+			s.wants("body", "before")
+			s.step("gone", "")
+			o.sentBy(t, d.ID, "meanwhile")
+			s.step("open with what has ended", "NotConnectedError", "message", "Connection refused: Not authorized") // so the SDK puts it, after one success
+			s.goOn(sign(t, resource, d.PrimaryKey, "", time.Hour))
+			opened := false
+			for range 2 { // with its session there, what waits may come before the SDK says that it is open
+				v := s.next()
+				if v.text("step") == "open with another" && v["error"] == nil {
+					opened = true
+				} else if v.text("body") != "meanwhile" {
+					t.Errorf("%v", v)
+				}
+			}
+			if !opened {
+				t.Error("it is not open")
+			}
+			s.goOn()
+		})
+	}
+}
