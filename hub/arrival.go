@@ -296,3 +296,6 @@ func (b *bringer) write(n Newcomer, before, after hubstore.Twin) error {
 	}
 	return b.tx.SetTwin(before, after)
 }
+
+// Check tells what is wrong with an identity that is to be brought, before a hub is asked.
+func Check(d hubstore.Device) error { return complete(&d) }
