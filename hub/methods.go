@@ -108,6 +108,7 @@ type question struct {
 	connect  time.Duration
 	response time.Duration
 	put      func(to Receiver, id string)
+	of       func(*Session) // whom it was put to; may be nil
 }
 
 // question asks a device as soon as it listens, and waits for the answer.
@@ -164,6 +165,9 @@ func (h *Hub) ask(ctx context.Context, n Name, q question) (answer MethodRespons
 	defer s.forget(id)
 	if !s.give(q.topic, func(to Receiver) { q.put(to, id) }) {
 		return answer, false, nil
+	}
+	if q.of != nil {
+		q.of(s)
 	}
 	answer, err = s.await(ctx, answers, q.response)
 	return answer, true, err

@@ -178,20 +178,7 @@ func (h *Hub) Connect(ctx context.Context, r Request) (*Session, error) {
 	}
 
 	// What was changed since it was checked above did not find this session to cut it, so look again now that it can be found.
-	again, err := h.server.store.Device(ctx, h.id, n)
-	if err == nil {
-		err = h.mayConnect(ctx, again)
-	}
-	if err == nil && again.Generation != id.Generation {
-		err = fault.Newf(op, fault.NotFound, "%s was deleted while it connected", n.Words())
-	}
-	if err == nil && !h.still(id.signer, again) {
-		err = fault.Newf(op, fault.Unauthenticated, "the key of %s was replaced while it connected", n.Words()).
-			Advise("give the device its connection string again")
-	}
-	if err == nil {
-		_, err = h.server.Enter(r.Side, h.HostName())
-	}
+	err = s.stands(ctx)
 	h.server.mu.RLock()
 	if err == nil && (h.server.stopping || h.gone.Load()) {
 		err = fault.New(op, fault.Unavailable, "the hub is stopping").Advise("connect again in a moment")
@@ -204,6 +191,37 @@ func (h *Hub) Connect(ctx context.Context, r Request) (*Session, error) {
 	}
 	h.connected(s)
 	return s, nil
+}
+
+// stands tells what has changed since the session was let in.
+func (s *Session) stands(ctx context.Context) error {
+	op := "hub.Connect"
+	h, n := s.hub, s.Name()
+	now, err := h.server.store.Device(ctx, h.id, n)
+	if err == nil {
+		err = h.mayConnect(ctx, now)
+	}
+	if err == nil && now.Generation != s.Generation {
+		err = fault.Newf(op, fault.NotFound, "%s was deleted since it connected", n.Words())
+	}
+	if err == nil && !h.still(s.signer, now) {
+		err = fault.Newf(op, fault.Unauthenticated, "the key of %s was replaced since it connected", n.Words()).
+			Advise("give the device its connection string again")
+	}
+	if err == nil {
+		_, err = h.server.Enter(s.Side, h.HostName())
+	}
+	return err
+}
+
+// Stands tells whether nothing has been taken from the session since it was let in, also when it is over: its identity, its key, its side.
+// It is for what a device begins in a session and goes on with elsewhere.
+func (s *Session) Stands(ctx context.Context) bool {
+	switch fault.KindOf(s.stands(ctx)) {
+	case fault.NotFound, fault.Denied, fault.Unauthenticated:
+		return false
+	}
+	return true
 }
 
 // Connection is a session as people see it.

@@ -36,27 +36,29 @@ type StreamReceiver interface {
 // What a device answers, as doors write it.
 const streamRejected, streamAccepted = 400, 200
 
-// RequestStream asks a device or a module to open a stream, and tells whether it will. connect is how long to wait for a device that
-// does not listen, response how long it may take to answer (0: DefaultStreamTimeout). Faults are those of InvokeMethod.
-func (h *Hub) RequestStream(ctx context.Context, n Name, r StreamRequest, connect, response time.Duration) (accepted bool, err error) {
+// RequestStream asks a device or a module to open a stream, and returns the session in which it said that it will; nil when it refused.
+// connect is how long to wait for a device that does not listen, response how long it may take to answer (0: DefaultStreamTimeout).
+// Faults are those of InvokeMethod.
+func (h *Hub) RequestStream(ctx context.Context, n Name, r StreamRequest, connect, response time.Duration) (accepted *Session, err error) {
 	op := "hub.RequestStream"
 	bad := func(c rune) bool { return unicode.IsControl(c) || strings.ContainsRune("/?#+", c) }
 	if r.Name == "" || len(r.Name) > MaxStreamName || !utf8.ValidString(r.Name) || strings.ContainsFunc(r.Name, bad) {
-		return false, fault.Newf(op, fault.Invalid, "%.40q cannot be the name of a stream", r.Name).
+		return nil, fault.Newf(op, fault.Invalid, "%.40q cannot be the name of a stream", r.Name).
 			Advise("a name has 1 to %d bytes and no control characters, nor / ? # +", MaxStreamName)
 	}
 	if response == 0 {
 		response = DefaultStreamTimeout
 	}
 	if connect < 0 || connect > MaxStreamTimeout || response < 0 || response > MaxStreamTimeout {
-		return false, fault.Newf(op, fault.Invalid, "the timeouts of the stream are %g s and %g s", connect.Seconds(), response.Seconds()).
+		return nil, fault.Newf(op, fault.Invalid, "the timeouts of the stream are %g s and %g s", connect.Seconds(), response.Seconds()).
 			Advise("they are 0 to %g s", MaxStreamTimeout.Seconds())
 	}
 	if _, err := h.Admit(limit.Methods, n, 1); err != nil {
-		return false, err
+		return nil, err
 	}
+	var asked *Session
 	answer, err := h.question(ctx, op, n, question{
-		topic: Streams, what: "streams", connect: connect, response: response,
+		topic: Streams, what: "streams", connect: connect, response: response, of: func(s *Session) { asked = s },
 		put: func(to Receiver, id string) {
 			r.ID = id
 			if s, ok := to.(StreamReceiver); ok {
@@ -64,7 +66,10 @@ func (h *Hub) RequestStream(ctx context.Context, n Name, r StreamRequest, connec
 			}
 		},
 	})
-	return answer.Status != streamRejected, err
+	if err != nil || answer.Status == streamRejected {
+		return nil, err
+	}
+	return asked, nil
 }
 
 // AnswerStream says whether the device opens the stream it was asked for.

@@ -1,6 +1,7 @@
 package httpdoor
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"strings"
@@ -44,7 +45,11 @@ const (
 )
 
 func openStream(x *exchange, g *stream.Gateway) error {
-	r := stream.Request{To: x.identity(), Name: x.name, Host: x.Host, Response: hub.DefaultStreamTimeout}
+	h, token, right := x.hub, x.Header.Get("Authorization"), x.right
+	r := stream.Request{To: x.identity(), Name: x.name, Host: x.Host, Response: hub.DefaultStreamTimeout, Stands: func(context.Context) bool {
+		_, _, err := h.Authorize(token, right)
+		return err == nil || fault.KindOf(err) == fault.Expired // a stream outlives the token that it was asked for with, and not the key
+	}}
 	for name, into := range map[string]*time.Duration{streamConnect: &r.Connect, streamResponse: &r.Response} {
 		text := x.Header.Get(name)
 		if text == "" {
@@ -59,16 +64,16 @@ func openStream(x *exchange, g *stream.Gateway) error {
 	x.patience = r.Connect + r.Response
 	// It may take longer than a request's body may.
 	_ = http.NewResponseController(x.w).SetReadDeadline(time.Time{})
-	grant, err := g.Open(x.Context(), x.hub, r)
+	grant, err := g.Open(x.Context(), h, r)
 	if err != nil {
 		return err
 	}
-	h := x.w.Header()
-	h.Set(streamAccepted, "False") // the Node SDK compares with 'True'
+	head := x.w.Header()
+	head.Set(streamAccepted, "False") // the Node SDK compares with 'True'
 	if grant.Accepted {
-		h.Set(streamAccepted, "True")
-		h.Set(streamURL, grant.URL)
-		h.Set(streamToken, grant.Token)
+		head.Set(streamAccepted, "True")
+		head.Set(streamURL, grant.URL)
+		head.Set(streamToken, grant.Token)
 	}
 	x.w.WriteHeader(http.StatusOK)
 	return nil
@@ -97,7 +102,10 @@ func joinStream(x *exchange, g *stream.Gateway) error {
 	}
 	x.tracked.handOver()
 	defer x.conn.Leave()
-	ctx := x.conn.Context() // that of the request ends here
-	place.Join(ctx, websocket.NetConn(ctx, c, websocket.MessageBinary))
+	ctx, server, side, host := x.conn.Context(), x.door.server, x.conn.Side, x.Host // the request's own context ends here
+	place.Join(ctx, websocket.NetConn(ctx, c, websocket.MessageBinary), func(context.Context) bool {
+		_, err := server.Enter(side, host)
+		return err == nil
+	})
 	return nil
 }

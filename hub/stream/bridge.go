@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,9 +24,23 @@ type bridge struct {
 	over chan struct{} // closed when it ended, or the ends did not find each other
 	once sync.Once     // of over
 
-	mu    sync.Mutex // guards the fields below
-	ends  map[end]net.Conn
-	until time.Time // when the ends have to have met; zero before the device accepted
+	mu     sync.Mutex // guards the fields below
+	ends   map[end]net.Conn
+	until  time.Time                    // when the ends have to have met; zero before the device accepted
+	stands []func(context.Context) bool // whether those who made it, and those who came, may still be here
+}
+
+// allowed tells whether nobody has taken from an end what it came with: an identity, a key, a side of the hub.
+func (b *bridge) allowed(ctx context.Context) bool {
+	b.mu.Lock()
+	all := slices.Clone(b.stands)
+	b.mu.Unlock()
+	for _, stands := range all {
+		if !stands(ctx) {
+			return false
+		}
+	}
+	return true
 }
 
 // late tells whether the ends had time to meet and did not.
@@ -81,12 +96,14 @@ func (p *Place) Leave() {
 	p.gateway.remove(p.bridge)
 }
 
-// Join brings the connection of an end, and returns when the bridge is over and conn is closed; or when ctx ends, which closes it.
-func (p *Place) Join(ctx context.Context, conn net.Conn) {
+// Join brings the connection of an end, and returns when the bridge is over and conn is closed; or when ctx ends, which closes it. stands
+// tells whether the connection may still be here.
+func (p *Place) Join(ctx context.Context, conn net.Conn, stands func(context.Context) bool) {
 	g, b := p.gateway, p.bridge
 	defer conn.Close()
 	b.mu.Lock()
 	b.ends[p.end] = conn
+	b.stands = append(b.stands, stands)
 	device, service := b.ends[ofDevice], b.ends[ofService]
 	b.mu.Unlock()
 	if device != nil && service != nil {
@@ -114,7 +131,11 @@ func (g *Gateway) carry(ctx context.Context, b *bridge, device, service net.Conn
 	})
 	stop := context.AfterFunc(ctx, closeBoth)
 	defer stop()
-	var all sync.WaitGroup
+	var all, cutting sync.WaitGroup
+	cutting.Go(func() {
+		<-b.over
+		closeBoth()
+	})
 	var sent [2]int64
 	for i, way := range [][2]net.Conn{{device, service}, {service, device}} {
 		all.Go(func() {
@@ -124,6 +145,7 @@ func (g *Gateway) carry(ctx context.Context, b *bridge, device, service net.Conn
 	}
 	all.Wait()
 	b.end()
+	cutting.Wait()
 	g.log.Info("hub: stream ended", "hub", b.hub.Name(), "device", b.to.String(), "stream", b.name, "bridge", b.id, "fromDevice", sent[0], "toDevice", sent[1])
 }
 

@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"log/slog"
+	"maps"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -79,7 +81,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		tick, stop := g.clock.After(time.Second)
 		select {
 		case now := <-tick:
-			g.sweep(func(b *bridge) bool { return b.late(now) })
+			g.sweep(func(b *bridge) bool { return b.late(now) || !b.allowed(ctx) })
 		case <-ctx.Done():
 			stop()
 			g.sweep(func(b *bridge) bool { return b.late(forever) })
@@ -94,16 +96,13 @@ var forever = time.Unix(1<<40, 0)
 // sweep ends the bridges of which over is true.
 func (g *Gateway) sweep(over func(*bridge) bool) {
 	g.mu.Lock()
-	var list []*bridge
-	for _, b := range g.bridges {
-		if over(b) {
-			list = append(list, b)
-		}
-	}
+	list := slices.Collect(maps.Values(g.bridges))
 	g.mu.Unlock()
 	for _, b := range list {
-		b.end()
-		g.remove(b)
+		if over(b) {
+			b.end()
+			g.remove(b)
+		}
 	}
 }
 
@@ -114,6 +113,8 @@ type Request struct {
 	Host     string        // the authority of the addresses that both ends are given
 	Connect  time.Duration // how long to wait for a device that does not listen
 	Response time.Duration // how long it may take to answer; 0 is 60 s
+	// Stands tells whether who asks may still have a stream; nil is for ever.
+	Stands func(context.Context) bool
 }
 
 // Grant is the answer.
@@ -135,12 +136,16 @@ func (g *Gateway) Open(ctx context.Context, h *hub.Hub, r Request) (Grant, error
 	}
 	address := (&url.URL{Scheme: "wss", Host: r.Host, Path: "/" + Path + "/" + b.id}).String()
 	accepted, err := h.RequestStream(ctx, r.To, hub.StreamRequest{Name: r.Name, URL: address, Token: g.token(h, b, ofDevice)}, r.Connect, r.Response)
-	if err != nil || !accepted {
+	if err != nil || accepted == nil {
 		g.remove(b)
 		return Grant{}, err
 	}
 	b.mu.Lock()
 	b.until = g.clock.Now().Add(g.cfg.Meet)
+	b.stands = append(b.stands, accepted.Stands)
+	if r.Stands != nil {
+		b.stands = append(b.stands, r.Stands)
+	}
 	b.mu.Unlock()
 	g.log.Info("hub: stream opened", "hub", h.Name(), "device", r.To.String(), "stream", r.Name, "bridge", b.id)
 	return Grant{true, address, g.token(h, b, ofService)}, nil

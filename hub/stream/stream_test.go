@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/isthmus-io/isthmus/hub/code"
 	"github.com/isthmus-io/isthmus/hub/hubtest"
 	"github.com/isthmus-io/isthmus/hub/stream"
+	"github.com/isthmus-io/isthmus/store/hubstore"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -43,6 +45,7 @@ type world struct {
 	gateway *stream.Gateway
 	clock   *clock.Fake
 	device  *device
+	shut    atomic.Bool // the side from which ends come
 }
 
 func newWorld(t *testing.T, cfg stream.Config) *world {
@@ -85,7 +88,7 @@ func (w *world) join(all *sync.WaitGroup, address, token string) net.Conn {
 		w.t.Fatal(err)
 	}
 	ours, theirs := net.Pipe()
-	all.Go(func() { place.Join(context.Background(), theirs) })
+	all.Go(func() { place.Join(context.Background(), theirs, func(context.Context) bool { return !w.shut.Load() }) })
 	return ours
 }
 
@@ -215,5 +218,67 @@ func TestTheDaysBytes(t *testing.T) {
 	w.clock.Advance(24 * time.Hour)
 	if _, err := w.open(); err != nil {
 		t.Errorf("the next day: %v", err)
+	}
+}
+
+// A stream is no way to keep what was taken away.
+func TestAStreamEndsWithWhatItStandsOn(t *testing.T) {
+	asks := atomic.Bool{}
+	for name, take := range map[string]func(w *world){
+		"the device is disabled": func(w *world) {
+			d, err := w.hub.Device(t.Context(), "d")
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.Status = hubstore.Disabled
+			if _, err := w.hub.UpdateDevice(t.Context(), d.Device, hub.AnyETag); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"the device is deleted, and made again": func(w *world) {
+			if err := w.hub.DeleteDevice(t.Context(), "d", hub.AnyETag); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.hub.CreateDevice(t.Context(), hubstore.Device{ID: "d"}); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"its key is renewed": func(w *world) {
+			if _, err := w.hub.RenewDeviceKey(t.Context(), "d", hub.Primary, "a test"); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"the side of an end is closed": func(w *world) { w.shut.Store(true) },
+		"the service has lost its key": func(*world) { asks.Store(false) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, stream.Config{})
+			asks.Store(true)
+			grant, err := w.gateway.Open(t.Context(), w.hub, stream.Request{
+				To: hub.Name{Device: "d"}, Name: "ssh", Host: hubtest.Contoso, Response: time.Minute, Stands: func(context.Context) bool { return asks.Load() },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			asked := <-w.device.asked
+			var all sync.WaitGroup
+			defer all.Wait()
+			service, ours := w.join(&all, grant.URL, grant.Token), w.join(&all, asked.URL, asked.Token)
+			w.device.session.End() // which alone ends no stream
+			all.Go(func() { _, _ = service.Write([]byte("x")) })
+			if _, err := io.ReadFull(ours, make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+			w.clock.Advance(2 * time.Minute)
+			take(w)
+			for w.gateway.Count(w.hub) > 0 { // Run has to begin to wait before the clock moves
+				w.clock.Advance(time.Second)
+			}
+			for _, end := range []net.Conn{service, ours} {
+				if _, err := end.Read(make([]byte, 1)); err == nil {
+					t.Error("an end is open")
+				}
+			}
+		})
 	}
 }
