@@ -38,7 +38,8 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup:               setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "enrol": enrol, "report": report, "mode": mode, "capture": capture,
-			"resolves": resolves, "free": free, "fill": fill, "until": until, "dial": dial, "answers": answers},
+			"resolves": resolves, "free": free, "fill": fill, "until": until, "dial": dial, "answers": answers,
+			"serve": serve, "here": here, "sees": sees, "play": play, "register": register, "keep": keep, "sign": sign},
 	})
 }
 
@@ -50,6 +51,7 @@ func setup(env *testscript.Env) error {
 		return err
 	}
 	env.Values["plane"] = p
+	env.Values["local"] = &local{}
 	env.Defer(p.stop)
 	env.Setenv("SERVER", p.address)
 	env.Setenv("PIN", jointoken.Pin(p.authority.Certificate()))
