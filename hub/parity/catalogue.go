@@ -194,6 +194,7 @@ func aboutRouting(r rule) Finding {
 		f.Next = "read one with isthmus hub events --endpoint NAME, or change it to a webhook"
 	case routeSources:
 		f.What, f.Verdict = "routes of a source that no hub here has", Missing
+		f.Next = "leave them out: nothing here speaks of such events"
 	case routeBad:
 		f.What, f.Verdict = "routes and enrichments", Refused
 	case endpointBad:
