@@ -42,21 +42,27 @@ type authorities struct {
 
 func (a *authorities) has(thumbprint string) bool { return a.thumbs[thumbprint] }
 
-// vouches finds a way from a chain's first certificate to a verified authority and returns the authority's thumbprint.
-func (a *authorities) vouches(chain []*x509.Certificate, now time.Time) (string, error) {
+// vouches finds a way from a chain's first certificate, which must be one for clients or for anything, to a verified authority. It returns
+// the authority's thumbprint, and when the first certificate of the way ends.
+func (a *authorities) vouches(chain []*x509.Certificate, now time.Time) (thumbprint string, until time.Time, err error) {
 	between := x509.NewCertPool()
 	for _, c := range chain[1:] {
 		between.AddCert(c)
 	}
 	ways, err := chain[0].Verify(x509.VerifyOptions{
-		Roots: a.verified, Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+		Roots: a.verified, Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	})
 	if err != nil {
-		return "", chainWords(err)
+		return "", time.Time{}, chainWords(err)
 	}
 	way := ways[0]
+	for _, c := range way {
+		if until.IsZero() || c.NotAfter.Before(until) {
+			until = c.NotAfter
+		}
+	}
 	sum := sha256.Sum256(way[len(way)-1].Raw)
-	return hex.EncodeToString(sum[:]), nil
+	return hex.EncodeToString(sum[:]), until, nil
 }
 
 func chainWords(err error) error {
@@ -64,6 +70,10 @@ func chainWords(err error) error {
 	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok && e.Reason == x509.Expired {
 		return fault.New(op, fault.Expired, "the device's certificate, or one above it, is not valid now").
 			Advise("renew it, and compare the clocks of both machines if it is new").Because(err)
+	}
+	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok && e.Reason == x509.IncompatibleUsage {
+		return fault.New(op, fault.Unauthenticated, "the device's certificate, or one above it, is not for clients").
+			Advise("sign it with extended key usage clientAuth, or with none").Because(err)
 	}
 	return fault.New(op, fault.Unauthenticated, "no certificate authority this hub trusts has signed the device's certificate").
 		Advise("add the authority: isthmus hub authority add; let the device send its intermediate certificates too").Because(err)

@@ -61,10 +61,9 @@ func (h *Hub) proveByCertificate(ctx context.Context, n Name, chain []*x509.Cert
 			return Identity{}, fault.Newf(op, fault.Unauthenticated, "the certificate's common name is %q and it connects as %s", shorten(leaf.Subject.CommonName), n.Words()).
 				Advise("the common name of a certificate is the id of its device")
 		}
-		if id.signer.authority, err = h.trusted.Load().vouches(chain, h.server.clock.Now()); err != nil {
+		if id.signer.authority, id.Expires, err = h.trusted.Load().vouches(chain, h.server.clock.Now()); err != nil {
 			return Identity{}, err
 		}
-		id.Expires = leaf.NotAfter
 	default:
 		return Identity{}, fault.Newf(op, fault.Unauthenticated, "%s proves itself with a shared access key, and showed a certificate", n.Words()).
 			Advise("send a SAS token, or set authentication.type in the registry to selfSigned or certificateAuthority")

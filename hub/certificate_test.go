@@ -31,7 +31,7 @@ func (s *signing) pem() string {
 }
 
 // certify makes a certificate, signed by itself when by is nil.
-func certify(t *testing.T, name string, ca bool, by *signing) *signing {
+func certify(t *testing.T, name string, ca bool, by *signing, change ...func(*x509.Certificate)) *signing {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -40,6 +40,9 @@ func certify(t *testing.T, name string, ca bool, by *signing) *signing {
 	c := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, NotBefore: start.Add(-time.Hour), NotAfter: start.Add(24 * time.Hour),
 		IsCA: ca, BasicConstraintsValid: true,
+	}
+	for _, f := range change {
+		f(c)
 	}
 	parent, signer := c, key
 	if by != nil {
@@ -167,6 +170,21 @@ func TestAuthoritiesVouch(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	use := func(u x509.ExtKeyUsage) func(*x509.Certificate) {
+		return func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{u} }
+	}
+	if _, _, err := w.connectWith(d, certify(t, "d", false, between, use(x509.ExtKeyUsageServerAuth)), between); fault.KindOf(err) != fault.Unauthenticated {
+		t.Errorf("a certificate for servers: %v", err)
+	}
+	brief := certify(t, "brief", true, root, func(c *x509.Certificate) { c.NotAfter = start.Add(time.Hour) })
+	short, _, err := w.connectWith(d, certify(t, "d", false, brief, use(x509.ExtKeyUsageClientAuth)), brief)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !short.Expires.Equal(brief.NotAfter) {
+		t.Errorf("the session ends %v, what is above its certificate %v", short.Expires, brief.NotAfter)
+	}
+	short.End()
 	module, _, err := w.connectWith(hub.Name{Device: "d", Module: "m"}, certify(t, "d/m", false, between), between)
 	if err != nil {
 		t.Fatal(err)

@@ -133,7 +133,7 @@ func valid(c *x509.Certificate, now time.Time) bool {
 }
 
 // Chain finds the shortest way from a device's certificate, which is the first of those presented, to one of the authorities, by way
-// of the others. All of them must be valid at that time. It returns the authority's certificate.
+// of the others. All of them must be valid at that time, and for clients or for anything. It returns the authority's certificate.
 func Chain(presented []*x509.Certificate, authorities []*x509.Certificate, now time.Time) (*x509.Certificate, error) {
 	op := "provisioning.Chain"
 	switch {
@@ -152,7 +152,7 @@ func Chain(presented []*x509.Certificate, authorities []*x509.Certificate, now t
 		between.AddCert(c)
 	}
 	chains, err := presented[0].Verify(x509.VerifyOptions{
-		Roots: roots, Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+		Roots: roots, Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	})
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Unauthenticated, err, "the device's certificate leads to no authority of an enrollment group")

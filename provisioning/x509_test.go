@@ -97,6 +97,7 @@ func TestAGroupByAuthority(t *testing.T) {
 		"an authority itself":        shown(plant, "plant"),
 		"an authority that ended":    shown(pt.Sign(t, ended, "f"), "f"),
 		"a device as authority":      shown(pt.Sign(t, good, "f"), "f"),
+		"a certificate for servers":  shown(pt.Sign(t, hall, "f", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }), "f"),
 		"the intermediate left away": {RegistrationID: "a", Certificates: pt.Sign(t, plant, "a").Chain()[:1]},
 		"nothing":                    {RegistrationID: "a"},
 		"a chain too long":           {RegistrationID: "f", Certificates: append(good.Chain(), make([]*x509.Certificate, 8)...)},

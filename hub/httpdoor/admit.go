@@ -63,11 +63,13 @@ func (x *exchange) prove(n hub.Name) error {
 		x.self = id
 		return nil
 	}
-	if kind := fault.KindOf(err); !x.isDevices() || (kind != fault.NotFound && kind != fault.Unauthenticated) {
+	// A certificate that ended was perhaps signed by nobody we know.
+	kind, byCertificate := fault.KindOf(err), x.Header.Get("Authorization") == ""
+	if !x.isDevices() || (kind != fault.NotFound && kind != fault.Unauthenticated && (kind != fault.Expired || !byCertificate)) {
 		return err
 	}
 	x.conn.Refuse(n.String(), err)
-	if x.Header.Get("Authorization") == "" {
+	if byCertificate {
 		return &refused{fault.Newf("httpdoor.prove", fault.Unauthenticated, "the certificate does not prove that it is %s", n.Words()).
 			Advise("the hub's log says why; isthmus hub refusals has it too")}
 	}

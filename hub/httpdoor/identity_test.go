@@ -26,7 +26,7 @@ import (
 )
 
 // certified makes a certificate, signed by another one or by itself.
-func certified(t *testing.T, name string, ca bool, by *tls.Certificate) *tls.Certificate {
+func certified(t *testing.T, name string, ca bool, by *tls.Certificate, change ...func(*x509.Certificate)) *tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -35,6 +35,9 @@ func certified(t *testing.T, name string, ca bool, by *tls.Certificate) *tls.Cer
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IsCA: ca, BasicConstraintsValid: ca,
+	}
+	for _, f := range change {
+		f(template)
 	}
 	parent, signer := template, any(key)
 	if by != nil {
@@ -109,6 +112,7 @@ func TestDevicesWithCertificates(t *testing.T) {
 		{leaf, "self", 401},
 		{self, "key", 401},
 		{self, "nobody", 401},
+		{certified(t, "leaf", false, nil, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }), "leaf", 401}, // ended, and signed by itself
 	} {
 		status, body := c.with(step.cert).send(step.device)
 		if status != step.status {
