@@ -46,6 +46,10 @@ func driveHub(text string) error {
 	var out figures
 	switch l.Mode {
 	case "telemetry":
+		fmt.Println("idle") // what connecting costs is not the messages' cost
+		if !bufio.NewScanner(os.Stdin).Scan() {
+			return nil
+		}
 		out, err = telemetry(devices, l)
 	case "patches":
 		out, err = patches(devices, l)
