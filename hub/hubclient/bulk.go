@@ -2,12 +2,12 @@ package hubclient
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"net/http"
 	"strings"
 
 	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/hub/caller"
 	"github.com/isthmus-io/isthmus/hub/code"
 )
 
@@ -32,7 +32,6 @@ type Change struct {
 // Change makes up to MaxBulk changes at once, each by itself. failed holds what is wrong with those that were not made, by Device.Name:
 // Conflict for one that exists already, NotFound for one that does not exist.
 func (c *Client) Change(ctx context.Context, changes []Change) (failed map[string]error, err error) {
-	op := "hubclient.Change"
 	type item struct {
 		Device
 		ID   string `json:"id"`
@@ -42,19 +41,19 @@ func (c *Client) Change(ctx context.Context, changes []Change) (failed map[strin
 	for i, ch := range changes {
 		list[i] = item{ch.Device, ch.ID, ch.Mode}
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestLimit)
+	ctx, cancel := context.WithTimeout(ctx, caller.Patience)
 	defer cancel()
-	r, err := c.exchange(ctx, http.MethodPost, "/devices", nil, nil, list)
+	r, err := c.caller.Exchange(ctx, caller.Request{Method: http.MethodPost, Path: "/devices", Body: list})
 	if err != nil {
 		return nil, err
 	}
 	defer r.Body.Close()
 	switch {
 	case r.StatusCode == http.StatusOK:
-		_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, maxReply)) // so that the connection serves the next request
+		_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, caller.MaxReply)) // so that the connection serves the next request
 		return nil, nil
 	case r.Header.Get("iothub-errorcode") != "BulkRegistryOperationFailure":
-		return nil, refused(r)
+		return nil, c.caller.Refused(r)
 	}
 	var out struct {
 		Errors []struct {
@@ -62,8 +61,8 @@ func (c *Client) Change(ctx context.Context, changes []Change) (failed map[strin
 			ErrorCode                       int
 		}
 	}
-	if err := json.NewDecoder(io.LimitReader(r.Body, maxReply)).Decode(&out); err != nil {
-		return nil, fault.Wrap(op, fault.Unavailable, err, "the hub's answer cannot be read")
+	if err := c.caller.Decode(r, &out); err != nil {
+		return nil, err
 	}
 	failed = map[string]error{}
 	for _, e := range out.Errors {
@@ -82,5 +81,5 @@ func numbered(number int, status string) error {
 	if !found {
 		words = status
 	}
-	return code.With(fault.New("hubclient", kinds[c.Status], words), c)
+	return code.With(fault.New("hubclient", kindOf(c.Status), words), c)
 }

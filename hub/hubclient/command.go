@@ -2,14 +2,12 @@ package hubclient
 
 import (
 	"context"
-	"encoding/json"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
-	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/hub/caller"
 )
 
 // Command is a cloud-to-device message.
@@ -61,20 +59,11 @@ type Feedback struct {
 
 // ReceiveFeedback lends a batch of feedback for a minute; it is empty when there is none. CompleteFeedback takes it away, or it comes again.
 func (c *Client) ReceiveFeedback(ctx context.Context) (batch []Feedback, lock string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, requestLimit)
-	defer cancel()
-	r, err := c.send(ctx, http.MethodGet, "/messages/serviceBound/feedback", nil, "", nil)
+	answer, err := c.caller.Call(ctx, caller.Request{Method: http.MethodGet, Path: "/messages/serviceBound/feedback"}, &batch)
 	if err != nil {
 		return nil, "", err
 	}
-	defer r.Body.Close()
-	if r.StatusCode == http.StatusNoContent {
-		return nil, "", nil
-	}
-	if err := json.NewDecoder(io.LimitReader(r.Body, maxReply)).Decode(&batch); err != nil {
-		return nil, "", fault.Wrap("hubclient.ReceiveFeedback", fault.Unavailable, err, "the hub's answer cannot be read")
-	}
-	return batch, strings.Trim(r.Header.Get("ETag"), `"`), nil
+	return batch, strings.Trim(answer.Get("ETag"), `"`), nil
 }
 
 // CompleteFeedback takes a batch away. Precondition when its lock has lapsed.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/isthmus-io/isthmus/backoff"
 	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/hub/caller"
 )
 
 // Event is a message from a device as the hub stored it.
@@ -105,7 +106,7 @@ func (c *Client) stream(ctx context.Context, q Query, from string, left int, ope
 	if q.Limit > 0 {
 		v.Set("limit", strconv.Itoa(left))
 	}
-	r, err := c.send(ctx, http.MethodGet, "/isthmus/v1/events", v, "", nil)
+	r, err := c.caller.Send(ctx, caller.Request{Method: http.MethodGet, Path: "/isthmus/v1/events", Query: v})
 	if err != nil {
 		return err
 	}

@@ -62,7 +62,7 @@ func (c *Client) Import(ctx context.Context, mode string, trial bool, identities
 			if !ok {
 				known = code.ArgumentInvalid
 			}
-			out[i].Err = code.With(fault.New(op, kinds[known.Status], r.Error.Message).Advise("%s", r.Error.Next), known)
+			out[i].Err = code.With(fault.New(op, kindOf(known.Status), r.Error.Message).Advise("%s", r.Error.Next), known)
 		}
 	}
 	return out, nil

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"time"
+
+	"github.com/isthmus-io/isthmus/hub/caller"
 )
 
 // Method is what a device is asked to do.
@@ -28,11 +30,14 @@ func (c *Client) Invoke(ctx context.Context, name string, m Method) (Answer, err
 		m.Response = 30 * time.Second
 	}
 	var out Answer
-	err := c.callFor(ctx, requestLimit+m.Response+m.Connect, http.MethodPost, identity("/twins/", name)+"/methods", nil, "", struct {
+	in := struct {
 		Name     string          `json:"methodName"`
 		Payload  json.RawMessage `json:"payload,omitempty"`
 		Response float64         `json:"responseTimeoutInSeconds"`
 		Connect  float64         `json:"connectTimeoutInSeconds"`
-	}{m.Name, m.Payload, m.Response.Seconds(), m.Connect.Seconds()}, &out)
+	}{m.Name, m.Payload, m.Response.Seconds(), m.Connect.Seconds()}
+	_, err := c.caller.Call(ctx, caller.Request{
+		Method: http.MethodPost, Path: identity("/twins/", name) + "/methods", Body: in, Patience: caller.Patience + m.Response + m.Connect,
+	}, &out)
 	return out, err
 }

@@ -3,13 +3,12 @@ package hubclient
 import (
 	"context"
 	"encoding/json"
-	"io"
 	"iter"
 	"net/http"
 	"net/url"
 	"strconv"
 
-	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/hub/caller"
 )
 
 // Page is a part of what a query finds.
@@ -26,8 +25,6 @@ func (c *Client) Find(ctx context.Context, query string, size int, continuation 
 
 // page makes a request whose answer comes in pages.
 func (c *Client) page(ctx context.Context, method, path string, query url.Values, size int, continuation string, in any) (Page, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestLimit)
-	defer cancel()
 	h := http.Header{}
 	if size > 0 {
 		h.Set("x-ms-max-item-count", strconv.Itoa(size))
@@ -35,16 +32,12 @@ func (c *Client) page(ctx context.Context, method, path string, query url.Values
 	if continuation != "" {
 		h.Set("x-ms-continuation", continuation)
 	}
-	r, err := c.sendWith(ctx, method, path, query, h, in)
+	var items []json.RawMessage
+	answer, err := c.caller.Call(ctx, caller.Request{Method: method, Path: path, Query: query, Header: h, Body: in}, &items)
 	if err != nil {
 		return Page{}, err
 	}
-	defer r.Body.Close()
-	out := Page{Kind: r.Header.Get("x-ms-item-type"), Continuation: r.Header.Get("x-ms-continuation")}
-	if err := json.NewDecoder(io.LimitReader(r.Body, maxReply)).Decode(&out.Items); err != nil {
-		return Page{}, fault.Wrap("hubclient.page", fault.Unavailable, err, "the hub's answer cannot be read")
-	}
-	return out, nil
+	return Page{Kind: answer.Get("x-ms-item-type"), Items: items, Continuation: answer.Get("x-ms-continuation")}, nil
 }
 
 // FindAll ranges over everything a query finds; an error ends it.

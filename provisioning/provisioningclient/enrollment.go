@@ -6,6 +6,8 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+
+	"github.com/isthmus-io/isthmus/hub/caller"
 )
 
 // Enrollment is an enrollment of one device or, with GroupID, of a group, as the service's API has it.
@@ -147,7 +149,7 @@ func pages[T any](ctx context.Context, c *Client, path string) iter.Seq2[T, erro
 				h.Set("x-ms-continuation", next)
 			}
 			var list []T
-			head, err := c.exchange(ctx, http.MethodPost, path, nil, h, map[string]string{"query": "*"}, &list)
+			head, err := c.caller.Call(ctx, caller.Request{Method: http.MethodPost, Path: path, Header: h, Body: map[string]string{"query": "*"}}, &list)
 			if err != nil {
 				yield(none, err)
 				return

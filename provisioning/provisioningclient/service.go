@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+
+	"github.com/isthmus-io/isthmus/hub/caller"
 )
 
 // Service is what a service tells of itself.
@@ -64,7 +66,7 @@ func (c *Client) PolicyConnectionString(ctx context.Context, policy string) (str
 		return "", err
 	}
 	var out struct{ ConnectionString string }
-	_, err = c.exchange(ctx, http.MethodGet, path, query, nil, nil, &out)
+	_, err = c.caller.Call(ctx, caller.Request{Method: http.MethodGet, Path: path, Query: query}, &out)
 	return out.ConnectionString, err
 }
 
@@ -74,14 +76,14 @@ func (c *Client) RenewPolicyKey(ctx context.Context, policy, which string) error
 	if err != nil {
 		return err
 	}
-	_, err = c.exchange(ctx, http.MethodPost, path+"/keys", query, nil, map[string]string{"renew": which}, nil)
+	_, err = c.caller.Call(ctx, caller.Request{Method: http.MethodPost, Path: path + "/keys", Query: query, Body: map[string]string{"renew": which}}, nil)
 	return err
 }
 
 // policy is the path of a policy. Over the socket hubs have policies under the same path, so the service has to be named.
 func (c *Client) policy(ctx context.Context, name string) (string, url.Values, error) {
 	path := "/isthmus/v1/policies/" + url.PathEscape(name)
-	if c.cfg.Socket == "" {
+	if !c.local {
 		return path, nil, nil
 	}
 	s, err := c.Service(ctx)
