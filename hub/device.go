@@ -21,6 +21,10 @@ const (
 // MaxDeviceID is the longest id of a device or a module, in bytes.
 const MaxDeviceID = 128
 
+// MaxModules is how many modules a device may have beside those of the edge runtime (IoT Hub: quotas, modules for each device). Each has an
+// allowance of its own, and an edge device makes its modules itself.
+const MaxModules = 50
+
 // Name says which identity is meant: a device, or one of its modules.
 type Name = hubstore.Name
 

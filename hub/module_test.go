@@ -1,6 +1,7 @@
 package hub_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -136,5 +137,29 @@ func TestEdgeDevicesHaveTheirRuntime(t *testing.T) {
 	plain.Edge = true
 	if again, err := h.UpdateDevice(ctx, plain, hub.AnyETag); err != nil || names() != "$edgeAgent $edgeHub" || again.Scope == "" {
 		t.Errorf("an edge device again, and has %q, %q, %v", names(), again.Scope, err)
+	}
+}
+
+func TestADeviceHasAFewModulesOnly(t *testing.T) {
+	w := newWorld(t)
+	w.create(hubstore.Device{ID: "edge", Edge: true})
+	for i := range hub.MaxModules {
+		w.create(hubstore.Device{ID: "edge", Module: fmt.Sprint("m", i)})
+	}
+	ctx, h := t.Context(), w.hub()
+	if _, err := h.CreateDevice(ctx, hubstore.Device{ID: "edge", Module: "another"}); code.Of(err) != code.QuotaExceeded {
+		t.Errorf("one more: %v", err)
+	}
+	if _, err := h.CreateDevice(ctx, hubstore.Device{ID: "edge", Module: "m7"}); code.Of(err) != code.ModuleAlreadyExists {
+		t.Errorf("one that is there: %v", err)
+	}
+	results, err := h.ChangeDevices(ctx, []hub.Change{
+		{Device: hubstore.Device{ID: "edge", Module: "m7"}, Mode: hub.Delete, IfMatch: hub.AnyETag},
+		{Device: hubstore.Device{ID: "edge", Module: "instead"}},
+		{Device: hubstore.Device{ID: "edge", Module: "more"}},
+		{Device: hubstore.Device{ID: "other"}},
+	})
+	if err != nil || results[0].Err != nil || results[1].Err != nil || code.Of(results[2].Err) != code.QuotaExceeded || results[3].Err != nil {
+		t.Errorf("%+v, %v", results, err)
 	}
 }

@@ -234,6 +234,9 @@ func (h *Hub) create(tx *hubstore.Tx, d hubstore.Device, first func(*hubstore.Tx
 	if err := complete(&d); err != nil {
 		return d, nil, err
 	}
+	if err := h.roomForModule(tx, d); err != nil {
+		return d, nil, err
+	}
 	h.begin(&d)
 	if d.Edge && d.Scope == "" {
 		d.Scope = h.edgeScope(d)
@@ -256,6 +259,31 @@ func (h *Hub) create(tx *hubstore.Tx, d hubstore.Device, first func(*hubstore.Tx
 	steps := []change{h.step(tx, Create, d)}
 	more, err := h.edgeModules(tx, d)
 	return d, append(steps, more...), err
+}
+
+// roomForModule refuses a module of a device that has enough.
+func (h *Hub) roomForModule(tx *hubstore.Tx, d hubstore.Device) error {
+	if d.Module == "" {
+		return nil
+	}
+	others, err := tx.Modules(h.id, d.ID)
+	if err != nil {
+		return err
+	}
+	count := 0
+	for _, m := range others {
+		switch {
+		case m.Module == d.Module:
+			return nil // that is what Insert says
+		case !m.Name().IsSystem():
+			count++
+		}
+	}
+	if count < MaxModules {
+		return nil
+	}
+	return code.With(fault.Newf("hub.ChangeDevices", fault.Invalid, "device %q has %d modules, which is the limit", d.ID, count).
+		Advise("delete those that nobody needs"), code.QuotaExceeded)
 }
 
 func (h *Hub) update(tx *hubstore.Tx, d hubstore.Device, c Change) (hubstore.Device, []change, error) {
