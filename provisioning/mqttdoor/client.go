@@ -114,6 +114,9 @@ func (c *client) publish(ctx context.Context, p *mqtt.Publish) error {
 	if !registers && !asks || rid == "" || len(rid) > maxRequestID {
 		return fault.Newf(op, fault.Denied, "the device published to %.200q", topic).Advise("it may register, and ask how far that is")
 	}
+	if err := c.door.mayStay(c.conn, c.service); err != nil {
+		return err
+	}
 	if p.QoS == 1 {
 		if err := c.send(mqtt.Ack{Of: mqtt.PUBACK, ID: p.ID}); err != nil {
 			return err

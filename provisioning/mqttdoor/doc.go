@@ -6,7 +6,7 @@
 //
 // Invariants:
 //   - a device is proved before CONNACK 0, and again with every request, so that a token that ended or an enrollment that was disabled
-//     ends what may be done on an open connection;
+//     ends what may be done on an open connection; whether its side may speak to the service is asked with every request, too;
 //   - answers are JSON of ASCII characters only: the Node SDK reads nothing else;
 //   - a connection ends after one and a half keep-alive times of silence (MQTT-3.1.2-24), and when the peer does not read.
 //

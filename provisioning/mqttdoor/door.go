@@ -112,10 +112,8 @@ func (d *Door) admit(ctx context.Context, conn Conn, certificates []*x509.Certif
 	if !ok {
 		return nil, fault.Newf(op, fault.Unauthenticated, "no provisioning service here has the id scope %.40q", scope).Advise("compare the id scope of the device with the service's")
 	}
-	if d.cfg.Admit != nil {
-		if err := d.cfg.Admit(conn, svc); err != nil {
-			return nil, err
-		}
+	if err := d.mayStay(conn, svc); err != nil {
+		return nil, err
 	}
 	c := &client{door: d, conn: conn, reader: reader, service: svc, silence: silence(p.KeepAlive)}
 	c.proof = provisioning.Proof{RegistrationID: registration, Certificates: certificates}
@@ -123,6 +121,14 @@ func (d *Door) admit(ctx context.Context, conn Conn, certificates []*x509.Certif
 		c.proof.Token = string(p.Password)
 	}
 	return c, svc.Prove(ctx, c.proof)
+}
+
+// mayStay refuses a peer that may not speak to a service from its side, or not any more.
+func (d *Door) mayStay(conn Conn, svc *provisioning.Service) error {
+	if d.cfg.Admit == nil {
+		return nil
+	}
+	return d.cfg.Admit(conn, svc)
 }
 
 // silence is how long a client may say nothing (MQTT-3.1.2-24).

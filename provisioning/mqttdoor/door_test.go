@@ -340,12 +340,31 @@ func TestWhatEndsAConnection(t *testing.T) {
 	} {
 		p := w.dial()
 		p.open(connect(w, "d", token))
-		p.send(packet)
+		b, err := packet.Append(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = p.Write(b) // the door may close before it has all of it
 		if got, err := p.next(); err == nil {
 			t.Errorf("%s: answered with %#v", name, got)
 		}
 	}
 	p := w.dial()
+	p.open(connect(w, "d", token))
+	w.mu.Lock()
+	w.denied = true // its side was closed meanwhile
+	w.mu.Unlock()
+	p.send(subscribe(), request(1, "PUT/iotdps-register/?$rid=1", "{}"))
+	if got, err := p.next(); err != nil || got.Type() != mqtt.SUBACK {
+		t.Errorf("%v, %v", got, err)
+	}
+	if got, err := p.next(); !errors.Is(err, io.EOF) {
+		t.Errorf("from a side that was closed: %v, %v", got, err)
+	}
+	w.mu.Lock()
+	w.denied = false
+	w.mu.Unlock()
+	p = w.dial()
 	c := connect(w, "d", token)
 	c.KeepAlive = 1
 	p.open(c)
