@@ -67,18 +67,17 @@ func sending(t *testing.T) *outbound {
 	return &outbound{w, service(t, w), t, map[string]string{}, map[string]int{}}
 }
 
+// in is the same for a subtest.
+func (o *outbound) in(t *testing.T) *outbound {
+	return &outbound{o.World, o.api, t, o.status, o.counts}
+}
+
 // sent sends messages whose ids are their bodies, asking for all feedback.
 func (o *outbound) sent(name string, bodies ...string) {
 	o.t.Helper()
-	o.sentBy(o.t, name, bodies...)
-}
-
-// sentBy is sent for tests that run beside each other.
-func (o *outbound) sentBy(t *testing.T, name string, bodies ...string) {
-	t.Helper()
 	for _, body := range bodies {
-		if _, err := o.api.SendCommand(t.Context(), name, hubclient.Command{MessageID: body, Ack: "full", Body: []byte(body)}); err != nil {
-			t.Fatal(err)
+		if _, err := o.api.SendCommand(o.t.Context(), name, hubclient.Command{MessageID: body, Ack: "full", Body: []byte(body)}); err != nil {
+			o.t.Fatal(err)
 		}
 	}
 }
@@ -129,6 +128,7 @@ func TestCommands(t *testing.T) {
 			t.Run("C21 to a "+c.name+" over "+tr.name, func(t *testing.T) {
 				covers(t, "C21", tr.pkg)
 				covers(t, "C22", tr.pkg)
+				o := o.in(t)
 				id := c.name + " " + tr.name
 				m := hubclient.Command{
 					MessageID: id, CorrelationID: "corr ü", UserID: "who", ContentType: "text/plain;x=1", ContentEncoding: "utf-8", Ack: "full",
@@ -184,6 +184,7 @@ func TestCommands(t *testing.T) {
 	}
 	t.Run("C22 there is no reject and no abandon over mqtt", func(t *testing.T) {
 		covers(t, "C22", "azure-iot-device-mqtt")
+		o := o.in(t)
 		d := o.Device(hubtest.Contoso, "settled")
 		o.sent(d.ID, "x")
 		s := play(t, o.World, "commands.js", "settled", deviceString(hubtest.Contoso, d))
@@ -195,6 +196,7 @@ func TestCommands(t *testing.T) {
 	for _, tr := range transports[:2] {
 		t.Run("C25 what waits comes after a reconnect over "+tr.name, func(t *testing.T) {
 			covers(t, "C25", tr.pkg)
+			o := o.in(t)
 			d := o.Device(hubtest.Contoso, "absent-"+tr.name)
 			s := play(t, o.World, "commands.js", "absent", deviceString(hubtest.Contoso, d), "TRANSPORT="+tr.name)
 			s.wants("listens", true)

@@ -25,6 +25,7 @@ func line(t *testing.T, w *hubtest.World) map[string]hub.Device {
 }
 
 func TestJobs(t *testing.T) {
+	covers(t, "C42", "azure-iothub")
 	covers(t, "C43", "azure-iothub")
 	w := start(t, hubtest.Options{Full: true})
 	devices := line(t, w)

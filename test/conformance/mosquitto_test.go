@@ -178,6 +178,7 @@ func TestMosquittoSubscribes(t *testing.T) {
 	}
 	t.Run("C21", func(t *testing.T) {
 		covers(t, "C21", debian)
+		o := o.in(t)
 		if _, err := o.api.SendCommand(t.Context(), "d", hubclient.Command{MessageID: "one", Ack: hub.AckFull, Properties: map[string]string{"k": "°C"}, Body: []byte("hello")}); err != nil {
 			t.Fatal(err)
 		}
@@ -189,12 +190,14 @@ func TestMosquittoSubscribes(t *testing.T) {
 	})
 	t.Run("C25 with its old session", func(t *testing.T) {
 		covers(t, "C25", debian)
+		o := o.in(t)
 		o.sent("d", "first")
 		hears(t, "1", "-c")
+		o.became(map[string]string{"first": "Success"})
 		o.sent("d", "second", "third")
+		// It goes before it has read what SUBSCRIBE is answered with, and the network then may lose what it said last.
 		if got := hears(t, "2", "-c"); strings.Count(got, "\n") != 2 || !strings.HasSuffix(got, " third\n") {
 			t.Errorf("it hears %s", got)
 		}
-		o.became(map[string]string{"first": "Success", "second": "Success", "third": "Success"})
 	})
 }

@@ -266,6 +266,7 @@ func TestRawCommands(t *testing.T) {
 	}
 	t.Run("C21 the topic says all", func(t *testing.T) {
 		covers(t, "C21", rawMQTT)
+		o := o.in(t)
 		p := connect(true, false)
 		p.subscribes(1, filter)
 		if _, err := o.api.SendCommand(t.Context(), "d", hubclient.Command{MessageID: "one", Ack: "full", Properties: map[string]string{"a b": "c&d", "empty": ""}, Body: []byte("x")}); err != nil {
@@ -287,6 +288,7 @@ func TestRawCommands(t *testing.T) {
 	})
 	t.Run("C25 clean session 0 and 1", func(t *testing.T) {
 		covers(t, "C25", rawMQTT)
+		o := o.in(t)
 		p := connect(false, false)
 		p.subscribes(1, filter)
 		p.send(mqtt.Bare(mqtt.DISCONNECT))
@@ -306,6 +308,7 @@ func TestRawCommands(t *testing.T) {
 	})
 	t.Run("C26 what is not acknowledged comes again", func(t *testing.T) {
 		covers(t, "C26", rawMQTT)
+		o := o.in(t)
 		p := connect(false, false)
 		p.subscribes(1, filter)
 		o.sent("d", "again")
@@ -327,6 +330,7 @@ func TestRawCommands(t *testing.T) {
 	})
 	t.Run("C10 a token that ends loses none", func(t *testing.T) {
 		covers(t, "C10", rawMQTT)
+		o := o.in(t)
 		short := *lasting
 		ends := time.Now().Add(2 * time.Second).Truncate(time.Second)
 		short.Password = []byte(sign(t, hubtest.Contoso+"/devices/d", d.PrimaryKey, "", time.Until(ends)))

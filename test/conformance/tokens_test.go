@@ -14,6 +14,7 @@ func TestTokens(t *testing.T) {
 		t.Run("C10 renewed over "+tr.name, func(t *testing.T) {
 			t.Parallel()
 			covers(t, "C10", tr.pkg)
+			o := o.in(t)
 			d := o.Device(hubtest.Contoso, "renews-"+tr.name)
 			s := play(t, o.World, "tokens.js", "renew", deviceString(hubtest.Contoso, d), "TRANSPORT="+tr.name)
 			s.step("opened", "")
@@ -32,17 +33,17 @@ func TestTokens(t *testing.T) {
 				body := fmt.Sprint(tr.name, " ", sent)
 				if sent%10 == 9 { // some wait beside each other, others do not
 					for i := range 3 {
-						o.sentBy(t, d.ID, fmt.Sprint(body, " ", i))
+						o.sent(d.ID, fmt.Sprint(body, " ", i))
 						heard[fmt.Sprint(body, " ", i)] = 0
 					}
 				}
-				o.sentBy(t, d.ID, body)
+				o.sent(d.ID, body)
 				heard[body] = 0
 				for heard[body] == 0 {
 					heard[s.next().text("body")]++
 				}
 			}
-			o.sentBy(t, d.ID, "end")
+			o.sent(d.ID, "end")
 			for v := s.next(); v["step"] == nil; v = s.next() {
 				heard[v.text("body")]++
 			}
@@ -60,14 +61,15 @@ func TestTokens(t *testing.T) {
 		t.Run("C10 ended over "+tr.name, func(t *testing.T) {
 			t.Parallel()
 			covers(t, "C10", tr.pkg)
+			o := o.in(t)
 			d := o.Device(hubtest.Contoso, "ends-"+tr.name)
 			resource := hubtest.Contoso + "/devices/" + d.ID
 			s := play(t, o.World, "tokens.js", "end", "TOKEN="+sign(t, resource, d.PrimaryKey, "", 3*time.Second), "TRANSPORT="+tr.name)
 			s.step("open", "")
-			o.sentBy(t, d.ID, "before")
+			o.sent(d.ID, "before")
 			s.wants("body", "before")
 			s.step("gone", "")
-			o.sentBy(t, d.ID, "meanwhile")
+			o.sent(d.ID, "meanwhile")
 			s.step("open with what has ended", "NotConnectedError", "message", "Connection refused: Not authorized") // so the SDK puts it, after one success
 			s.goOn(sign(t, resource, d.PrimaryKey, "", time.Hour))
 			opened := false
