@@ -77,7 +77,8 @@ func (w *world) readFeedback(ctx context.Context, hub *hubclient.Client, out *ou
 		case keep:
 			kept = append(kept, lock)
 		default:
-			if err := hub.CompleteFeedback(ctx, lock); err != nil {
+			// Also after an interruption: what was printed does not come again.
+			if err := hub.CompleteFeedback(context.WithoutCancel(ctx), lock); err != nil {
 				return err
 			}
 		}
