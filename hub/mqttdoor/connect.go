@@ -59,7 +59,7 @@ func (d *Door) connect(ctx context.Context, conn *front.Conn, reader *mqtt.Reade
 		return nil, &refusal{who: packet.ClientID, err: err}
 	}
 	_ = conn.SetDeadline(time.Time{}) // a closed connection tells it when read
-	c.silence, c.heard, c.mayRest = silence(packet.KeepAlive), true, conn.MayRest()
+	c.silence, c.heard, c.mayRest = packet.Silence(longestSilence), true, conn.MayRest()
 	c.reader = reader
 	reader.SetLimit(maxPacket)
 	reader.Waiting = c.wait
@@ -117,14 +117,6 @@ func (d *Door) admit(ctx context.Context, conn *front.Conn, p *mqtt.Connect) (c 
 		return nil, "", err
 	}
 	return c, kept, nil
-}
-
-// silence is how long a client may say nothing (MQTT-3.1.2-24).
-func silence(keepAlive uint16) time.Duration {
-	if d := time.Duration(keepAlive) * 1500 * time.Millisecond; d > 0 && d < longestSilence {
-		return d
-	}
-	return longestSilence
 }
 
 // returnCode is the table from a fault to CONNACK. SDKs take 5 for everything that is the device's, and 3 for what may pass; 1, 2 and

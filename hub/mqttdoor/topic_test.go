@@ -52,14 +52,6 @@ func TestEveryKindHasAReturnCode(t *testing.T) {
 	}
 }
 
-func TestSilence(t *testing.T) {
-	for keepAlive, want := range map[uint16]float64{0: 1767, 1: 1.5, 180: 270, 1177: 1765.5, 1178: 1767, 65535: 1767} {
-		if got := silence(keepAlive).Seconds(); got != want {
-			t.Errorf("keep-alive %d gives %v s", keepAlive, got)
-		}
-	}
-}
-
 func FuzzBag(f *testing.F) {
 	for _, s := range []string{"", "a=b", "%24.mid=1&$.ct=x&a%20b=%C3%A9", "a", "a=b=c", "&&", "%", "a=%ff", "$.mid"} {
 		f.Add([]byte(s))

@@ -115,7 +115,7 @@ func (d *Door) admit(ctx context.Context, conn Conn, certificates []*x509.Certif
 	if err := d.mayStay(conn, svc); err != nil {
 		return nil, err
 	}
-	c := &client{door: d, conn: conn, reader: reader, service: svc, silence: silence(p.KeepAlive)}
+	c := &client{door: d, conn: conn, reader: reader, service: svc, silence: p.Silence(longestSilence)}
 	c.proof = provisioning.Proof{RegistrationID: registration, Certificates: certificates}
 	if p.HasPassword {
 		c.proof.Token = string(p.Password)
@@ -129,14 +129,6 @@ func (d *Door) mayStay(conn Conn, svc *provisioning.Service) error {
 		return nil
 	}
 	return d.cfg.Admit(conn, svc)
-}
-
-// silence is how long a client may say nothing (MQTT-3.1.2-24).
-func silence(keepAlive uint16) time.Duration {
-	if d := time.Duration(keepAlive) * 1500 * time.Millisecond; d > 0 && d < longestSilence {
-		return d
-	}
-	return longestSilence
 }
 
 // returnCode is the table from a fault to CONNACK: 5 for whatever is the device's, 3 for what may pass.

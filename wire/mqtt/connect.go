@@ -1,6 +1,9 @@
 package mqtt
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 const (
 	protocolName  = "MQTT"
@@ -29,6 +32,14 @@ type Will struct {
 
 // Type returns CONNECT.
 func (*Connect) Type() Type { return CONNECT }
+
+// Silence is how long the client may say nothing (MQTT-3.1.2-24): one and a half keep-alive times, longest at most and without a promise.
+func (c *Connect) Silence(longest time.Duration) time.Duration {
+	if d := time.Duration(c.KeepAlive) * 1500 * time.Millisecond; d > 0 && d < longest {
+		return d
+	}
+	return longest
+}
 
 const (
 	flagClean    = 0x02

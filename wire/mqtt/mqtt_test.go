@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/isthmus-io/isthmus/wire/mqtt"
 )
@@ -130,6 +131,14 @@ func TestReaderRefusesBeforeItReads(t *testing.T) {
 	} {
 		if _, err := p.Append(nil); !errors.Is(err, mqtt.ErrTooLarge) {
 			t.Errorf("%v with a field of 65536 bytes: %v", p.Type(), err)
+		}
+	}
+}
+
+func TestSilence(t *testing.T) {
+	for keepAlive, want := range map[uint16]float64{0: 1767, 1: 1.5, 180: 270, 1177: 1765.5, 1178: 1767, 65535: 1767} {
+		if got := (&mqtt.Connect{KeepAlive: keepAlive}).Silence(1767 * time.Second).Seconds(); got != want {
+			t.Errorf("keep-alive %d gives %v s", keepAlive, got)
 		}
 	}
 }
