@@ -16,7 +16,7 @@ func TestEnrollmentsThatAreWrong(t *testing.T) {
 	leaf := quoted(pt.Sign(t, nil, "d").PEM())
 	for name, text := range map[string]string{
 		"no JSON": `{`, "an array": `[]`, "no id": `{"attestation":{"type":"symmetricKey"}}`, "a bad id": `{"registrationId":"a b","attestation":{"type":"symmetricKey"}}`,
-		"a bad device id": symmetric("d", `,"deviceId":"a/b"`), "no attestation": `{"registrationId":"d"}`, "none": `{"registrationId":"d","attestation":{"type":"none"}}`,
+		"a bad device id": symmetric("d", `,"deviceId":"a/b"`), "a device id with a control character": symmetric("d", `,"deviceId":"a\u0010"`), "no attestation": `{"registrationId":"d"}`, "none": `{"registrationId":"d","attestation":{"type":"none"}}`,
 		"unknown attestation": `{"registrationId":"d","attestation":{"type":"smile"}}`, "unknown status": symmetric("d", `,"provisioningStatus":"maybe"`),
 		"a short key":  `{"registrationId":"d","attestation":{"type":"symmetricKey","symmetricKey":{"primaryKey":"AAAA","secondaryKey":"AAAA"}}}`,
 		"one key":      `{"registrationId":"d","attestation":{"type":"symmetricKey","symmetricKey":{"primaryKey":"` + groupKey + `"}}}`,

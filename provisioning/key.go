@@ -32,20 +32,22 @@ func RegistrationID(id string) (string, error) {
 	if id == "" || len(id) > MaxID {
 		return "", fault.Newf(op, fault.Invalid, "a registration id has 1 to %d characters, this one has %d", MaxID, len(id))
 	}
-	id = strings.ToLower(id)
-	for i := range len(id) {
+	for i := range len(id) { // first, for letters of other alphabets have some of ours as their small ones
 		c := id[i]
 		if !alphanumeric(c) && strings.IndexByte("-._:", c) < 0 {
 			return "", fault.Newf(op, fault.Invalid, "the registration id %.*q holds %q", MaxID, id, c).Advise("use letters, digits and - . _ :")
 		}
 	}
+	id = strings.ToLower(id)
 	if last := id[len(id)-1]; !alphanumeric(last) && last != '-' {
 		return "", fault.Newf(op, fault.Invalid, "the registration id %q ends with %q", id, last).Advise("end it with a letter, a digit or a dash")
 	}
 	return id, nil
 }
 
-func alphanumeric(c byte) bool { return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' }
+func alphanumeric(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+}
 
 // newKey returns n random bytes as base64.
 func newKey(n int) string { return base64.StdEncoding.EncodeToString(random(n)) }

@@ -53,6 +53,7 @@ func TestRegistrationIDs(t *testing.T) {
 	for id, want := range map[string]string{
 		"Sensor-1": "sensor-1", "a.b_c:d-": "a.b_c:d-", string(long): string(long),
 		"": "", "a.": "", "a b": "", "a/b": "", "ä": "", "a\n": "", string(long) + "x": "",
+		"\u212a": "", // KELVIN SIGN, whose small letter is k
 	} {
 		if got, err := provisioning.RegistrationID(id); got != want || (err == nil) != (want != "") || err != nil && fault.KindOf(err) != fault.Invalid {
 			t.Errorf("%q: %q, %v", id, got, err)

@@ -88,7 +88,7 @@ func (e *Enrollment) checkID(group bool) error {
 	e.RegistrationID = id
 	for i := range len(e.DeviceID) {
 		c := e.DeviceID[i]
-		if len(e.DeviceID) > MaxID || !alphanumeric(c|0x20) && strings.IndexByte("-.+%_#*?!(),:=@$';", c) < 0 {
+		if len(e.DeviceID) > MaxID || !alphanumeric(c) && strings.IndexByte("-.+%_#*?!(),:=@$';", c) < 0 {
 			return fault.Newf(op, fault.Invalid, "deviceId %.140q is no id of a device", e.DeviceID)
 		}
 	}

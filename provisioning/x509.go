@@ -125,7 +125,8 @@ func fitKey(c *x509.Certificate) error {
 
 // commonName tells whether a certificate is that of a registration id (DPS: X.509 attestation; compared without regard to case).
 func commonName(leaf *x509.Certificate, id string) bool {
-	return strings.EqualFold(leaf.Subject.CommonName, id)
+	name, err := RegistrationID(leaf.Subject.CommonName)
+	return err == nil && name == id
 }
 
 func valid(c *x509.Certificate, now time.Time) bool {

@@ -93,6 +93,7 @@ func TestAGroupByAuthority(t *testing.T) {
 	good := pt.Sign(t, hall, "f")
 	for name, p := range map[string]provisioning.Proof{
 		"another name":               shown(good, "g"),
+		"a name of other letters":    shown(pt.Sign(t, hall, "k\u212a"), "kk"),
 		"an unknown authority":       shown(pt.Sign(t, pt.Sign(t, nil, "root", pt.CA), "f"), "f"),
 		"an authority itself":        shown(plant, "plant"),
 		"an authority that ended":    shown(pt.Sign(t, ended, "f"), "f"),
