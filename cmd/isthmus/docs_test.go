@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -162,17 +164,65 @@ func TestExamplesAreValid(t *testing.T) {
 		t.Fatalf("%d examples", len(lines))
 	}
 	for _, line := range lines {
-		words := fields(line)[1:]
-		c, rest, err := newRoot(w).Find(words)
-		if err == nil {
-			err = c.ParseFlags(rest)
-		}
-		if err == nil && c.Args != nil && !c.HasSubCommands() {
-			err = c.Args(c, c.Flags().Args())
-		}
-		if err != nil || holdsOnly(c) && len(words) > 0 {
+		if err := parses(w, line); err != nil {
 			t.Errorf("%s: %v", line, err)
 		}
+	}
+}
+
+// parses tells whether a command line could be meant.
+func parses(w *world, line string) error {
+	words := fields(line)[1:]
+	c, rest, err := newRoot(w).Find(words)
+	if err == nil {
+		err = c.ParseFlags(rest)
+	}
+	if err == nil && c.Args != nil && !c.HasSubCommands() {
+		err = c.Args(c, c.Flags().Args())
+	}
+	if err == nil && holdsOnly(c) && len(words) > 0 && c.Flags().NArg() > 0 {
+		err = errors.New("it is no command")
+	}
+	return err
+}
+
+// The pages, too, show command lines that parse.
+func TestCommandsOfThePagesAreValid(t *testing.T) {
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{getenv: func(string) string { return "" }}
+	n := 0
+	for _, page := range append(pages, "../../README.md") {
+		if page == docsFile {
+			continue
+		}
+		b, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, block := range strings.Split(strings.ReplaceAll(string(b), "\\\n", " "), "```") {
+			if i%2 == 0 {
+				continue
+			}
+			for line := range strings.Lines(block) {
+				for part := range strings.SplitSeq(line, " | ") {
+					part, _, _ = strings.Cut(strings.TrimSpace(part), " # ")
+					part = strings.TrimSuffix(strings.TrimPrefix(part, "sudo "), " &")
+					if !strings.HasPrefix(part, "isthmus ") || strings.ContainsAny(part, "…[") {
+						continue
+					}
+					n++
+					if err := parses(w, part); err != nil {
+						t.Errorf("%s: %s: %v", filepath.Base(page), part, err)
+					}
+				}
+			}
+		}
+	}
+	if n < 40 {
+		t.Errorf("%d command lines", n)
 	}
 }
 

@@ -110,7 +110,7 @@ how far it came is written down when it ends.`,
 			defer func() { next[e.Partition] = e.Sequence + 1 }()
 			if out.structured() {
 				b, err := json.Marshal(e)
-				w.printf("%s\n", b)
+				w.printJSON(b)
 				return fault.Wrap("isthmus.events", fault.Internal, err, "")
 			}
 			w.printf("%s\n", eventLine(e))

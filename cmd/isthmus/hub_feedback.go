@@ -88,7 +88,7 @@ func (w *world) readFeedback(ctx context.Context, hub *hubclient.Client, out *ou
 func (w *world) printFeedback(f hubclient.Feedback, out *output) error {
 	if out.structured() {
 		b, err := json.Marshal(f)
-		w.printf("%s\n", b)
+		w.printJSON(b)
 		return fault.Wrap("isthmus.feedback", fault.Internal, err, "")
 	}
 	paint := w.painter()

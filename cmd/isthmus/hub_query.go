@@ -73,7 +73,7 @@ groups is a picture of the fleet. --explain prints the SQL and the database's pl
 						break
 					}
 					if out.format == outJSONL {
-						w.printf("%s\n", item)
+						w.printJSON(item)
 						continue
 					}
 					r.items = append(r.items, item)

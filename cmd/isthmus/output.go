@@ -54,7 +54,7 @@ func (o *output) write(w *world, v any) error {
 		return fault.Wrap("isthmus.write", fault.Internal, err, "")
 	}
 	if o.format == outJSON {
-		w.printf("%s\n", b)
+		w.printJSON(b)
 		return nil
 	}
 	var doc yaml.Node
@@ -65,6 +65,24 @@ func (o *output) write(w *world, v any) error {
 	enc := yaml.NewEncoder(w.out)
 	enc.SetIndent(2)
 	return fault.Wrap("isthmus.write", fault.Internal, enc.Encode(&doc), "")
+}
+
+// printJSON prints a document with a new line behind it. Control characters that JSON lets stand in strings are written as escapes, which
+// mean the same to a program and nothing to a terminal: what devices report is in such documents.
+func (w *world) printJSON(b []byte) {
+	out := make([]byte, 0, len(b))
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case c == 0x7f:
+			out = append(out, `\u007f`...)
+		case c == 0xc2 && i+1 < len(b) && b[i+1] < 0xa0: // U+0080 to U+009F
+			i++
+			out = fmt.Appendf(out, `\u%04x`, b[i])
+		default:
+			out = append(out, c)
+		}
+	}
+	w.printf("%s\n", out)
 }
 
 // block turns JSON's flow style into block style.
