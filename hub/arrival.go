@@ -212,10 +212,14 @@ func (b *bringer) behind(n *Newcomer) error {
 	return fault.Wrap("hub.Bring", fault.Internal, err, "")
 }
 
-// stay keeps what a newcomer does not say: how the identity here proves who it is, and the scope of an edge device.
+// stay keeps what a newcomer does not say: how the identity here proves who it is, who manages it, and the scope of an edge device. Modules
+// of the edge runtime stay as they are: it sets its own keys.
 func stay(next *hubstore.Device, old hubstore.Device) {
-	unsaid := next.AuthType == "" || next.AuthType == AuthNone && next.Name().IsSystem()
-	if unsaid && next.PrimaryKey == "" && next.PrimaryThumbprint == "" {
+	if next.Name().IsSystem() {
+		*next = old
+		return
+	}
+	if next.AuthType == "" && next.PrimaryKey == "" && next.PrimaryThumbprint == "" {
 		next.AuthType, next.PrimaryThumbprint, next.SecondaryThumbprint = old.AuthType, old.PrimaryThumbprint, old.SecondaryThumbprint
 		next.PrimaryKey, next.SecondaryKey = old.PrimaryKey, old.SecondaryKey
 	}
@@ -227,6 +231,9 @@ func stay(next *hubstore.Device, old hubstore.Device) {
 	}
 	if next.ParentScopes == "" {
 		next.ParentScopes = old.ParentScopes
+	}
+	if next.ManagedBy == "" {
+		next.ManagedBy = old.ManagedBy
 	}
 }
 

@@ -10,8 +10,8 @@ import (
 	"github.com/isthmus-io/isthmus/provisioning"
 )
 
-// configurationOf is the configuration as a hub here takes it.
-func configurationOf(c *azureexport.Configuration) (configuration.Configuration, error) {
+// ConfigurationOf is the configuration as a hub here takes it.
+func ConfigurationOf(c *azureexport.Configuration) (configuration.Configuration, error) {
 	out := configuration.Configuration{ID: c.ID, Labels: c.Labels, Target: c.Target, Priority: c.Priority, Metrics: c.Metrics.Queries}
 	for _, part := range []struct {
 		text json.RawMessage

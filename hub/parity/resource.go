@@ -105,7 +105,7 @@ func (j *Judge) configuration(c *azureexport.Configuration) {
 	if !j.first("configuration", c.ID) {
 		return
 	}
-	whole, err := configurationOf(c)
+	whole, err := ConfigurationOf(c)
 	if err == nil {
 		err = whole.Check()
 	}
