@@ -5,14 +5,13 @@ import (
 	"testing"
 
 	"github.com/isthmus-io/isthmus/hub"
-	"github.com/isthmus-io/isthmus/hub/hubtest"
 )
 
-func TestMethods(t *testing.T) {
-	w := start(t, hubtest.Options{})
+func methods(t *testing.T, o *outbound) {
+	w := o.World
 	owner := serviceString(t, w, hub.PolicyOwner)
 	for _, tr := range transports[:2] {
-		for _, c := range deviceAndModule(t, w, tr.name) {
+		for _, c := range deviceAndModule(t, w, "methods-"+tr.name) {
 			t.Run(c.name+" over "+tr.name, func(t *testing.T) {
 				t.Parallel() // each waits five seconds for who is silent
 				for _, id := range []string{"C35", "C36", "C37"} {

@@ -164,30 +164,6 @@ func TestRawEnds(t *testing.T) {
 	})
 }
 
-func TestSilence(t *testing.T) {
-	w := start(t, hubtest.Options{})
-	for _, carrier := range carriers {
-		t.Run("C09 over "+carrier, func(t *testing.T) {
-			t.Parallel()
-			covers(t, "C09", rawMQTT)
-			d := w.Device(hubtest.Contoso, strings.Fields(carrier)[0])
-			c := hello(w, d)
-			c.KeepAlive = 1
-			p := connectRaw(t, w, carrier, c, false)
-			time.Sleep(time.Second) // that is what is tested: any packet begins the time anew
-			p.silent()
-			begun := time.Now()
-			p.ends()
-			if took := time.Since(begun); took < 1400*time.Millisecond || took > 10*time.Second {
-				t.Errorf("it was closed after %v of silence", took)
-			}
-			eventually(t, "connectionState Disconnected", func() bool {
-				return rest(t, w, "GET", "/devices/"+d.ID, "").text("connectionState") == "Disconnected"
-			})
-		})
-	}
-}
-
 func TestRawTelemetry(t *testing.T) {
 	w := start(t, hubtest.Options{})
 	d := w.Device(hubtest.Contoso, "d")

@@ -53,8 +53,21 @@ func TestProvisioningByKey(t *testing.T) {
 	}
 }
 
-func TestProvisioningByGroupKey(t *testing.T) {
-	d := startProvisioning(t, nil)
+// TestRegistrations has what waits for the service at most a second each time, beside each other.
+func TestRegistrations(t *testing.T) {
+	d := startProvisioning(t, func(c *provisioning.Config) { c.LoopbackWebhooks = true })
+	for name, test := range map[string]func(*testing.T, *dps){
+		"group keys": registrationsByGroupKey, "certificates": registrationsByCertificate, "connect": provisionedDevicesConnect,
+		"again": reprovisioning, "custom allocation": customAllocation, "TPM": registrationByTPM,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, d)
+		})
+	}
+}
+
+func registrationsByGroupKey(t *testing.T, d *dps) {
 	d.PutGroup(provisioningGroup)
 	for _, tr := range provisioningTransports[:2] {
 		t.Run("C49 group key over "+tr.name, func(t *testing.T) {
@@ -68,8 +81,7 @@ func TestProvisioningByGroupKey(t *testing.T) {
 	}
 }
 
-func TestProvisioningByCertificate(t *testing.T) {
-	d := startProvisioning(t, nil)
+func registrationsByCertificate(t *testing.T, d *dps) {
 	root := provisioningtest.Sign(t, nil, "root", provisioningtest.CA)
 	plant := provisioningtest.Sign(t, root, "plant", provisioningtest.CA)
 	d.PutGroup(`{"enrollmentGroupId":"by-root","attestation":{"type":"x509","x509":{"signingCertificates":{"primary":{"certificate":` + jsonText(root.PEM()) + `}}}}}`)
@@ -91,8 +103,7 @@ func TestProvisioningByCertificate(t *testing.T) {
 	}
 }
 
-func TestProvisionedDevicesConnect(t *testing.T) {
-	d := startProvisioning(t, nil)
+func provisionedDevicesConnect(t *testing.T, d *dps) {
 	twin := `,"iotHubHostName":"` + hubtest.Fabrikam + `","initialTwin":{"tags":{"hall":3},"properties":{"desired":{"rate":5}}}`
 	leaf := provisioningtest.Sign(t, nil, "by-cert")
 	d.Put(keyEnrollment("by-key", twin))
@@ -136,8 +147,7 @@ func TestProvisioningRefuses(t *testing.T) {
 	}
 }
 
-func TestReprovisioning(t *testing.T) {
-	d := startProvisioning(t, nil)
+func reprovisioning(t *testing.T, d *dps) {
 	for _, c := range []struct{ name, policy, hub, substatus, tags string }{
 		{"migrate", `{"updateHubAssignment":true,"migrateDeviceData":true}`, hubtest.Fabrikam, "deviceDataMigrated", `"by":"operator"`},
 		{"reset", `{"updateHubAssignment":true,"migrateDeviceData":false}`, hubtest.Fabrikam, "deviceDataReset", `"by":"enrollment"`},
@@ -167,7 +177,7 @@ func TestReprovisioning(t *testing.T) {
 	}
 }
 
-func TestCustomAllocation(t *testing.T) {
+func customAllocation(t *testing.T, d *dps) {
 	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var asked struct {
 			Device struct {
@@ -184,7 +194,6 @@ func TestCustomAllocation(t *testing.T) {
 		fmt.Fprintf(w, `{"iotHubHostName":%q,"payload":{"heard":%s}}`, hubtest.Fabrikam, asked.Device.Payload)
 	}))
 	t.Cleanup(hook.Close)
-	d := startProvisioning(t, func(c *provisioning.Config) { c.LoopbackWebhooks = true })
 	for _, tr := range provisioningTransports[:2] {
 		for _, c := range []struct{ path, name string }{{"", "C56 payload round trip over " + tr.name}, {"/broken", "C54 failing webhook over " + tr.name}} {
 			t.Run(c.name, func(t *testing.T) {
@@ -261,9 +270,8 @@ func list(v said, path string) []any {
 	return l
 }
 
-// TestTPM has a TPM that the test plays: azure-iot-security-tpm needs one of the machine.
-func TestTPM(t *testing.T) {
-	d := startProvisioning(t, nil)
+// registrationByTPM has a TPM that the test plays: azure-iot-security-tpm needs one of the machine.
+func registrationByTPM(t *testing.T, d *dps) {
 	chip, err := tpmtest.New()
 	if err != nil {
 		t.Fatal(err)

@@ -8,8 +8,7 @@ import (
 	"github.com/isthmus-io/isthmus/hub/hubtest"
 )
 
-func TestTokens(t *testing.T) {
-	o := sending(t)
+func tokens(t *testing.T, o *outbound) {
 	for _, tr := range transports[:2] {
 		t.Run("C10 renewed over "+tr.name, func(t *testing.T) {
 			t.Parallel()
@@ -18,6 +17,8 @@ func TestTokens(t *testing.T) {
 			d := o.Device(hubtest.Contoso, "renews-"+tr.name)
 			s := play(t, o.World, "tokens.js", "renew", deviceString(hubtest.Contoso, d), "TRANSPORT="+tr.name)
 			s.step("opened", "")
+			o.sent(d.ID, "first")
+			s.wants("body", "first")
 			// Messages are sent all the while in which it connects three times.
 			connects, sent := map[time.Time]bool{}, 0
 			heard := map[string]int{}
@@ -64,7 +65,9 @@ func TestTokens(t *testing.T) {
 			o := o.in(t)
 			d := o.Device(hubtest.Contoso, "ends-"+tr.name)
 			resource := hubtest.Contoso + "/devices/" + d.ID
-			s := play(t, o.World, "tokens.js", "end", "TOKEN="+sign(t, resource, d.PrimaryKey, "", 3*time.Second), "TRANSPORT="+tr.name)
+			s := play(t, o.World, "tokens.js", "end", "TRANSPORT="+tr.name)
+			s.wants("ready", true)
+			s.goOn(sign(t, resource, d.PrimaryKey, "", 3*time.Second))
 			s.step("open", "")
 			o.sent(d.ID, "before")
 			s.wants("body", "before")
