@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // A file that somebody else wrote is quoted in an error, and must not repaint the terminal on which that stands.
@@ -22,6 +24,26 @@ func TestErrorsDoNotPaintTerminals(t *testing.T) {
 		code := run(t.Context(), w, []string{"dns", "why", "www.corp.example", "--zone-file", "corp.example=" + file})
 		if said := out.String() + errs.String(); code == exitDone || !strings.Contains(said, file) || strings.ContainsAny(said, "\x1b\x07") {
 			t.Errorf("%s: code %d: %q", name, code, said)
+		}
+	}
+}
+
+// A device chooses what it reports, and a person looks at it as JSON on a terminal.
+func TestDocumentsDoNotPaintTerminals(t *testing.T) {
+	said := "\u009b2J\u007f\u0080 ü €\u00a0 \x1b]0;owned\x07"
+	for _, format := range []string{outJSON, outYAML} {
+		w, out, _ := testWorld(map[string]string{})
+		o := output{format: format}
+		if err := o.write(w, map[string]string{"reported": said}); err != nil {
+			t.Fatal(err)
+		}
+		text := out.String()
+		if strings.ContainsAny(text, "\u007f\u0080\u009b\x1b\x07") {
+			t.Errorf("%s: %q", format, text)
+		}
+		var back map[string]string
+		if err := yaml.Unmarshal([]byte(text), &back); err != nil || back["reported"] != said { // JSON is YAML
+			t.Errorf("%s: %q, %v", format, back, err)
 		}
 	}
 }

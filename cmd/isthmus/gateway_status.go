@@ -100,7 +100,7 @@ func (w *world) gatewayStatus(out output, s gateway.Status, watch, first bool) e
 	switch {
 	case out.format == outJSON && watch: // a line each
 		b, err := json.Marshal(s)
-		w.printf("%s\n", b)
+		w.printJSON(b)
 		return fault.Wrap("isthmus.status", fault.Internal, err, "")
 	case out.structured():
 		if watch && !first {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -58,7 +59,7 @@ func (o *output) write(w *world, v any) error {
 		return nil
 	}
 	var doc yaml.Node
-	if err := yaml.Unmarshal(b, &doc); err != nil {
+	if err := yaml.Unmarshal(escaped(b), &doc); err != nil {
 		return fault.Wrap("isthmus.write", fault.Internal, err, "")
 	}
 	block(&doc)
@@ -67,9 +68,12 @@ func (o *output) write(w *world, v any) error {
 	return fault.Wrap("isthmus.write", fault.Internal, enc.Encode(&doc), "")
 }
 
-// printJSON prints a document with a new line behind it. Control characters that JSON lets stand in strings are written as escapes, which
-// mean the same to a program and nothing to a terminal: what devices report is in such documents.
-func (w *world) printJSON(b []byte) {
+// printJSON prints a document with a new line behind it.
+func (w *world) printJSON(b []byte) { w.printf("%s\n", escaped(b)) }
+
+// escaped writes the control characters that JSON lets stand in strings as escapes, which mean the same to a program and nothing to a
+// terminal: what devices report is in such documents.
+func escaped(b []byte) []byte {
 	out := make([]byte, 0, len(b))
 	for i := 0; i < len(b); i++ {
 		switch c := b[i]; {
@@ -82,7 +86,7 @@ func (w *world) printJSON(b []byte) {
 			out = append(out, c)
 		}
 	}
-	w.printf("%s\n", out)
+	return out
 }
 
 // block turns JSON's flow style into block style.

@@ -92,7 +92,7 @@ func (g *getting) event(what string, o resource.Object) error {
 		if err != nil {
 			return fault.Wrap("isthmus.watch", fault.Internal, err, "")
 		}
-		w.printf("%s\n", b)
+		w.printJSON(b)
 	case outYAML:
 		w.printf("---\n# %s\n", what)
 		return manifest.Encode(w.out, o)
