@@ -3,6 +3,7 @@ package conformance
 import (
 	"fmt"
 	"maps"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -248,17 +249,22 @@ func TestDeliveryCount(t *testing.T) {
 	o.sent(d.ID, "again")
 	token := o.Token(hubtest.Contoso, d)
 	const path, version = "/devices/d/messages/devicebound", "?api-version=2021-04-12"
+	asked := func(method, path string) (status int, h http.Header, body string) {
+		res, b := askAs(t, o.World, token, method, path+version, "")
+		defer res.Body.Close()
+		return res.StatusCode, res.Header, string(b)
+	}
 	for i := range 3 {
-		res, b := askAs(t, o.World, token, "GET", path+version, "")
-		if res.StatusCode != 200 || string(b) != "again" || res.Header.Get("iothub-deliverycount") != fmt.Sprint(i) || res.Header.Get("iothub-ack") != "full" {
-			t.Fatalf("%s %v %q", res.Status, res.Header, b)
+		status, h, body := asked("GET", path)
+		if status != http.StatusOK || body != "again" || h.Get("iothub-deliverycount") != fmt.Sprint(i) || h.Get("iothub-ack") != "full" {
+			t.Fatalf("%d %v %q", status, h, body)
 		}
-		lock := path + "/" + strings.Trim(res.Header.Get("ETag"), `"`)
-		if res, b := askAs(t, o.World, token, "POST", lock+"/abandon"+version, ""); res.StatusCode != 204 {
-			t.Fatalf("%s %s", res.Status, b)
+		lock := path + "/" + strings.Trim(h.Get("ETag"), `"`)
+		if status, _, body := asked("POST", lock+"/abandon"); status != http.StatusNoContent {
+			t.Fatalf("%d %s", status, body)
 		}
-		if res, b := askAs(t, o.World, token, "DELETE", lock+version, ""); res.StatusCode != 412 || res.Header.Get("iothub-errorcode") != "DeviceMessageLockLost" {
-			t.Errorf("with a lock that is over: %s %s", res.Status, b)
+		if status, h, body := asked("DELETE", lock); status != http.StatusPreconditionFailed || h.Get("iothub-errorcode") != "DeviceMessageLockLost" {
+			t.Errorf("with a lock that is over: %d %s", status, body)
 		}
 	}
 }
