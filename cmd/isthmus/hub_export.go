@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -41,7 +42,7 @@ new keys. - is standard output. What changes meanwhile may or may not be in it.`
 			}
 		}}
 		if args[0] == "-" {
-			x.out = w.out
+			x.out = jsonLines{w}
 			return x.run(c.Context())
 		}
 		if err := x.into(c.Context(), args[0], force); err != nil {
@@ -55,6 +56,14 @@ new keys. - is standard output. What changes meanwhile may or may not be in it.`
 		return nil
 	})
 	return c
+}
+
+// jsonLines prints what is written to it, a line at a time.
+type jsonLines struct{ w *world }
+
+func (j jsonLines) Write(line []byte) (int, error) {
+	j.w.printJSON(bytes.TrimSuffix(line, []byte("\n")))
+	return len(line), nil
 }
 
 // export is one under way.
