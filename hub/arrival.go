@@ -87,10 +87,11 @@ func (h *Hub) Bring(ctx context.Context, mode Mode, list []Newcomer, trial bool)
 	if err != nil {
 		return nil, err
 	}
-	for _, d := range cut {
+	for i, d := range cut {
 		if d != nil {
 			h.cutChanged(Update, *d)
 		}
+		h.cutDeleted(done[i])
 	}
 	for _, n := range told {
 		h.tellDesired(ctx, n)

@@ -129,10 +129,27 @@ func TestEdgeDevicesHaveTheirRuntime(t *testing.T) {
 	if _, err := h.UpdateDevice(ctx, hubstore.Device{ID: "edge", Module: hub.EdgeAgent}, hub.AnyETag); err != nil {
 		t.Errorf("the runtime cannot renew its keys: %v", err)
 	}
+	agent, err := h.Identity(ctx, hub.Name{Device: "edge", Module: hub.EdgeAgent})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := sas.Sign(host+"/devices/edge/modules/"+hub.EdgeAgent, agent.PrimaryKey, "", start.Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cuts := &causes{}
+	s, err := h.Connect(ctx, hub.Request{Device: "edge", Module: hub.EdgeAgent, Token: token, Side: public, Door: "test", Cut: cuts.add})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.End()
 	plain := d.Device
 	plain.Edge = false
 	if _, err := h.UpdateDevice(ctx, plain, hub.AnyETag); err != nil || names() != "" {
 		t.Errorf("no edge device any more, and has %q, %v", names(), err)
+	}
+	if cuts.last() != hub.DeviceDeleted {
+		t.Errorf("a module of the runtime that is gone is connected: %q", cuts.last())
 	}
 	plain.Edge = true
 	if again, err := h.UpdateDevice(ctx, plain, hub.AnyETag); err != nil || names() != "$edgeAgent $edgeHub" || again.Scope == "" {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"strings"
+	"time"
 
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub/query"
@@ -247,11 +248,19 @@ func (h *Hub) DropIndex(ctx context.Context, property string) error {
 	return h.server.store.DropIndex(ctx, h.id, p)
 }
 
-// writeWhatIsAsked writes down who is connected before a query that may look for it: only memory knows it exactly.
+// oftenest is how often a query may have it written down when everybody was active last.
+const oftenest = time.Second
+
+// writeWhatIsAsked writes down who is connected before a query that may look for it: only memory knows it exactly. When they were active
+// last is as exact as a second, or whoever only reads could have all devices of a hub written again and again.
 func (h *Hub) writeWhatIsAsked(ctx context.Context, text string) error {
 	text = strings.ToLower(text)
-	if !strings.Contains(text, "connectionstate") && !strings.Contains(text, "lastactivity") {
+	activity := strings.Contains(text, "lastactivity")
+	if !activity && !strings.Contains(text, "connectionstate") {
 		return nil
 	}
-	return h.writeSeen(ctx)
+	h.mu.Lock()
+	due := h.server.clock.Now().Sub(h.written) >= oftenest
+	h.mu.Unlock()
+	return h.writeSeen(ctx, activity && due)
 }

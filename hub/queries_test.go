@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub"
@@ -242,5 +243,48 @@ func TestIndexesAreDeclaredAndUsed(t *testing.T) {
 	}
 	if strings.Contains(plan(), "twin_terms") {
 		t.Error("a dropped index is used")
+	}
+}
+
+// Whoever only reads must not have all that is known of a hub's devices written again with each query.
+func TestQueriesWriteLittle(t *testing.T) {
+	w := newWorld(t)
+	_, token := w.device("d")
+	s, _, err := w.connect("d", token, public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.End()
+	active := func() time.Time {
+		w.clock.Advance(100 * time.Millisecond)
+		s.AnswerMethod("none", 200, nil)
+		return w.clock.Now()
+	}
+	written := func() time.Time {
+		d, err := w.server.Store().Device(t.Context(), w.hub().ID(), hub.Name{Device: "d"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d.LastActivity
+	}
+	if _, items := w.query("SELECT deviceId FROM devices WHERE connectionState = 'Connected'", 10); len(items) != 1 {
+		t.Errorf("who came is not found: %v", items)
+	}
+	w.clock.Advance(time.Minute)
+	before := written()
+	active()
+	w.query("SELECT deviceId FROM devices WHERE connectionState = 'Connected'", 10)
+	if now := written(); !now.Equal(before) {
+		t.Errorf("who is connected was asked, and activity is written: %v", now)
+	}
+	at := active()
+	w.query("SELECT deviceId FROM devices WHERE lastActivityTime > '2026'", 10)
+	if now := written(); !now.Equal(at) {
+		t.Errorf("activity was asked: written %v, active %v", now, at)
+	}
+	active()
+	w.query("SELECT deviceId FROM devices WHERE lastActivityTime > '2026'", 10)
+	if now := written(); !now.Equal(at) {
+		t.Errorf("written twice in a second: %v", now)
 	}
 }

@@ -149,6 +149,7 @@ func (h *Hub) ChangeDevices(ctx context.Context, changes []Change) ([]Result, er
 		r := &results[i]
 		if r.Err == nil {
 			h.cutChanged(c.Mode, r.Device.Device)
+			h.cutDeleted(done[i])
 		}
 		if r.Err == nil && c.Twin != nil {
 			h.tellDesired(ctx, r.Device.Name())
@@ -169,6 +170,15 @@ func (h *Hub) cutChanged(m Mode, d hubstore.Device) {
 		h.cutIdentity(d.Name(), DeviceDisabled)
 	case m == Update, m == CreateOrUpdate:
 		h.cutStale(d)
+	}
+}
+
+// cutDeleted ends the sessions of what went with a change, as the runtime's modules go with a device that is no edge device any more.
+func (h *Hub) cutDeleted(steps []change) {
+	for _, s := range steps {
+		if s.mode == Delete {
+			h.cutIdentity(s.d.Name(), DeviceDeleted)
+		}
 	}
 }
 

@@ -9,23 +9,26 @@ import (
 // writeSeen writes down connection and activity times in one transaction a hub. What cannot be written is tried again next time.
 func (s *Server) writeSeen(ctx context.Context) {
 	for _, h := range s.Hubs() {
-		if err := h.writeSeen(ctx); err != nil {
+		if err := h.writeSeen(ctx, true); err != nil {
 			s.log.Warn("hub: connection times are not written down; they will be tried again", "hub", h.Name(), "err", err)
 		}
 	}
 }
 
-// writeSeen writes down what was seen since it was called last: before a query, too, which reads the database only.
-func (h *Hub) writeSeen(ctx context.Context) error {
+// writeSeen writes down who came and went since it was called last, and with all who is there and was active: before a query, too, which
+// reads the database only.
+func (h *Hub) writeSeen(ctx context.Context, all bool) error {
 	h.mu.Lock()
 	batch := h.seen
 	h.seen = map[Name]hubstore.Seen{}
-	for n, ses := range h.sessions {
-		if !ses.active().Before(h.written) {
-			batch[n] = hubstore.Seen{Connected: true, Connection: ses.since, Activity: ses.active()}
+	if all {
+		for n, ses := range h.sessions {
+			if !ses.active().Before(h.written) {
+				batch[n] = hubstore.Seen{Connected: true, Connection: ses.since, Activity: ses.active()}
+			}
 		}
+		h.written = h.server.clock.Now()
 	}
-	h.written = h.server.clock.Now()
 	h.mu.Unlock()
 	if len(batch) == 0 {
 		return nil
