@@ -1,11 +1,8 @@
 package main
 
 import (
-	"os"
-
 	"github.com/spf13/cobra"
 
-	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub/hubclient"
 )
 
@@ -50,16 +47,16 @@ func (w *world) printAuthority(a hubclient.Authority) {
 	w.printf("\n%s", harmlessLines(a.Certificate))
 }
 
-// pemFile reads a certificate to send as it is, having looked at it.
+// pemFile reads a certificate as PEM to send. Nothing else that the file may hold goes along, such as a key.
 func pemFile(file string) (string, error) {
 	if file == "" {
 		return "", usagef("--certificate is missing").advise("name a PEM file with --certificate FILE")
 	}
-	if _, err := certificateIn(file); err != nil {
+	cert, err := certificateIn(file)
+	if err != nil {
 		return "", err
 	}
-	b, err := os.ReadFile(file)
-	return string(b), fault.Wrap("isthmus.certificate", fault.NotFound, err, "the certificate cannot be read")
+	return pemOf(cert), nil
 }
 
 func newAuthorityAdd(w *world) *cobra.Command {

@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"os"
 
 	"github.com/spf13/cobra"
 
-	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub/hubclient"
 )
 
@@ -143,11 +141,11 @@ posted to over HTTPS, signed when it has a key.`,
 			}
 		}
 		if authority != "" {
-			b, err := os.ReadFile(authority)
+			list, err := certificatesIn(authority)
 			if err != nil {
-				return fault.Wrap("isthmus.endpoint", fault.NotFound, err, "the authority cannot be read: "+err.Error())
+				return err
 			}
-			e.Authority = string(b)
+			e.Authority = pemOf(list...)
 		}
 		return a.asking(func(c *cobra.Command, hub *hubclient.Client, args []string) error {
 			e.Name = args[0]

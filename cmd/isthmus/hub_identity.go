@@ -129,19 +129,44 @@ func thumbprintOf(file string) (string, error) {
 }
 
 func certificateIn(file string) (*x509.Certificate, error) {
+	list, err := certificatesIn(file)
+	if err != nil {
+		return nil, err
+	}
+	return list[0], nil
+}
+
+// certificatesIn reads the certificates of a PEM file, at least one, and passes over whatever else it holds.
+func certificatesIn(file string) ([]*x509.Certificate, error) {
 	op := "isthmus.certificate"
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fault.Wrap(op, fault.NotFound, err, "the certificate cannot be read: "+err.Error())
 	}
+	var list []*x509.Certificate
 	for block, rest := pem.Decode(b); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type != "CERTIFICATE" {
 			continue
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
-		return cert, fault.Wrap(op, fault.Invalid, err, "the certificate in "+file+" is damaged")
+		if err != nil {
+			return nil, fault.Wrap(op, fault.Invalid, err, "a certificate in "+file+" is damaged")
+		}
+		list = append(list, cert)
 	}
-	return nil, fault.Newf(op, fault.Invalid, "%s holds no certificate", file).Advise("give a PEM file: it begins with -----BEGIN CERTIFICATE-----")
+	if len(list) == 0 {
+		return nil, fault.Newf(op, fault.Invalid, "%s holds no certificate", file).Advise("give a PEM file: it begins with -----BEGIN CERTIFICATE-----")
+	}
+	return list, nil
+}
+
+// pemOf writes certificates as PEM.
+func pemOf(list ...*x509.Certificate) string {
+	var b strings.Builder
+	for _, cert := range list {
+		_ = pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}) // into memory
+	}
+	return b.String()
 }
 
 // identityString is what an SDK of a device or a module is configured with.

@@ -231,7 +231,7 @@ func keep(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(ts.ReadFile("stdout")), 0o600))
 }
 
-// sign NAME AUTHORITY FILE writes a certificate for a name that an authority signed: AUTHORITY.pem and AUTHORITY.key, which it makes first.
+// sign NAME AUTHORITY FILE writes a certificate for a name with its key, signed by an authority: AUTHORITY.pem and AUTHORITY.key, which it makes first.
 func sign(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
 		ts.Fatalf("usage: sign NAME AUTHORITY CERTIFICATE")
@@ -283,5 +283,10 @@ func testCertificate(name, certFile, keyFile, out string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600)
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	both := append(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	return os.WriteFile(out, both, 0o600)
 }

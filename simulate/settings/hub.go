@@ -109,7 +109,9 @@ func (r *reader) signIn() {
 	policy := out.Connection.Policy != ""
 	switch out.SignIn {
 	case Policy, DeviceKeys:
-		if out.Connection.DeviceID != "" && n.text == "" {
+		if out.Connection.X509 {
+			r.refuse("CertificateFile", "", "it is missing, and the connection string is that of a device with a certificate")
+		} else if out.Connection.DeviceID != "" && n.text == "" {
 			out.SignIn = OwnKey
 		} else if !policy && len(r.problems) == 0 {
 			r.refuse("IotHubConnectionString", "", "the connection string of a policy is needed to sign in by %s", out.SignIn).
@@ -143,6 +145,9 @@ func (r *reader) roots() {
 	}
 }
 
+// isOne tells whether the connection string says which device is simulated.
+func (r *reader) isOne() bool { return r.out.SignIn == OwnKey || r.out.Connection.X509 }
+
 // devices reads who is simulated.
 func (r *reader) devices() {
 	prefix := "sim"
@@ -156,7 +161,7 @@ func (r *reader) devices() {
 	}
 	index := r.number("DeviceIndex", 1, 0, 1<<31-1)
 	count := r.number("DeviceCount", 1, 1, MaxDevices)
-	if r.out.SignIn == OwnKey {
+	if r.isOne() {
 		id := r.out.Connection.DeviceID
 		if count > 1 {
 			r.refuse("DeviceCount", r.get("DeviceCount").from, "the connection string is that of one device, %s", id)
@@ -200,7 +205,7 @@ func (r *reader) deviceList(list *node) {
 		r.refuse("DeviceList", list.origin(), "it names no device")
 	case len(r.out.Devices) > MaxDevices:
 		r.refuse("DeviceList", list.origin(), "it names %d devices, at most %d are simulated", len(r.out.Devices), MaxDevices)
-	case r.out.SignIn == OwnKey && (len(r.out.Devices) > 1 || r.out.Devices[0] != r.out.Connection.DeviceID):
+	case r.isOne() && (len(r.out.Devices) > 1 || r.out.Devices[0] != r.out.Connection.DeviceID):
 		r.refuse("DeviceList", list.origin(), "the connection string is that of one device, %s", r.out.Connection.DeviceID)
 	}
 	for _, name := range []string{"DevicePrefix", "DeviceIndex", "DeviceCount"} {

@@ -203,6 +203,7 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 		`Payloads: the shares of d add up to 40 percent`:                                   {file(t, `{"Payloads": [{"type": "fix", "value": "x", "deviceId": "d", "distribution": 40}]}`)},
 		`EventHubConnectionString: this simulator plays the devices of IoT hubs`:           {"EventHubConnectionString=Endpoint=sb://x/;SharedAccessKey=" + secret},
 		`KafkaConnectionProperties: this simulator plays`:                                  {"KafkaTopic=t"},
+		`CertificateFile: it is missing, and the connection`:                               {"IotHubConnectionString=HostName=h.example.net;DeviceId=press-1;x509=true"},
 		`Protocol: devices cannot speak AMQP yet`:                                          {"ISTHMUS_SIMULATE_PROTOCOL=amqp"},
 		`Protocol: devices cannot speak HTTPS yet`:                                         {"ISTHMUS_SIMULATE_PROTOCOL=https"},
 		`Protocol: "coap" is unknown`:                                                      {"ISTHMUS_SIMULATE_PROTOCOL=coap"},
@@ -267,13 +268,14 @@ func TestSignIn(t *testing.T) {
 		"a group's key":        {[]string{"IotHubConnectionString=", "ISTHMUS_SIMULATE_HOST_NAME=g.example.net", "ISTHMUS_SIMULATE_GROUP_KEY_FILE=" + keyFile}, settings.Group, "g.example.net"},
 		"certificates":         {[]string{"ISTHMUS_SIMULATE_CERTIFICATE_FILE=/etc/{device}.pem"}, settings.Certificate, "hub.example.net"},
 		"one device's string":  {[]string{"IotHubConnectionString=HostName=h.example.net;DeviceId=press-1;SharedAccessKey=" + key}, settings.OwnKey, "h.example.net"},
+		"its certificate":      {[]string{"IotHubConnectionString=HostName=h.example.net;DeviceId=press-1;x509=true", "ISTHMUS_SIMULATE_CERTIFICATE_FILE=/etc/p.pem"}, settings.Certificate, "h.example.net"},
 		"names of others' are": {[]string{"HOSTNAME=pod-1", "Address=x", "VERIFY=x", "Ramp=x", "CA=x"}, settings.Policy, "hub.example.net"},
 	} {
 		s, err := read(c.environ...)
 		if err != nil || s.SignIn != c.want || s.Hub != c.hub {
 			t.Errorf("%s: %+v, %v", name, s, err)
 		}
-		if name == "one device's string" && strings.Join(s.Devices, "") != "press-1" {
+		if (name == "one device's string" || name == "its certificate") && strings.Join(s.Devices, "") != "press-1" {
 			t.Errorf("%s: %v", name, s.Devices)
 		}
 	}
