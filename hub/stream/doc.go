@@ -8,7 +8,8 @@
 // Invariants:
 //   - a token opens one end of one bridge, once, within the minute after the device accepted;
 //   - nothing is read of an end before the other one is there, so nothing has to be kept;
-//   - when one end closes or is lost, so is the other;
+//   - when one end closes or is lost, so is the other; and both, within a second, when the device's identity or key, the service's key, or
+//     the side from which an end came is taken away;
 //   - a hub has at most Config.Open bridges, makes at most Config.EachSecond a second, and carries Config.Bytes a day (UTC).
 //
 // [Gateway.Run] looks for ends that do not come. A bridge has one goroutine for each direction, which end before [Place.Join] returns.
