@@ -10,6 +10,7 @@ import (
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub"
 	"github.com/isthmus-io/isthmus/hub/query"
+	"github.com/isthmus-io/isthmus/hub/twin"
 	"github.com/isthmus-io/isthmus/store/hubstore"
 )
 
@@ -125,6 +126,9 @@ func (c Content) check() error {
 			}
 			if slices.Contains(strings.Split(path, "."), "") {
 				return fault.Newf(op, fault.Invalid, "the path %.200q has an empty part", path)
+			}
+			if strings.Count(path, ".") > twin.MaxDepth+1 { // each part costs a level of the stack, for every device
+				return fault.Newf(op, fault.Invalid, "the path %.200q leads deeper than a twin", path)
 			}
 			if size += len(path) + len(value); size > maxContent {
 				return fault.Newf(op, fault.TooLarge, "the content has more than %d bytes", maxContent)

@@ -209,6 +209,9 @@ func TestConfigurationsThatAreRefused(t *testing.T) {
 		"an empty path": func(c *configuration.Configuration) {
 			c.Content.Device = map[string]json.RawMessage{"properties.desired.": nil}
 		},
+		"a path that is too deep": func(c *configuration.Configuration) {
+			c.Content.Device = map[string]json.RawMessage{"properties.desired" + strings.Repeat(".a", 12): nil}
+		},
 		"a wrong condition":    func(c *configuration.Configuration) { c.Target = "tags.x ==" },
 		"a wrong metric":       func(c *configuration.Configuration) { c.Metrics = map[string]string{"m": "SELECT"} },
 		"an unreadable target": func(c *configuration.Configuration) { c.Target = "FROM devices WHERE" },
