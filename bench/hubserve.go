@@ -25,6 +25,7 @@ import (
 	"github.com/isthmus-io/isthmus/hub"
 	hubfront "github.com/isthmus-io/isthmus/hub/front"
 	"github.com/isthmus-io/isthmus/hub/httpdoor"
+	"github.com/isthmus-io/isthmus/hub/limit"
 	"github.com/isthmus-io/isthmus/hub/mqttdoor"
 	"github.com/isthmus-io/isthmus/identity"
 	"github.com/isthmus-io/isthmus/plan"
@@ -58,7 +59,13 @@ func serveHub(dir string, devices int) error {
 	if err != nil {
 		return err
 	}
-	server, err := hub.New(ctx, hub.Config{Dir: dir}, events, log, clock.System{}, nil)
+	limits, tenant := limit.Defaults(), limit.DefaultTenant()
+	for i := range tenant { // counted as ever, and never used up: it is not the limits that are measured
+		for _, r := range []*limit.Rate{&limits.Device[i], &limits.Hub[i], &tenant[i]} {
+			r.PerSecond, r.Burst = 100*r.PerSecond, 100*r.Burst
+		}
+	}
+	server, err := hub.New(ctx, hub.Config{Dir: dir, Limits: limits, Tenant: tenant}, events, log, clock.System{}, nil)
 	if err != nil {
 		return err
 	}
