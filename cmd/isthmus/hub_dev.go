@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -82,7 +83,12 @@ commands here and for tools that take a port.`,
 						cancel(told)
 					}
 				}
-				return errors.Join(node.LocalHub(ctx, cfg, log, w.clock, reg), told)
+				err := errors.Join(node.LocalHub(ctx, cfg, log, w.clock, reg), told)
+				if errors.Is(err, syscall.EADDRINUSE) {
+					return fault.New("isthmus.hub", fault.Unavailable, fault.Message(err)).
+						Advise("another hub may run here already; end it, or take other ports: --mqtt 127.0.0.1:18883 --https 127.0.0.1:18443").Because(err)
+				}
+				return err
 			})
 		},
 	}
@@ -159,6 +165,10 @@ func tellDev(ctx context.Context, w *world, out *output, h *hub.Hub, p *provisio
 		text, err := h.DeviceConnectionString(ctx, id)
 		if err != nil {
 			return err
+		}
+		// MQTT is the one protocol of which SDKs take another port from the connection string.
+		if _, port, err := net.SplitHostPort(cfg.MQTT[0]); err == nil && port != "8883" {
+			text = strings.Replace(text, "HostName="+h.HostName(), "HostName="+net.JoinHostPort(h.HostName(), port), 1)
 		}
 		v.Devices[id] = text
 	}
