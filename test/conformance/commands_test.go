@@ -251,7 +251,6 @@ func TestDeliveryCount(t *testing.T) {
 	const path, version = "/devices/d/messages/devicebound", "?api-version=2021-04-12"
 	asked := func(method, path string) (status int, h http.Header, body string) {
 		res, b := askAs(t, o.World, token, method, path+version, "")
-		defer res.Body.Close()
 		return res.StatusCode, res.Header, string(b)
 	}
 	for i := range 3 {

@@ -39,13 +39,20 @@ func withFiles(t *testing.T) (*hubtest.World, *file.Service) {
 	return w, files
 }
 
+// reply is the head of an answer.
+type reply struct {
+	Status     string
+	StatusCode int
+	Header     http.Header
+}
+
 // ask sends a request of a service to the hub.
-func ask(t *testing.T, w *hubtest.World, method, path, body string) (*http.Response, []byte) {
+func ask(t *testing.T, w *hubtest.World, method, path, body string) (reply, []byte) {
 	t.Helper()
 	return askAs(t, w, w.ServiceToken(hubtest.Contoso, hub.PolicyService), method, path, body)
 }
 
-func askAs(t *testing.T, w *hubtest.World, token, method, path, body string) (*http.Response, []byte) {
+func askAs(t *testing.T, w *hubtest.World, token, method, path, body string) (reply, []byte) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, "https://"+hubtest.Contoso+path, strings.NewReader(body))
 	if err != nil {
@@ -65,7 +72,7 @@ func askAs(t *testing.T, w *hubtest.World, token, method, path, body string) (*h
 	if err != nil {
 		t.Fatal(err)
 	}
-	return res, b
+	return reply{res.Status, res.StatusCode, res.Header}, b
 }
 
 // fileContent is what files.js sends.

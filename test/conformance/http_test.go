@@ -30,6 +30,20 @@ func dialHTTPS(t *testing.T, w *hubtest.World) (net.Conn, *bufio.Reader) {
 	return conn, bufio.NewReader(conn)
 }
 
+func readReply(t *testing.T, reader *bufio.Reader) (reply, string) {
+	t.Helper()
+	res, err := http.ReadResponse(reader, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply{res.Status, res.StatusCode, res.Header}, string(b)
+}
+
 // TestRawHTTPS sends requests byte for byte, all on one connection: clients write names of headers in their own way, and Go's would change them.
 func TestRawHTTPS(t *testing.T) {
 	w := start(t, hubtest.Options{})
@@ -37,21 +51,14 @@ func TestRawHTTPS(t *testing.T) {
 	token, come := w.Token(hubtest.Contoso, d), newEvents(t, w)
 	conn, reader := dialHTTPS(t, w)
 	const path = "/devices/press%2B1/messages/events?api-version=2021-04-12"
-	post := func(t *testing.T, head, body string) *http.Response {
+	post := func(t *testing.T, head, body string) reply {
 		t.Helper()
 		text := "POST " + path + " HTTP/1.1\r\nhost: " + hubtest.Contoso + "\r\nAUTHORIZATION: " + token + "\r\n" + head + "\r\n" + body
 		if _, err := io.WriteString(conn, text); err != nil {
 			t.Fatal(err)
 		}
-		res, err := http.ReadResponse(reader, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer res.Body.Close()
-		if _, err := io.Copy(io.Discard, res.Body); err != nil {
-			t.Fatal(err)
-		}
-		return res
+		r, _ := readReply(t, reader)
+		return r
 	}
 	stored := func(e eventlog.Event, body string, properties, system map[string]string) {
 		t.Helper()
@@ -75,10 +82,7 @@ func TestRawHTTPS(t *testing.T) {
 			covers(t, c.id, rawHTTPS)
 			res := post(t, c.head, c.body)
 			if res.StatusCode == http.StatusContinue {
-				var err error
-				if res, err = http.ReadResponse(reader, nil); err != nil {
-					t.Fatal(err)
-				}
+				res, _ = readReply(t, reader)
 			}
 			if res.StatusCode != http.StatusNoContent {
 				t.Fatal(res.Status)
@@ -129,15 +133,8 @@ func TestRawHTTPS(t *testing.T) {
 			if _, err := io.WriteString(conn, request+" HTTP/1.1\r\nHost: "+hubtest.Contoso+"\r\nAuthorization: "+token+"\r\nContent-Length: 0\r\n\r\n"); err != nil {
 				t.Fatal(err)
 			}
-			res, err := http.ReadResponse(reader, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			b, err := io.ReadAll(res.Body)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := fmt.Sprint(res.StatusCode, " ", res.Header.Get("iothub-errorcode")); !strings.HasPrefix(got, want) || !strings.Contains(string(b), "Tracking ID:") {
+			res, b := readReply(t, reader)
+			if got := fmt.Sprint(res.StatusCode, " ", res.Header.Get("iothub-errorcode")); !strings.HasPrefix(got, want) || !strings.Contains(b, "Tracking ID:") {
 				t.Errorf("%s: %s %s, want %s", request, got, b, want)
 			}
 		}

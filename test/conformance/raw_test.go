@@ -47,7 +47,7 @@ func dialRaw(t *testing.T, w *hubtest.World, carrier string) *raw {
 				return (&net.Dialer{}).DialContext(ctx, "tcp", w.HTTPS)
 			},
 		}}
-		c, _, err := websocket.Dial(ctx, "wss://"+hubtest.Contoso+"/$iothub/websocket", &websocket.DialOptions{HTTPClient: client, Subprotocols: []string{"mqtt"}})
+		c, _, err := websocket.Dial(ctx, "wss://"+hubtest.Contoso+"/$iothub/websocket", &websocket.DialOptions{HTTPClient: client, Subprotocols: []string{"mqtt"}}) //nolint:bodyclose // the WebSocket closes it
 		if err != nil {
 			t.Fatal(err)
 		}
