@@ -28,13 +28,15 @@ const (
 type archive struct {
 	w *world
 
-	mu    sync.Mutex     // guards the fields below
-	done  map[string]int // notifications heard of each file
+	mu    sync.Mutex      // guards the fields below
+	said  map[string]bool // files whose device was answered that its upload is done
+	heard map[string]bool // files of which a notification came
+	ended map[string]bool // and was completed
 	files map[string][]byte
 }
 
 func (w *world) archive() *archive {
-	return &archive{w: w, done: map[string]int{}, files: map[string][]byte{}}
+	return &archive{w: w, said: map[string]bool{}, heard: map[string]bool{}, ended: map[string]bool{}, files: map[string][]byte{}}
 }
 
 func (a *archive) work(ctx context.Context) {
@@ -115,7 +117,7 @@ func (a *archive) send(ctx context.Context, n int) bool {
 		return false
 	}
 	a.mu.Lock()
-	a.done[g.BlobName] += 0
+	a.said[g.BlobName] = true
 	a.mu.Unlock()
 	return true
 }
@@ -137,6 +139,12 @@ func (a *archive) hear(ctx context.Context) bool {
 		a.w.wrongly("a notification is %s", r.Body)
 		return false
 	}
+	a.mu.Lock()
+	if a.ended[n.BlobName] {
+		a.w.wrongly("the notification about %s comes again, and was completed", n.BlobName)
+	}
+	a.heard[n.BlobName] = true
+	a.mu.Unlock()
 	lock := strings.Trim(r.Header.Get("ETag"), `"`)
 	done, err := a.w.web.Ask(ctx, "DELETE", news+"/"+lock+version, token, nil)
 	if err != nil || done.Status != 204 {
@@ -144,9 +152,7 @@ func (a *archive) hear(ctx context.Context) bool {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.done[n.BlobName]++; a.done[n.BlobName] > 1 {
-		a.w.wrongly("the notification about %s comes again, and was completed", n.BlobName)
-	}
+	a.ended[n.BlobName] = true
 	return true
 }
 
@@ -161,14 +167,14 @@ func (a *archive) check() {
 			a.w.wrongly("file %s: %d, %d bytes of %d, %v", name, r.Status, len(r.Body), len(want), err)
 		}
 	}
-	files, done := len(a.files), len(a.done)
+	files, done := len(a.files), len(a.said)
 	a.mu.Unlock()
 	if err := a.w.until(func() error {
 		a.hear(a.w.ctx)
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		for name, n := range a.done {
-			if n == 0 {
+		for name := range a.said {
+			if !a.heard[name] {
 				return fmt.Errorf("nobody was told of %s", name)
 			}
 		}

@@ -3,6 +3,7 @@ package restart
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -52,6 +53,11 @@ func TestTerminatedUnderLoad(t *testing.T) {
 		defer cancel()
 		if err := w.Terminate(ctx); err != nil {
 			t.Errorf("round %d: %v", round, err)
+		}
+		for l := range strings.Lines(w.Log()) {
+			if strings.Contains(l, "level=ERROR") {
+				t.Errorf("round %d: ending is no error: %s", round, l)
+			}
 		}
 	})
 }

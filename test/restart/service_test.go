@@ -3,7 +3,6 @@ package restart
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -150,7 +149,7 @@ func (s *service) invoke(ctx context.Context, p *pump, n int) bool {
 		s.invoked[p.id+" "+payload] = "measure " + payload
 		s.mu.Unlock()
 		return true
-	case ctx.Err() == nil && !away(err) && code.Of(err) != code.DeviceNotOnline && !errors.Is(err, context.DeadlineExceeded):
+	case ctx.Err() == nil && !away(err) && code.Of(err) != code.DeviceNotOnline && code.Of(err) != code.ConnectionClosed:
 		s.w.wrongly("calling %s: %v", p.id, err)
 	}
 	return false
