@@ -128,7 +128,7 @@ func TestEveryRouteIsGuarded(t *testing.T) {
 				other = service
 			}
 			try("with a policy that may not", other, code.UnauthorizedAccess)
-			if r.Right&hub.RegistryWrite != 0 {
+			if (r.Right|r.Or)&hub.RegistryWrite != 0 {
 				try("with a policy that may only read", read, code.UnauthorizedAccess)
 			}
 			if !r.Own {
@@ -136,5 +136,21 @@ func TestEveryRouteIsGuarded(t *testing.T) {
 				try("without a version", service, code.InvalidProtocolVersion)
 			}
 		})
+	}
+}
+
+// IoT Hub documents queries for services and for readers of the registry, and jobs for writers of it, who may send no method otherwise.
+func TestEitherRightWillDo(t *testing.T) {
+	w := hubtest.Start(t, hubtest.Options{Full: true})
+	c := newCaller(t, w)
+	for _, policy := range []string{hub.PolicyService, hub.PolicyRegistryRead} {
+		if status, _, body := c.call("POST", "/devices/query"+version, w.ServiceToken(hubtest.Contoso, policy), `{"query":"SELECT * FROM devices"}`); status != 200 {
+			t.Errorf("a query by %s: %d %s", policy, status, body)
+		}
+	}
+	for policy, want := range map[string]int{hub.PolicyService: 200, hub.PolicyRegistryReadWrite: 200, hub.PolicyRegistryRead: 401} {
+		if status, _, body := c.call("GET", "/jobs/v2/none"+version, w.ServiceToken(hubtest.Contoso, policy), ""); status != want {
+			t.Errorf("jobs by %s: %d %s", policy, status, body)
+		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 // Route is a row of the table as tests see it.
 type Route struct {
 	Method, Path     string
-	Right            hub.Right
+	Right, Or        hub.Right
 	Device, Local    bool
 	Own, Edge, Other bool
 }
@@ -22,7 +22,7 @@ type Route struct {
 func Routes() []Route {
 	var out []Route
 	for _, r := range routes() {
-		out = append(out, Route{r.method, r.path, r.right, r.by == byDevice, r.local, r.own, r.by == byEdge, r.by > byEdge})
+		out = append(out, Route{r.method, r.path, r.right, r.or, r.by == byDevice, r.local, r.own, r.by == byEdge, r.by > byEdge})
 	}
 	return out
 }

@@ -27,6 +27,7 @@ type route struct {
 	path   string      // "{device}", "{module}", "{name}" and "{component}" stand for one segment each; see params
 	by     access      //
 	right  hub.Right   // for byPolicy and byEdge
+	or     hub.Right   // which do as well, where IoT Hub's documents ask for one in one place and for another elsewhere; 0 for none
 	class  limit.Class // what one request counts as; Connects, which none does, is nothing
 	local  bool        // only on the local socket
 	own    bool        // Isthmus's own: needs no api-version

@@ -88,6 +88,9 @@ func TestEveryRouteIsInTheDocuments(t *testing.T) {
 		}
 		delete(listed, name)
 		want := strings.Join(r.Right.Names(), " and ")
+		if r.Or != 0 {
+			want += ", or " + strings.Join(r.Or.Names(), " and ")
+		}
 		switch {
 		case r.Right == hub.EveryRight:
 			want = "every right"

@@ -17,7 +17,7 @@ func ownRoutes() []route {
 	return []route{
 		{method: "GET", path: "devices", right: hub.RegistryRead, class: limit.Registry, serve: listDevices},
 		{method: "POST", path: "devices", right: hub.RegistryWrite, serve: changeDevices},
-		{method: "POST", path: "devices/query", right: hub.RegistryRead, class: limit.Queries, serve: runQuery},
+		{method: "POST", path: "devices/query", right: hub.ServiceConnect, or: hub.RegistryRead, class: limit.Queries, serve: runQuery},
 		{method: "GET", path: "devices/{device}", right: hub.RegistryRead, class: limit.Registry, serve: getIdentity},
 		{method: "PUT", path: "devices/{device}", right: hub.RegistryWrite, class: limit.Registry, serve: putIdentity},
 		{method: "DELETE", path: "devices/{device}", right: hub.RegistryWrite, class: limit.Registry, serve: deleteIdentity},
