@@ -29,7 +29,7 @@ ISTHMUS_HUB_CONNECTION_STRING, never from the command line.`,
 	for group, list := range map[string][]*cobra.Command{
 		devices:  {newHubDevice(w), newHubModule(w), newHubTwin(w), newHubMethod(w), newHubQuery(w), newHubJob(w), newHubConfiguration(w), newHubWhy(w)},
 		messages: {newHubEvents(w), newHubC2D(w), newHubFiles(w), newHubRoute(w), newHubEndpoint(w), newHubEnrichment(w), newHubConsumerGroup(w)},
-		admin:    {newHubList(w), newHubConnectionString(w), newHubPolicy(w), newHubAuthority(w), newHubLimits(w), newHubConnections(w), newHubStatistics(w), newHubExport(w)},
+		admin:    {newHubList(w), newHubConnectionString(w), newHubPolicy(w), newHubAuthority(w), newHubLimits(w), newHubConnections(w), newHubStatistics(w), newHubExport(w), newHubImport(w), newHubParity(w)},
 	} {
 		for _, sub := range list {
 			sub.GroupID = group

@@ -55,6 +55,11 @@ func setup(env *testscript.Env) error {
 	env.Defer(p.stop)
 	env.Setenv("SERVER", p.address)
 	env.Setenv("PIN", jointoken.Pin(p.authority.Certificate()))
+	plant, err := filepath.Abs("../../hub/azureexport/testdata")
+	if err != nil {
+		return err
+	}
+	env.Setenv("PLANT", plant) // exports of a plant
 	env.Setenv("HOME", env.WorkDir)
 	env.Setenv("GORACE", "atexit_sleep_ms=0") // or every command lasts a second under -race
 	env.Setenv("ISTHMUS_CONFIG", filepath.Join(env.WorkDir, "config", "contexts.yaml"))

@@ -137,7 +137,7 @@ func (r *run) expected(name string, one hubclient.Imported) bool {
 		return false
 	}
 	device, _, _ := strings.Cut(name, "/")
-	return r.made[r.key(name)] || r.made[r.key(device)] || r.made[r.key(r.parents[device])]
+	return r.made[r.key(name)] || r.made[r.key(device)] || r.made[r.key(r.judge.Parents()[device])]
 }
 
 func (o *Outcome) add(one hubclient.Imported) {

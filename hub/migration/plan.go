@@ -1,11 +1,11 @@
 package migration
 
 import (
-	"hash/maphash"
 	"io"
 	"slices"
 
 	"github.com/isthmus-io/isthmus/hub/azureexport"
+	"github.com/isthmus-io/isthmus/hub/parity"
 )
 
 // Source is a file, which may be read several times.
@@ -22,13 +22,11 @@ type Plan struct {
 	configurations []*azureexport.Configuration
 	groups         []*azureexport.ConsumerGroup
 	wrong          []mishap
-	parents        map[string]string // of devices that name one
 
-	seed  maphash.Seed
-	there map[uint64]bool // devices that were shown
-	early bool            // a module was shown before its device
-	total int             // identities
-	left  int             // things that cannot be read and did not fit into wrong
+	judge *parity.Judge // which knows the identities that were shown
+	early bool          // a module was shown before its device
+	total int           // identities
+	left  int           // things that cannot be read and did not fit into wrong
 }
 
 // file is a source with how much it holds of what is read again.
@@ -49,14 +47,24 @@ const maxWrong = 10_000 // that are remembered; more are counted
 
 // New returns a Plan of nothing.
 func New() *Plan {
-	return &Plan{parents: map[string]string{}, seed: maphash.MakeSeed(), there: map[uint64]bool{}}
+	return &Plan{judge: parity.New()}
 }
 
 // Begin says which file is shown now.
-func (p *Plan) Begin(s Source) { p.files = append(p.files, &file{Source: s}) }
+func (p *Plan) Begin(s Source) {
+	p.files = append(p.files, &file{Source: s})
+	p.judge.Begin(s.Name)
+}
+
+// Broken says that the file which was begun cannot be read to its end.
+func (p *Plan) Broken(err error) { p.judge.Broken(err) }
+
+// Report says what becomes of everything that was shown.
+func (p *Plan) Report() parity.Report { return p.judge.Report() }
 
 // See takes a thing of the file that was begun.
 func (p *Plan) See(at azureexport.At, t azureexport.Thing) {
+	p.judge.See(at, t)
 	f := p.files[len(p.files)-1]
 	switch t := t.(type) {
 	case *azureexport.Identity:
@@ -98,14 +106,7 @@ func (p *Plan) identity(f *file, i *azureexport.Identity) {
 	default:
 		f.keyless[kind]++
 	}
-	if kind == module {
-		p.early = p.early || !p.there[maphash.String(p.seed, i.ID)]
-		return
-	}
-	p.there[maphash.String(p.seed, i.ID)] = true
-	if i.Parent != "" {
-		p.parents[i.ID] = i.Parent
-	}
+	p.early = p.early || kind == module && !p.judge.Knows(i.ID)
 }
 
 const (
@@ -125,8 +126,8 @@ const maxDepth = 16
 
 // depth is how many edge devices stand before a device.
 func (p *Plan) depth(id string) int {
-	n := 0
-	for parent, ok := p.parents[id]; ok && n < maxDepth; parent, ok = p.parents[parent] {
+	n, parents := 0, p.judge.Parents()
+	for parent, ok := parents[id]; ok && n < maxDepth; parent, ok = parents[parent] {
 		n++
 	}
 	return n
@@ -161,14 +162,14 @@ func (p *Plan) passes() []pass {
 	}
 	var out []pass
 	keyless, _ := count(func(f *file) int { return f.keyless[device] + f.keyless[module] })
-	if keyless == 0 && !p.early && len(p.parents) == 0 {
+	if keyless == 0 && !p.early && len(p.judge.Parents()) == 0 {
 		n, in := count(func(f *file) int { return f.proven[device] + f.proven[module] })
 		if n > 0 {
 			out = append(out, pass{kinds: []int{device, module}, proof: []bool{true}, depth: -1, reading: in})
 		}
 	} else {
 		deepest := 0
-		for id := range p.parents {
+		for id := range p.judge.Parents() {
 			deepest = max(deepest, p.depth(id))
 		}
 		for kind := range 2 {

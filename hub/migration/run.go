@@ -3,6 +3,7 @@ package migration
 import (
 	"context"
 	"encoding/json"
+	"hash/maphash"
 	"slices"
 	"time"
 
@@ -113,7 +114,8 @@ type run struct {
 	clock   clock.Clock
 	result  Result
 	done    int
-	made    map[uint64]bool // identities created by this run, when several readings meet them
+	seed    maphash.Seed
+	made    map[uint64]bool // identities created by this run, by a hash of the name, when they may be met again
 	tried   map[string]bool // what a trial would have made or set by now, but for identities
 	service Provisioning
 }
@@ -123,7 +125,7 @@ func (p *Plan) Run(ctx context.Context, cfg Config, hub Hub, clk clock.Clock) (R
 	if cfg.Mode == "" {
 		cfg.Mode = hubclient.ImportCreate
 	}
-	r := &run{Plan: p, Config: cfg, hub: hub, clock: clk, result: Result{}, made: map[uint64]bool{}, tried: map[string]bool{}}
+	r := &run{Plan: p, Config: cfg, hub: hub, clock: clk, result: Result{}, seed: maphash.MakeSeed(), made: map[uint64]bool{}, tried: map[string]bool{}}
 	for _, step := range []struct {
 		part Part
 		do   func(context.Context) error

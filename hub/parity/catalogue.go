@@ -267,7 +267,7 @@ func aboutProvisioning(r rule) Finding {
 		f.What, f.Verdict, f.Row = "enrollments and groups whose keys the files do not hold: the service makes new ones", Different, row(sectionMoving, "Some exports leave keys out")
 		f.Next = "export each with them: az iot dps enrollment show --show-keys true, az iot dps enrollment-group show --show-keys true"
 	case enrollmentProof:
-		f.What, f.Verdict, f.Next = "enrollments by certificate, of which Azure shows only the name", Refused, "create them with the certificate: PUT /enrollments/{registrationId}"
+		f.What, f.Verdict, f.Next = "enrollments by certificate, of which Azure shows only the name", Refused, "create them with the certificate: isthmus dps enrollment create --help"
 	case enrollmentBad:
 		f.What, f.Verdict = "enrollments and groups", Refused
 	case geoLatency:
