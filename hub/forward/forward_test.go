@@ -45,6 +45,7 @@ type world struct {
 	hub    *hub.Hub
 	log    *eventlog.Log
 	close  func()
+	said   *bytes.Buffer // what the forwarders log; nil for nobody wants to know
 }
 
 func open(dir string, cfg eventlog.Config) (*world, error) {
@@ -82,6 +83,14 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
+// logger writes to w.said when there is one.
+func (w *world) logger() *slog.Logger {
+	if w.said == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(w.said, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
 // put appends events with these bodies, by two devices.
 func (w *world) put(endpoint string, bodies ...string) error {
 	s, err := w.hub.Stream(endpoint)
@@ -99,7 +108,7 @@ func (w *world) run(t *testing.T, cfg forward.Config) (stop func()) {
 	cfg.Look, cfg.Pause = 5*time.Millisecond, 2*time.Millisecond
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
-	f := forward.New(cfg, w.server, slog.New(slog.DiscardHandler), clock.System{}, nil)
+	f := forward.New(cfg, w.server, w.logger(), clock.System{}, nil)
 	all.Go(func() { check(t, f.Run(ctx)) })
 	stop = sync.OnceFunc(func() {
 		cancel()
@@ -380,22 +389,27 @@ func TestASignatureCanBeChecked(t *testing.T) {
 
 func TestNoRedirectAndNoStrangersCertificate(t *testing.T) {
 	w, h := newWorld(t), newHook(t)
+	w.said = &bytes.Buffer{}
 	away := httptest.NewTLSServer(http.RedirectHandler(h.URL, http.StatusTemporaryRedirect))
 	t.Cleanup(away.Close)
 	e := h.endpoint("moved")
 	e.URL, e.Authority = away.URL, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: away.Certificate().Raw}))
 	check(t, w.hub.PutEndpoint(t.Context(), e, "test"))
 	e = h.endpoint("stranger")
-	e.Authority = ""
+	e.URL, e.Authority = e.URL+"/hook?code=hunter2", ""
 	check(t, w.hub.PutEndpoint(t.Context(), e, "test"))
 	check(t, w.put("moved", "1"))
 	check(t, w.put("stranger", "1"))
-	w.run(t, forward.Config{})
+	stop := w.run(t, forward.Config{})
 	for name, words := range map[string]string{"moved": "307", "stranger": "certificate"} {
 		eventually(t, name+" does not fail", func() bool {
 			p, _ := w.hub.Progress(name)
-			return p.Waiting == 1 && !p.Failing.IsZero() && strings.Contains(p.LastError, words) && !p.Oldest.IsZero()
+			return p.Waiting == 1 && !p.Failing.IsZero() && strings.Contains(p.LastError, words) && !strings.Contains(p.LastError, "hunter2") && !p.Oldest.IsZero()
 		})
+	}
+	stop()
+	if said := w.said.String(); !strings.Contains(said, "stranger") || strings.Contains(said, "hunter2") {
+		t.Errorf("an endpoint's address is in the log: %s", said)
 	}
 	if len(h.got) > 0 {
 		t.Error("it was followed")

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -97,7 +98,7 @@ func (w *webhook) deliver(ctx context.Context, _ *lane, b *batch, seen int64) er
 	body = append(body, ']')
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, w.endpoint.URL, bytes.NewReader(body))
 	if err != nil {
-		return fault.Wrap(op, fault.Internal, err, "the endpoint's address cannot be used")
+		return fault.New(op, fault.Internal, "the endpoint's address cannot be used") // the cause would show it
 	}
 	r.Header.Set("Content-Type", "application/json; charset=utf-8")
 	r.Header.Set("User-Agent", "isthmus-hub")
@@ -107,6 +108,9 @@ func (w *webhook) deliver(ctx context.Context, _ *lane, b *batch, seen int64) er
 	}
 	answer, err := w.client.Do(r)
 	if err != nil {
+		if whole, ok := errors.AsType[*url.Error](err); ok {
+			err = whole.Err // without the address, which may hold a secret
+		}
 		if ctx.Err() != nil {
 			return fault.New(op, fault.Timeout, "the endpoint did not answer in time").Because(err)
 		}
@@ -117,7 +121,7 @@ func (w *webhook) deliver(ctx context.Context, _ *lane, b *batch, seen int64) er
 	return judge(answer, text)
 }
 
-// reason leaves out of an error what the operator knows, the address, which may hold a secret.
+// reason is the innermost of an error's words: who reads them knows what was tried.
 func reason(err error) string {
 	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(inner) {
 		err = inner
