@@ -25,6 +25,7 @@ type Fleet struct {
 	method   signin.Method
 	events   verify.Events
 	way      *connection.Way
+	others   *ways // to hubs that a provisioning service names
 	log      *slog.Logger
 	clock    clock.Clock
 	run      string
@@ -54,11 +55,11 @@ func NewFleet(s *settings.Settings, method signin.Method, events verify.Events, 
 	}
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // it never fails (crypto/rand)
+	to := connection.Config{
+		Host: s.Hub, Address: s.Address, WebSocket: s.Protocol == settings.MQTTWebSocket, Roots: s.Roots, Sources: s.Sources, Now: clk.Now,
+	}
 	f := &Fleet{
-		settings: s, method: method, events: events, log: log, clock: clk, run: hex.EncodeToString(id[:]),
-		way: connection.New(connection.Config{
-			Host: s.Hub, Address: s.Address, WebSocket: s.Protocol == settings.MQTTWebSocket, Roots: s.Roots, Sources: s.Sources, Now: clk.Now,
-		}),
+		settings: s, method: method, events: events, log: log, clock: clk, run: hex.EncodeToString(id[:]), way: connection.New(to), others: newWays(to),
 		sends: make(chan *member, len(s.Devices)), dials: make(chan *member, len(s.Devices)), done: make(chan struct{}),
 	}
 	f.packets.New = func() any { return new(packet) }

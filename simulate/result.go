@@ -99,7 +99,7 @@ func (f *Fleet) result(began, ended time.Time) *Result {
 	s := f.Snapshot()
 	seconds := ended.Sub(began).Seconds()
 	return &Result{
-		Run: f.run, Hub: f.settings.Hub, Protocol: string(f.settings.Protocol), Began: began.UTC(), Seconds: seconds,
+		Run: f.run, Hub: f.settings.Target(), Protocol: string(f.settings.Protocol), Began: began.UTC(), Seconds: seconds,
 		Devices: Devices{s.Devices, s.Begun, s.Finished, s.Refused, s.GaveUp},
 		Connections: Connections{
 			Made: s.Connects, Failed: s.FailedConnects, CutOff: s.CutOff, Stormed: s.Stormed, Renewed: s.Renewed, Connect: s.Connect, Reconnect: s.Reconnect,

@@ -16,7 +16,11 @@ func (m *member) connect(ctx context.Context) {
 	hello, ends, err := f.method.Hello(m.id)
 	var c *connection.Conn
 	if err == nil {
-		c, err = f.way.Open(ctx, hello, (*session)(m))
+		way := f.way
+		if hello.Host != "" {
+			way = f.others.to(hello.Host)
+		}
+		c, err = way.Open(ctx, hello, (*session)(m))
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -196,7 +196,7 @@ func (w *world) simulate(ctx context.Context, s *settings.Settings, line *liveLi
 		}
 		defer end()
 	}
-	log.Info("simulate: begins", "run", fleet.RunID(), "hub", s.Hub, "address", s.Address, "protocol", s.Protocol, "signIn", s.SignIn, "devices", len(s.Devices),
+	log.Info("simulate: begins", "run", fleet.RunID(), "hub", s.Target(), "address", s.Address, "protocol", s.Protocol, "signIn", s.SignIn, "devices", len(s.Devices),
 		"first", s.Devices[0], "last", s.Devices[len(s.Devices)-1], "messages", s.MessageCount)
 	end := w.follow(fleet, line, log)
 	res, err := fleet.Run(ctx)

@@ -12,6 +12,7 @@ import (
 
 // Hello is how a device introduces itself.
 type Hello struct {
+	Host        string // of the device's own hub, where it is not the way's
 	Device      string
 	Token       string           // SAS; empty with a certificate
 	Certificate *tls.Certificate // nil with a token

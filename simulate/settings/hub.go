@@ -38,6 +38,7 @@ func (r *reader) hub() {
 		r.out.Hub = name
 	}
 	r.out.APIAddress = r.address("ApiAddress")
+	r.provisioning()
 	r.roots()
 	r.groupKey()
 	if r.in.Part == DevicesOnly {
@@ -48,9 +49,24 @@ func (r *reader) hub() {
 		return
 	}
 	r.signIn()
-	if r.out.Hub == "" && len(r.problems) == 0 {
+	if r.out.Hub == "" && r.out.IDScope == "" && len(r.problems) == 0 {
 		r.refuse("IotHubConnectionString", "", "it is missing, so nobody knows which hub is meant").
 			advise("set it, or name the hub with HostName and give a group key or certificates")
+	}
+}
+
+// provisioning reads which provisioning service says what hub is a device's own.
+func (r *reader) provisioning() {
+	r.out.IDScope = strings.TrimSpace(r.get("IdScope").text)
+	host := r.get("ProvisioningHost")
+	if r.out.ProvisioningHost = strings.TrimSpace(host.text); strings.ContainsAny(r.out.ProvisioningHost, "/:@ \t\r\n?#") {
+		r.refuse("ProvisioningHost", host.from, "%.80q is no host name", r.out.ProvisioningHost)
+	}
+	r.out.ProvisioningAddress = r.address("ProvisioningAddress")
+	for _, name := range []string{"ProvisioningHost", "ProvisioningAddress"} {
+		if n := r.get(name); n.text != "" && r.out.IDScope == "" {
+			r.refuse(name, n.from, "it has no meaning without an id scope").advise("give IdScope: isthmus dps id-scope prints it")
+		}
 	}
 }
 
@@ -128,7 +144,14 @@ func (r *reader) signIn() {
 	default:
 		r.refuse("SignIn", n.from, "%.40q is unknown: it is policy, device-keys, group or certificate", n.text)
 	}
-	if out.CreateDevices = r.yes("CreateDevices"); out.CreateDevices && !policy {
+	if out.IDScope != "" && out.SignIn != Group && out.SignIn != Certificate && len(r.problems) == 0 {
+		r.refuse("IdScope", r.get("IdScope").origin(), "devices that register prove themselves by a group's key or by certificates").
+			advise("give GroupKey (--group-key-file) or CertificateFile (--certificate-file)")
+	}
+	switch out.CreateDevices = r.yes("CreateDevices"); {
+	case out.CreateDevices && out.IDScope != "":
+		r.refuse("CreateDevices", r.get("CreateDevices").from, "the provisioning service makes the devices that register with it")
+	case out.CreateDevices && !policy:
 		r.refuse("CreateDevices", r.get("CreateDevices").from, "the connection string of a policy is needed for it")
 	}
 }

@@ -58,6 +58,10 @@ type Settings struct {
 	CertificateFile, CertificateKeyFile string
 	CreateDevices                       bool
 
+	IDScope             string // of the provisioning service that says which hub is a device's; empty for none
+	ProvisioningHost    string // empty for Azure's
+	ProvisioningAddress string // host:port to connect to
+
 	Devices        []string
 	MessageCount   int           // of each device; 0 for no end
 	Duration       time.Duration // 0 for no end
@@ -79,6 +83,14 @@ type Settings struct {
 	Verify     bool
 
 	Notes []string // what the user had better know
+}
+
+// Target is against what devices are simulated, for people.
+func (s *Settings) Target() string {
+	if s.IDScope != "" {
+		return "the hubs of id scope " + s.IDScope
+	}
+	return s.Hub
 }
 
 const (

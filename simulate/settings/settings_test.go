@@ -204,6 +204,11 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 		`EventHubConnectionString: this simulator plays the devices of IoT hubs`:           {"EventHubConnectionString=Endpoint=sb://x/;SharedAccessKey=" + secret},
 		`KafkaConnectionProperties: this simulator plays`:                                  {"KafkaTopic=t"},
 		`CertificateFile: it is missing, and the connection`:                               {"IotHubConnectionString=HostName=h.example.net;DeviceId=press-1;x509=true"},
+		`IdScope: devices that register prove themselves by`:                               {"ISTHMUS_SIMULATE_ID_SCOPE=0ne1"},
+		`ProvisioningHost: it has no meaning without an id`:                                {"ISTHMUS_SIMULATE_PROVISIONING_HOST=dps.example.net"},
+		`ProvisioningHost: "a/b" is no host name`:                                          {"ISTHMUS_SIMULATE_PROVISIONING_HOST=a/b", "ISTHMUS_SIMULATE_ID_SCOPE=0ne1", "ISTHMUS_SIMULATE_GROUP_KEY=c2VjcmV0c2VjcmV0c2VjcmV0"},
+		`ProvisioningAddress: "x" is not host:port`:                                        {"ISTHMUS_SIMULATE_PROVISIONING_ADDRESS=x", "ISTHMUS_SIMULATE_ID_SCOPE=0ne1", "ISTHMUS_SIMULATE_GROUP_KEY=c2VjcmV0c2VjcmV0c2VjcmV0"},
+		`CreateDevices: the provisioning service makes the`:                                {"ISTHMUS_SIMULATE_CREATE_DEVICES=true", "ISTHMUS_SIMULATE_ID_SCOPE=0ne1", "ISTHMUS_SIMULATE_GROUP_KEY=c2VjcmV0c2VjcmV0c2VjcmV0"},
 		`Protocol: devices cannot speak AMQP yet`:                                          {"ISTHMUS_SIMULATE_PROTOCOL=amqp"},
 		`Protocol: devices cannot speak HTTPS yet`:                                         {"ISTHMUS_SIMULATE_PROTOCOL=https"},
 		`Protocol: "coap" is unknown`:                                                      {"ISTHMUS_SIMULATE_PROTOCOL=coap"},
@@ -261,15 +266,16 @@ func TestSignIn(t *testing.T) {
 		want    settings.SignIn
 		hub     string
 	}{
-		"a policy":             {nil, settings.Policy, "hub.example.net"},
-		"a policy, from ours":  {[]string{"IotHubConnectionString=", "ISTHMUS_HUB_CONNECTION_STRING=HostName=x.example.net;SharedAccessKeyName=p;SharedAccessKey=" + key}, settings.Policy, "x.example.net"},
-		"a policy, in a file":  {[]string{"IotHubConnectionString=", "ISTHMUS_SIMULATE_CONNECTION_FILE=" + connection}, settings.Policy, "other.example.net"},
-		"each device's key":    {[]string{"ISTHMUS_SIMULATE_SIGN_IN=device-keys", "ISTHMUS_SIMULATE_CREATE_DEVICES=true"}, settings.DeviceKeys, "hub.example.net"},
-		"a group's key":        {[]string{"IotHubConnectionString=", "ISTHMUS_SIMULATE_HOST_NAME=g.example.net", "ISTHMUS_SIMULATE_GROUP_KEY_FILE=" + keyFile}, settings.Group, "g.example.net"},
-		"certificates":         {[]string{"ISTHMUS_SIMULATE_CERTIFICATE_FILE=/etc/{device}.pem"}, settings.Certificate, "hub.example.net"},
-		"one device's string":  {[]string{"IotHubConnectionString=HostName=h.example.net;DeviceId=press-1;SharedAccessKey=" + key}, settings.OwnKey, "h.example.net"},
-		"its certificate":      {[]string{"IotHubConnectionString=HostName=h.example.net;DeviceId=press-1;x509=true", "ISTHMUS_SIMULATE_CERTIFICATE_FILE=/etc/p.pem"}, settings.Certificate, "h.example.net"},
-		"names of others' are": {[]string{"HOSTNAME=pod-1", "Address=x", "VERIFY=x", "Ramp=x", "CA=x"}, settings.Policy, "hub.example.net"},
+		"a policy":               {nil, settings.Policy, "hub.example.net"},
+		"a policy, from ours":    {[]string{"IotHubConnectionString=", "ISTHMUS_HUB_CONNECTION_STRING=HostName=x.example.net;SharedAccessKeyName=p;SharedAccessKey=" + key}, settings.Policy, "x.example.net"},
+		"a policy, in a file":    {[]string{"IotHubConnectionString=", "ISTHMUS_SIMULATE_CONNECTION_FILE=" + connection}, settings.Policy, "other.example.net"},
+		"each device's key":      {[]string{"ISTHMUS_SIMULATE_SIGN_IN=device-keys", "ISTHMUS_SIMULATE_CREATE_DEVICES=true"}, settings.DeviceKeys, "hub.example.net"},
+		"a group's key":          {[]string{"IotHubConnectionString=", "ISTHMUS_SIMULATE_HOST_NAME=g.example.net", "ISTHMUS_SIMULATE_GROUP_KEY_FILE=" + keyFile}, settings.Group, "g.example.net"},
+		"certificates":           {[]string{"ISTHMUS_SIMULATE_CERTIFICATE_FILE=/etc/{device}.pem"}, settings.Certificate, "hub.example.net"},
+		"one device's string":    {[]string{"IotHubConnectionString=HostName=h.example.net;DeviceId=press-1;SharedAccessKey=" + key}, settings.OwnKey, "h.example.net"},
+		"its certificate":        {[]string{"IotHubConnectionString=HostName=h.example.net;DeviceId=press-1;x509=true", "ISTHMUS_SIMULATE_CERTIFICATE_FILE=/etc/p.pem"}, settings.Certificate, "h.example.net"},
+		"a group that registers": {[]string{"IotHubConnectionString=", "ISTHMUS_SIMULATE_ID_SCOPE=0ne1", "ISTHMUS_SIMULATE_GROUP_KEY=" + key}, settings.Group, ""},
+		"names of others' are":   {[]string{"HOSTNAME=pod-1", "Address=x", "VERIFY=x", "Ramp=x", "CA=x"}, settings.Policy, "hub.example.net"},
 	} {
 		s, err := read(c.environ...)
 		if err != nil || s.SignIn != c.want || s.Hub != c.hub {

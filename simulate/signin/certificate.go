@@ -53,14 +53,19 @@ func (c *certificates) load(device string) (*tls.Certificate, error) {
 	return &pair, nil
 }
 
+// of returns a device's certificate.
+func (c *certificates) of(device string) (*tls.Certificate, error) {
+	if c.shared != nil {
+		return c.shared, nil
+	}
+	return c.load(device)
+}
+
 // Hello implements [Method].
 func (c *certificates) Hello(device string) (connection.Hello, time.Time, error) {
-	pair := c.shared
-	if pair == nil {
-		var err error
-		if pair, err = c.load(device); err != nil {
-			return connection.Hello{}, time.Time{}, err
-		}
+	pair, err := c.of(device)
+	if err != nil {
+		return connection.Hello{}, time.Time{}, err
 	}
 	return connection.Hello{Device: device, Certificate: pair, KeepAlive: c.keepAlive}, time.Time{}, nil
 }

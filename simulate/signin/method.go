@@ -30,6 +30,9 @@ type Method interface {
 
 // New returns the method the settings ask for. registry may be nil unless that is DeviceKeys.
 func New(s *settings.Settings, registry Registry, clk clock.Clock) (Method, error) {
+	if s.IDScope != "" {
+		return newProvisioned(s, clk), nil
+	}
 	t := tokens{host: s.Hub, life: s.TokenLife, keepAlive: uint16(s.KeepAlive / time.Second), clock: clk}
 	switch s.SignIn {
 	case settings.Policy:
