@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/hub/code"
 	"github.com/isthmus-io/isthmus/hub/route"
 	"github.com/isthmus-io/isthmus/store/hubstore"
 )
@@ -133,7 +134,9 @@ func (h *Hub) changeRouting(ctx context.Context, what, by string, change func(tx
 		if r, err = routingOf(stored, set); err != nil {
 			return err
 		}
-		t, err = h.compile(r)
+		if t, err = h.compile(r); err != nil && fault.KindOf(err) == fault.Exhausted {
+			err = code.With(err, code.QuotaExceeded)
+		}
 		return err
 	}); err != nil {
 		return err
