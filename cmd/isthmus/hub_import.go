@@ -229,6 +229,10 @@ func (i *importing) print(out *output, report parity.Report, result migration.Re
 		rows = append(rows, r)
 		kept, made = kept+o.Kept, made+o.NewKeys
 	}
+	if len(rows) == 0 {
+		w.note("the files hold nothing to import, or --only leaves nothing of it")
+		return nil
+	}
 	w.printf("\n")
 	if out.format == outMarkdown {
 		w.printf("| part | created | changed | same | kept | absent | failed |\n|---|---|---|---|---|---|---|\n")

@@ -2,6 +2,7 @@ package azureexport
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -46,7 +47,7 @@ func (w *wide) unit() (rune, error) {
 	}
 	var b [2]byte
 	if _, err := io.ReadFull(w.in, b[:]); err != nil {
-		if err == io.ErrUnexpectedEOF { //nolint:errorlint // ReadFull returns it as it is
+		if errors.Is(err, io.ErrUnexpectedEOF) {
 			err = io.EOF
 		}
 		return 0, err

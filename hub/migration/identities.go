@@ -79,7 +79,7 @@ func (r *run) read(f *file, each func(azureexport.Thing) error) error {
 	if err != nil {
 		return err
 	}
-	defer in.Close() //nolint:errcheck // it was only read
+	defer in.Close()
 	err = azureexport.Read(in, func(_ azureexport.At, t azureexport.Thing) error {
 		if err := each(t); err != nil {
 			return stopping{err}
@@ -102,8 +102,17 @@ func (r *run) send(ctx context.Context, b *batch, track bool) error {
 		results, err = r.hub.Import(ctx, r.Mode, r.Trial, b.texts)
 		return err
 	})
-	if err != nil {
+	switch {
+	case fatal(err):
 		return err
+	case err != nil && len(b.names) == 1:
+		return r.failed(Identities, b.names[0], err)
+	case err != nil: // one of them makes the hub refuse all
+		half := len(b.names) / 2
+		if err := r.send(ctx, &batch{names: b.names[:half], texts: b.texts[:half]}, track); err != nil {
+			return err
+		}
+		return r.send(ctx, &batch{names: b.names[half:], texts: b.texts[half:]}, track)
 	}
 	for i, one := range results {
 		name := b.names[i]

@@ -387,6 +387,43 @@ nonsense
 	}
 }
 
+func TestOneThatIsRefusedWithAllIsFoundOut(t *testing.T) {
+	w := newWorld(t)
+	picky := &picky{w.hub}
+	var failed []string
+	cfg := migration.Config{Failed: func(f migration.Failure) error { failed = append(failed, f.Name); return nil }}
+	got, err := plan(t, text(fleet(120))).Run(t.Context(), cfg, picky, clock.System{})
+	if o := got[migration.Identities]; err != nil || o.Created != 119 || o.Failed != 1 || !slices.Equal(failed, []string{"sensor-000071"}) {
+		t.Errorf("%+v, %v, %q", got, err, failed)
+	}
+}
+
+// picky refuses a request that names a certain device.
+type picky struct{ migration.Hub }
+
+func (p *picky) Import(ctx context.Context, mode string, trial bool, list []json.RawMessage) ([]hubclient.Imported, error) {
+	for _, one := range list {
+		if strings.Contains(string(one), "sensor-000071") {
+			return nil, fault.New("test", fault.TooLarge, "too large")
+		}
+	}
+	return p.Hub.Import(ctx, mode, trial, list)
+}
+
+// TestMoreRoutesThanThereMayBe: what has no room fails, and the rest goes on.
+func TestMoreRoutesThanThereMayBe(t *testing.T) {
+	w := newWorld(t)
+	var routes []string
+	for i := range 105 {
+		routes = append(routes, fmt.Sprintf(`{"name":"r%d","source":"DeviceMessages","condition":"true","endpointNames":["events"],"isEnabled":true}`, i))
+	}
+	got, failures := w.run(migration.Config{}, text(`[{"type":"Microsoft.Devices/IotHubs","name":"h","properties":{"routing":{"routes":[`+strings.Join(routes, ",")+`]}}},
+{"type":"Microsoft.Devices/IotHubs/EventHubEndpoints/ConsumerGroups","name":"dashboard","eventHubEndpointName":"events"}]`))
+	if o := got[migration.Routing]; o.Created != 100 || o.Failed != 5 || got[migration.Groups].Created != 1 || len(failures) != 5 {
+		t.Errorf("%+v, %q", got, failures)
+	}
+}
+
 func BenchmarkImport(b *testing.B) {
 	w := newWorld(b)
 	p := plan(b, text(fleet(b.N)))

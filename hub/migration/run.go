@@ -177,12 +177,13 @@ func (r *run) tell(part Part, done, of int) {
 	}
 }
 
-// fatal tells whether an error is not about the one thing, so that the next one would have it too.
+// fatal tells whether an error is not about the one thing, so that the next one would have it too. Exhausted is about one: there are as many
+// as there may be of its sort.
 func fatal(err error) bool {
 	switch fault.KindOf(err) {
-	case fault.Invalid, fault.NotFound, fault.Conflict, fault.Precondition, fault.TooLarge:
+	case fault.Invalid, fault.NotFound, fault.Conflict, fault.Precondition, fault.TooLarge, fault.Exhausted:
 		return false
-	case fault.Unauthenticated, fault.Denied, fault.Expired, fault.Exhausted, fault.Unavailable, fault.Timeout, fault.Internal:
+	case fault.Unauthenticated, fault.Denied, fault.Expired, fault.Unavailable, fault.Timeout, fault.Internal:
 	}
 	return err != nil
 }

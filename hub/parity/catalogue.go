@@ -66,6 +66,8 @@ const (
 	enrollmentProof
 	enrollmentBad
 	geoLatency
+	enrollmentHubs
+	webhooks
 	idScope
 	linkedHubs
 	servicePolicies
@@ -272,6 +274,12 @@ func aboutProvisioning(r rule) Finding {
 		f.What, f.Verdict = "enrollments and groups", Refused
 	case geoLatency:
 		f.What, f.Verdict, f.Row = "enrollments with the policy geoLatency", Different, row(sectionDPS, "`geoLatency` measures")
+	case enrollmentHubs:
+		f.What, f.Verdict = "enrollments and groups that name hubs", Different
+		f.Next = "hubs of these names must be served or linked here, or change the enrollments: isthmus dps enrollment update --help"
+	case webhooks:
+		f.What, f.Verdict = "enrollments and groups that ask a webhook for the hub", Different
+		f.Next = "it must be reachable from here, and know the hubs that are here"
 	case idScope:
 		f.What, f.Verdict, f.Row = "provisioning services with an id scope and host names of their own", Different, row(sectionMoving, "An id scope is given")
 		f.Next = "give devices the new id scope and host name"

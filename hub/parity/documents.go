@@ -104,9 +104,27 @@ func (j *Judge) enrollment(e *azureexport.Enrollment) {
 		j.first("keyless", name)
 		j.note(enrollmentKeys, e.ID, nil)
 	}
-	var policy struct{ AllocationPolicy string }
-	if json.Unmarshal(document, &policy) == nil && strings.EqualFold(policy.AllocationPolicy, provisioning.AllocateGeoLatency) {
-		j.note(geoLatency, e.ID, nil)
+	j.allocation(e.ID, document)
+}
+
+// allocation notes how a hub is chosen.
+func (j *Judge) allocation(id string, document json.RawMessage) {
+	var e provisioning.Enrollment
+	if json.Unmarshal(document, &e) != nil {
+		return // it is told elsewhere
+	}
+	if strings.EqualFold(e.Allocation, provisioning.AllocateGeoLatency) {
+		j.note(geoLatency, id, nil)
+	}
+	named := e.Hubs
+	if e.HubHostName != "" {
+		named = append(named, e.HubHostName)
+	}
+	if len(named) > 0 {
+		j.note(enrollmentHubs, id+" names "+strings.Join(named, ", "), nil)
+	}
+	if e.Custom != nil {
+		j.note(webhooks, id, nil)
 	}
 }
 
