@@ -409,8 +409,18 @@ func TestStrangersDoNotWriteOurLog(t *testing.T) {
 	clk.Advance(time.Minute)
 	out.Reset()
 	server.Refuse("mqtt", public, "later", no)
-	if !strings.Contains(out.String(), "later") {
-		t.Error("the log says nothing any more")
+	if !strings.Contains(out.String(), "later") || !strings.Contains(out.String(), "unsaid=951") {
+		t.Errorf("the log says %q", &out)
+	}
+	clk.Advance(time.Hour)
+	out.Reset()
+	for i := range 1000 {
+		from := public
+		from.Peer = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 9, byte(i >> 8), byte(i)}), 1)
+		server.Refuse("mqtt", from, "", no)
+	}
+	if n := strings.Count(out.String(), "\n"); n != 200 {
+		t.Errorf("%d lines of 1,000 sources", n)
 	}
 }
 

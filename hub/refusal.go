@@ -3,6 +3,7 @@ package hub
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/isthmus-io/isthmus/fault"
@@ -29,17 +30,21 @@ const (
 	logAgain    = 10 * time.Minute // a refusal that goes on is logged again after this
 	lineBurst   = 50               // lines of one source at once: whoever calls itself something else each time writes no more
 	lineEvery   = 10 * time.Second // and one more each
+	allBurst    = 200              // lines of all sources at once: they may be as many as somebody has addresses
+	allEvery    = time.Second      // and one more each
 )
 
 type refusals struct {
-	lines *throttle.Throttle[string] // in the log, by source
+	lines  *throttle.Throttle[string]   // in the log, by source
+	all    *throttle.Throttle[struct{}] // in the log
+	unsaid atomic.Int64                 // for which there was no line since the last line
 
 	mu   sync.Mutex // guards the field below
 	list []*Refusal // newest last
 }
 
-// Refuse notes that a peer was turned away. The log gets one line for each source and reason every ten minutes, and
-// not too many of one source; everything is counted.
+// Refuse notes that a peer was turned away. The log gets one line for each source and reason every ten minutes, not too many of one source,
+// nor of all; the next line says how many were left out, and everything is counted.
 func (s *Server) Refuse(door string, side Side, who string, err error) {
 	now := s.clock.Now()
 	peer := side.Peer
@@ -51,10 +56,18 @@ func (s *Server) Refuse(door string, side Side, who string, err error) {
 		Kind: fault.KindOf(err), Why: fault.Message(err), Next: fault.Next(err),
 	}
 	s.metrics.refused.WithLabelValues(door, r.Kind.String()).Inc()
-	if !s.refusals.add(&r) || s.refusals.lines.Take(r.Source) > 0 {
+	if !s.refusals.add(&r) {
 		return
 	}
-	s.log.Warn("hub: refused", "door", door, "source", r.Source, "via", side.Via, "link", side.Link, "who", r.Who, "why", r.Why, "next", r.Next, "err", err)
+	if s.refusals.lines.Take(r.Source) > 0 || s.refusals.all.Take(struct{}{}) > 0 {
+		s.refusals.unsaid.Add(1)
+		return
+	}
+	log := s.log
+	if n := s.refusals.unsaid.Swap(0); n > 0 {
+		log = log.With("unsaid", n)
+	}
+	log.Warn("hub: refused", "door", door, "source", r.Source, "via", side.Via, "link", side.Link, "who", r.Who, "why", r.Why, "next", r.Next, "err", err)
 }
 
 // hubOf is the uid of the hub a peer came to: that of its endpoint, or of the name it said in TLS.

@@ -53,6 +53,7 @@ func New(ctx context.Context, cfg Config, events EventLog, log *slog.Logger, clk
 	s := &Server{cfg: cfg, events: events, store: st, log: log, clock: clk, hubs: map[string]*Hub{}, held: map[*hold]struct{}{}}
 	s.limiter, s.emits = limit.New(cfg.Tenant, clk.Now()), make(chan emitted, maxEmitted)
 	s.refusals.lines = throttle.New[string](throttle.Config{Burst: lineBurst, Every: lineEvery}, clk)
+	s.refusals.all = throttle.New[struct{}](throttle.Config{Burst: allBurst, Every: allEvery}, clk)
 	s.metrics = newMetrics(reg, s)
 	return s, nil
 }
