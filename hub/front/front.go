@@ -75,7 +75,8 @@ func New(cfg Config, server *hub.Server, certificate Certificate, log *slog.Logg
 		GetCertificate: f.choose,
 		// Devices prove themselves with certificates that the registry names, or that an authority of the hub signed: the hub looks at them
 		// when it knows which device it is. TLS checks only that the peer has the key.
-		ClientAuth: tls.RequestClientCert,
+		ClientAuth:       tls.RequestClientCert,
+		VerifyConnection: bounded,
 	}
 	return f
 }

@@ -337,3 +337,35 @@ func TestTLSVersionsAndNames(t *testing.T) {
 		}
 	}
 }
+
+// What a peer shows is kept as long as its connection, and strangers can show what they like.
+func TestCertificatesOfAPeerAreBounded(t *testing.T) {
+	w := hubtest.Start(t, hubtest.Options{})
+	ca := w.Certificate("authority", true)
+	few, many := w.Certificate("d", false, ca), w.Certificate("d", false, ca)
+	for len(many.Certificate) <= 10 {
+		many.Certificate = append(many.Certificate, ca.Certificate[0])
+	}
+	large := w.Certificate("d", false, ca)
+	large.Certificate = append(large.Certificate, w.Certificate(strings.Repeat("x", 33<<10), true).Certificate[0])
+	for name, c := range map[string]struct {
+		cert tls.Certificate
+		let  bool
+	}{"a few": {few, true}, "many": {many, false}, "large": {large, false}} {
+		conn, err := w.DialWith(w.MQTT, hubtest.Contoso, c.cert)
+		n := 0
+		if err == nil { // a client of TLS 1.3 is done before the server has looked
+			hello, _ := (&mqtt.Connect{ClientID: "x", CleanSession: true}).Append(nil)
+			_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+			_, _ = conn.Write(hello)
+			n, err = conn.Read(make([]byte, 4))
+			_ = conn.Close()
+		}
+		if let := n > 0; let != c.let { // the answer is that nobody is called x
+			t.Errorf("%s: %d bytes, %v", name, n, err)
+		}
+	}
+	if told := fmt.Sprint(w.Server.Refusals()); !strings.Contains(told, "the peer showed 11 certificates") {
+		t.Errorf("people are told %s", told)
+	}
+}

@@ -29,6 +29,25 @@ func (f *Front) choose(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return nil, fault.New("front.choose", fault.Unavailable, "no hub is served here yet").Advise("wait for the plan to arrive, or check that a service has servedBy set to this process")
 }
 
+// Bounds of what a peer may show: it is kept as long as the connection, and TLS itself takes 256 KiB of it.
+const (
+	maxChain      = 10       // certificates
+	maxChainBytes = 32 << 10 // of all of them
+)
+
+// bounded refuses a peer that shows more certificates than a device needs.
+func bounded(s tls.ConnectionState) error {
+	size := 0
+	for _, c := range s.PeerCertificates {
+		size += len(c.Raw)
+	}
+	if len(s.PeerCertificates) > maxChain || size > maxChainBytes {
+		return fault.Newf("front.handshake", fault.TooLarge, "the peer showed %d certificates with %d bytes", len(s.PeerCertificates), size).
+			Advise("a device shows its own and those between it and its authority: %d with %d bytes at most", maxChain, maxChainBytes)
+	}
+	return nil
+}
+
 func lower(host string) string { return strings.ToLower(host) }
 
 // handshakeWords says in words for people why TLS failed; nil when a peer just went away.
