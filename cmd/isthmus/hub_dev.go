@@ -67,9 +67,9 @@ commands here and for tools that take a port.`,
 				return err
 			}
 			if !c.Flags().Changed("https") {
-				cfg.HTTPS = withPort(cfg.HTTPS, firstFree(cfg.HTTPS))
+				cfg.HTTPS = withPort(cfg.HTTPS, firstFree(c.Context(), cfg.HTTPS))
 			}
-			if !c.Flags().Changed("provisioning-host") && !has127002() {
+			if !c.Flags().Changed("provisioning-host") && !has127002(c.Context()) {
 				cfg.ProvisioningHosts = nil
 				cfg.MQTT, cfg.HTTPS = cfg.MQTT[:1], cfg.HTTPS[:1]
 			}
@@ -114,8 +114,8 @@ func ownData(dir string) error {
 }
 
 // firstFree returns the port to use instead of 443.
-func firstFree(addresses []string) string {
-	l, err := net.Listen("tcp", addresses[0])
+func firstFree(ctx context.Context, addresses []string) string {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addresses[0])
 	if err == nil {
 		_ = l.Close() // it was only a question
 		return "443"
@@ -137,11 +137,11 @@ func withPort(addresses []string, port string) []string {
 }
 
 // has127002 tells whether the second loopback address can be listened on: everywhere on Linux, elsewhere only when somebody made it.
-func has127002() bool {
+func has127002(ctx context.Context) bool {
 	if runtime.GOOS == "linux" {
 		return true
 	}
-	l, err := net.Listen("tcp", "127.0.0.2:0")
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.2:0")
 	if err != nil {
 		return false
 	}
