@@ -62,7 +62,7 @@ func (t *TPM) Activate(blob []byte) (key []byte, about string, err error) {
 	// The storage root key's name binds the credential to the object it is activated on.
 	inner, err := open(t.ek, "IDENTITY\x00", parts[1], name(t.StorageRootKey()[2:]), parts[0])
 	if err != nil {
-		return nil, "", fmt.Errorf("ActivateCredential: %w", err)
+		return nil, "", fmt.Errorf("tpm ActivateCredential: %w", err)
 	}
 	if inner, _, err = cut(inner); err != nil {
 		return nil, "", err
@@ -70,20 +70,20 @@ func (t *TPM) Activate(blob []byte) (key []byte, about string, err error) {
 	object := name(parts[4])
 	wrapped, err := open(t.srk, "DUPLICATE\x00", parts[3], object, parts[2])
 	if err != nil {
-		return nil, "", fmt.Errorf("Import, outer wrapper: %w", err)
+		return nil, "", fmt.Errorf("tpm Import, outer wrapper: %w", err)
 	}
 	integrity, sensitive, err := cut(decrypt(inner, wrapped))
 	if err != nil {
 		return nil, "", err
 	}
 	if sum := sha256.Sum256(append(bytes.Clone(sensitive), object...)); !bytes.Equal(sum[:], integrity) {
-		return nil, "", errors.New("Import: the inner integrity does not hold")
+		return nil, "", errors.New("tpm Import: the inner integrity does not hold")
 	}
 	if sensitive, _, err = cut(sensitive); err != nil {
 		return nil, "", err
 	}
 	if len(sensitive) < 2 || !bytes.Equal(sensitive[:2], []byte{0, 8}) {
-		return nil, "", errors.New("Import: the sensitive area is not of a keyed hash")
+		return nil, "", errors.New("tpm Import: the sensitive area is not of a keyed hash")
 	}
 	var fields [3][]byte // authValue, seedValue, the key
 	rest := sensitive[2:]
@@ -94,12 +94,12 @@ func (t *TPM) Activate(blob []byte) (key []byte, about string, err error) {
 	}
 	unique := sha256.Sum256(append(bytes.Clone(fields[1]), fields[2]...))
 	if !bytes.HasSuffix(parts[4], two(unique[:])) {
-		return nil, "", errors.New("Load: the public area is not of this key")
+		return nil, "", errors.New("tpm Load: the public area is not of this key")
 	}
 	// Keyed hash, SHA-256; neither fixedTPM nor fixedParent, else Import refuses; sign; no policy; HMAC with SHA-256.
 	if a := binary.BigEndian.Uint32(parts[4][4:]); !bytes.HasPrefix(parts[4], []byte{0, 8, 0, 0x0b}) || a&0x12 != 0 || a&0x40000 == 0 ||
 		!bytes.Equal(parts[4][8:14], []byte{0, 0, 0, 5, 0, 0x0b}) {
-		return nil, "", fmt.Errorf("Load: the public area is %x", parts[4])
+		return nil, "", fmt.Errorf("tpm Load: the public area is %x", parts[4])
 	}
 	return fields[2], string(decrypt(inner, parts[5])), nil
 }
@@ -137,7 +137,8 @@ func decrypt(key, in []byte) []byte {
 		return nil
 	}
 	out := make([]byte, len(in))
-	cipher.NewCFBDecrypter(block, make([]byte, aes.BlockSize)).XORKeyStream(out, in) //nolint:staticcheck // what a TPM does is what is wanted
+	//lint:ignore SA1019 what a TPM does is what is wanted (TPM 2.0 part 1, 11.4.10)
+	cipher.NewCFBDecrypter(block, make([]byte, aes.BlockSize)).XORKeyStream(out, in) //nolint:staticcheck // the same
 	return out
 }
 
