@@ -90,8 +90,11 @@ var schemas = map[Source]string{
 	DigitalTwinChangeEvents: "digitalTwinChangeNotification",
 }
 
-// maxEmitted is how many events of all hubs may wait for the event log.
-const maxEmitted = 2048
+// Bounds of the events of all hubs that may wait for the event log. Devices decide how large they are: they are of their twins.
+const (
+	maxEmitted      = 2048
+	maxEmittedBytes = 32 << 20 // of bodies
+)
 
 // emitted is an event on its way to the event log.
 type emitted struct {
@@ -110,11 +113,16 @@ func (h *Hub) Emit(source Source, n Name, body []byte, system, properties map[st
 	if !h.routed(source) {
 		return
 	}
-	select {
-	case h.server.emits <- emitted{h, source, n, body, h.eventLabels(source, n, system, properties)}:
-	default:
-		h.lostEvents.Add(1)
+	s := h.server
+	if s.emitBytes.Add(int64(len(body))) <= maxEmittedBytes {
+		select {
+		case s.emits <- emitted{h, source, n, body, h.eventLabels(source, n, system, properties)}:
+			return
+		default:
+		}
 	}
+	s.emitBytes.Add(-int64(len(body)))
+	h.lostEvents.Add(1)
 }
 
 // routed tells whether any message of the source can go anywhere.
@@ -155,6 +163,7 @@ func hubLabel(host string) string {
 // emit sends what Emit was given until ctx ends, and then what still waits.
 func (s *Server) emit(ctx context.Context) {
 	one := func(e emitted) {
+		defer s.emitBytes.Add(-int64(len(e.body)))
 		e.hub.send(e.source, e.name, e.body, e.labels, func(_ eventlog.Position, err error) {
 			if err != nil {
 				e.hub.lostEvents.Add(1)

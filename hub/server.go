@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,9 +31,10 @@ type Server struct {
 	clock   clock.Clock
 	metrics *metrics
 
-	refusals refusals
-	limiter  *limit.Limiter
-	emits    chan emitted
+	refusals  refusals
+	limiter   *limit.Limiter
+	emits     chan emitted
+	emitBytes atomic.Int64 // of bodies in emits
 
 	mu       sync.RWMutex // guards the fields below
 	hubs     map[string]*Hub

@@ -1,6 +1,7 @@
 package hub_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -146,4 +147,32 @@ func TestComingAndGoingAreEvents(t *testing.T) {
 		life + `deleteDeviceIdentity a {"deviceId":"a","etag":"AAAAAAAAAAI=","version":3,"tags":{"t":1},` + none,
 		life + `deleteDeviceIdentity a/m {"deviceId":"a","moduleId":"m","etag":"AAAAAAAAAAE=","version":2,"tags":{},` + none,
 	})
+}
+
+// Events that wait for the log are bounded in bytes too: devices decide how large those of their twins are.
+func TestEventsThatWaitAreBounded(t *testing.T) {
+	w := newWorld(t)
+	w.routes(hub.DeviceJobLifecycleEvents)
+	large := append(append([]byte{'"'}, bytes.Repeat([]byte{'x'}, 1<<20-2)...), '"')
+	stored := func(emits int) int {
+		for range emits {
+			w.hub().Emit(hub.DeviceJobLifecycleEvents, hub.Name{Device: "d"}, large, nil, nil)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel() // Run stores what waits, and ends
+		if err := w.server.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		w.log.mu.Lock()
+		defer w.log.mu.Unlock()
+		n := len(w.log.events)
+		w.log.events = nil
+		return n
+	}
+	if n := stored(40); n != 32 {
+		t.Errorf("%d of 40 events of a MiB were kept", n)
+	}
+	if n := stored(3); n != 3 {
+		t.Errorf("later %d of 3 were kept", n)
+	}
 }
