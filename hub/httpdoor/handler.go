@@ -56,7 +56,7 @@ func (x *exchange) serve(table router) error {
 	found, parts, rerr := table.find(x.Request)
 	var err error
 	if x.local() {
-		x.hub, err = x.chosen(found == nil)
+		x.hub, err = x.chosen(found == nil && ofProvisioning(x.URL.Path))
 	} else {
 		x.hub, err = x.door.server.Enter(x.conn.Side, x.Host)
 	}
@@ -92,6 +92,17 @@ func (x *exchange) elsewhere() error {
 	}
 	h.ServeHTTP(x.w, x.WithContext(withArrival(x.Context(), Arrival{x.conn, x.hub})))
 	return nil
+}
+
+// ofProvisioning tells whether a path is one of a provisioning service's API.
+func ofProvisioning(path string) bool {
+	path = strings.ToLower(strings.Trim(path, "/"))
+	first, rest, _ := strings.Cut(path, "/")
+	if first == "isthmus" {
+		_, noun, _ := strings.Cut(rest, "/")
+		first, _, _ = strings.Cut(noun, "/")
+	}
+	return slices.Contains([]string{"enrollments", "enrollmentgroups", "registrations", "provisioning", "linkedhubs", "certificates"}, first)
 }
 
 // chosen finds the hub on the local socket, where a host name is a formality: by ?hub= or Host, or the only one there is of its sort, a
