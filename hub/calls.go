@@ -11,9 +11,10 @@ import (
 
 // Bounds of the method calls that wait at one time.
 const (
-	maxCallsOfOne = 64       // of one device or module
-	maxCalls      = 10_000   // of a hub
-	maxCallBytes  = 64 << 20 // of their payloads
+	maxCallsOfOne = 64        // of one device or module
+	maxBytesOfOne = 384 << 10 // of their payloads, unless it is one call: what waits to be written to a device is bounded, too
+	maxCalls      = 10_000    // of a hub
+	maxCallBytes  = 64 << 20  // of their payloads
 )
 
 // calls is who waits for devices to run methods. Every call waits on its caller's goroutine.
@@ -28,6 +29,7 @@ type calls struct {
 
 type callee struct {
 	count   int
+	bytes   int
 	arrived chan struct{} // closed when it begins to listen; nil while nobody waits for that
 }
 
@@ -38,6 +40,9 @@ func (c *calls) enter(op string, n Name, size int) error {
 	switch {
 	case e != nil && e.count >= maxCallsOfOne:
 		return code.With(fault.Newf(op, fault.Exhausted, "%d method calls wait for %s already", maxCallsOfOne, n.Words()).
+			Advise("wait for the answers to those"), code.Throttled)
+	case e != nil && e.bytes+size > maxBytesOfOne:
+		return code.With(fault.Newf(op, fault.Exhausted, "%d method calls with %d bytes of payload wait for %s already", e.count, e.bytes, n.Words()).
 			Advise("wait for the answers to those"), code.Throttled)
 	case c.count >= maxCalls || c.bytes+size > maxCallBytes:
 		return code.With(fault.Newf(op, fault.Exhausted, "%d method calls with %d bytes of payload wait for devices of this hub already", c.count, c.bytes).
@@ -50,6 +55,7 @@ func (c *calls) enter(op string, n Name, size int) error {
 		c.of[n] = e
 	}
 	e.count++
+	e.bytes += size
 	c.count++
 	c.bytes += size
 	return nil
@@ -61,6 +67,7 @@ func (c *calls) leave(n Name, size int) {
 	c.count--
 	c.bytes -= size
 	e := c.of[n]
+	e.bytes -= size
 	if e.count--; e.count == 0 {
 		delete(c.of, n)
 	}

@@ -272,6 +272,31 @@ func TestCallsThatWaitAreBounded(t *testing.T) {
 	}
 }
 
+// What waits for a device stays within what its door holds for it, whatever number of callers there is.
+func TestPayloadsThatWaitAreBounded(t *testing.T) {
+	w := newWorld(t)
+	p := w.play(device, hub.Methods)
+	ctx, cancel := context.WithCancel(t.Context())
+	r := hub.MethodRequest{Name: "m", Payload: []byte(`"` + strings.Repeat("x", 100<<10) + `"`)}
+	var answers []<-chan called
+	for range 3 {
+		answers = append(answers, w.invoke(ctx, device, r))
+		<-p.calls
+	}
+	if a := <-w.invoke(ctx, device, r); code.Of(a.err) != code.Throttled || !strings.Contains(fault.Message(a.err), "bytes of payload") {
+		t.Errorf("a fourth: %v", a.err)
+	}
+	cancel()
+	for _, a := range answers {
+		<-a
+	}
+	got := w.invoke(t.Context(), device, r)
+	p.AnswerMethod((<-p.calls).ID, 200, nil)
+	if a := <-got; a.err != nil {
+		t.Errorf("when they are gone: %v", a.err)
+	}
+}
+
 func TestManyCallManyDevices(t *testing.T) {
 	w := newWorld(t)
 	w.unlimited()
