@@ -2,8 +2,10 @@ package abuse
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -191,3 +193,6 @@ func (b *bystanders) stop() {
 		one.stop()
 	}
 }
+
+// tlsOver is TLS on a connection that is there.
+func tlsOver(raw net.Conn, c device.Config) net.Conn { return tls.Client(raw, c.TLS) }
