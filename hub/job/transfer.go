@@ -23,6 +23,7 @@ const (
 	devicesBlob = "devices.txt"
 	errorsBlob  = "importErrors.log"
 	maxErrors   = 1000
+	maxBatch    = 8 << 20 // bytes of the twins that are imported together
 )
 
 func (s *Scheduler) transfer(ctx context.Context, h *hub.Hub, j Job) error {
@@ -131,6 +132,7 @@ func (f Failure) String() string { return f.Name.Words() + ": " + fault.Message(
 func Read(ctx context.Context, h *hub.Hub, r io.Reader) ([]Failure, error) {
 	var failed []Failure
 	var batch []hub.Change
+	bytes := 0 // of the batch
 	fail := func(n hub.Name, err error) {
 		if len(failed) < maxErrors {
 			failed = append(failed, Failure{n, err})
@@ -155,7 +157,9 @@ func Read(ctx context.Context, h *hub.Hub, r io.Reader) ([]Failure, error) {
 			fail(l.Name(), err)
 			return nil
 		}
-		if batch = append(batch, c); len(batch) == page {
+		bytes += weight(l)
+		if batch = append(batch, c); len(batch) == page || bytes >= maxBatch {
+			bytes = 0
 			return flush()
 		}
 		return nil
@@ -164,4 +168,13 @@ func Read(ctx context.Context, h *hub.Hub, r io.Reader) ([]Failure, error) {
 		return failed, err
 	}
 	return failed, flush()
+}
+
+// weight is the size of what is large in a line.
+func weight(l registryfile.Line) int {
+	n := len(l.Tags)
+	if l.Properties != nil {
+		n += len(l.Properties.Desired) + len(l.Properties.Reported)
+	}
+	return n
 }
