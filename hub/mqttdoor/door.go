@@ -61,6 +61,7 @@ func New(cfg Config, server *hub.Server, fr *front.Front, log *slog.Logger, clk 
 	if cfg.Patience <= 0 {
 		cfg.Patience = 2 * time.Second
 	}
+	cfg.Patience = max(cfg.Patience, 50*time.Microsecond) // a deadline that is over before the read begins lets nothing be read
 	return &Door{cfg: cfg, server: server, front: fr, log: log, clock: clk, expiry: newExpiry(clk)}
 }
 
