@@ -50,19 +50,28 @@ func (s *Service) Register(ctx context.Context, p Proof, r Registration) (Operat
 			return Operation{}, err
 		}
 	}
-	before, err := s.store().Registration(ctx, s.id, who.id)
-	if err == nil && before.Status == Assigning {
-		return s.resume(before)
-	}
-	if err != nil && fault.KindOf(err) != fault.NotFound {
-		return Operation{}, err
-	}
 	j := job{s.id, who.id}
-	if free, err := s.server.take(j); err != nil || !free {
-		if err == nil { // another connection of the device was faster, and is about to write
-			err = s.server.busy()
+	for {
+		before, err := s.store().Registration(ctx, s.id, who.id)
+		if err == nil && before.Status == Assigning {
+			return s.resume(before)
 		}
-		return Operation{}, err
+		if err != nil && fault.KindOf(err) != fault.NotFound {
+			return Operation{}, err
+		}
+		given, err := s.server.take(j)
+		if err != nil {
+			return Operation{}, err
+		}
+		if given == nil {
+			break
+		}
+		// Another connection of the device is about to write, or the operation before has just ended and is about to give its place back.
+		select {
+		case <-given:
+		case <-ctx.Done():
+			return Operation{}, s.server.busy()
+		}
 	}
 	var rec record
 	err = s.store().Write(ctx, func(tx *provisioningstore.Tx) error {
@@ -114,7 +123,7 @@ func (s *Service) resume(row provisioningstore.Registration) (Operation, error) 
 		return Operation{}, err
 	}
 	j := job{s.id, row.ID}
-	if free, err := s.server.take(j); err == nil && free {
+	if given, err := s.server.take(j); err == nil && given == nil {
 		s.server.queue <- j
 	}
 	return rec.operation(), nil
@@ -180,20 +189,21 @@ func (s *Service) forDevice(who *proved, rec *record, state *State) error {
 	return nil
 }
 
-// take takes a place for a registration; it is not free when it waits or is worked on already. Exhausted when there is no place.
-func (s *Server) take(j job) (free bool, err error) {
+// take takes a place for a registration. When it has one already, because it waits or is worked on, what is returned is closed once that is
+// given back. Exhausted when there is no place.
+func (s *Server) take(j job) (given <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, taken := s.working[j]; taken {
-		return false, nil
+	if taken, ok := s.working[j]; ok {
+		return taken, nil
 	}
 	select {
 	case s.places <- struct{}{}:
 	default:
-		return false, s.busy()
+		return nil, s.busy()
 	}
-	s.working[j] = struct{}{}
-	return true, nil
+	s.working[j] = make(chan struct{})
+	return nil, nil
 }
 
 func (s *Server) busy() error {
@@ -203,6 +213,7 @@ func (s *Server) busy() error {
 // give gives a place back.
 func (s *Server) give(j job) {
 	s.mu.Lock()
+	close(s.working[j])
 	delete(s.working, j)
 	s.mu.Unlock()
 	<-s.places

@@ -31,9 +31,9 @@ type Server struct {
 
 	mu       sync.RWMutex // guards the fields below
 	services map[string]*Service
-	scopes   map[string]*Service // by id scope in upper case
-	working  map[job]struct{}    // that wait or are worked on
-	remote   map[string]dialled  // by service and host
+	scopes   map[string]*Service   // by id scope in upper case
+	working  map[job]chan struct{} // that wait or are worked on; closed when they are not any more
+	remote   map[string]dialled    // by service and host
 }
 
 // job is a registration to be worked on.
@@ -58,7 +58,7 @@ func New(ctx context.Context, cfg Config, log *slog.Logger, clk clock.Clock, reg
 	return &Server{
 		cfg: cfg, store: st, log: log, clock: clk, metrics: newMetrics(reg), webhook: newWebhook(cfg),
 		places: make(chan struct{}, cfg.Queue+cfg.Workers), queue: make(chan job, cfg.Queue+cfg.Workers),
-		services: map[string]*Service{}, scopes: map[string]*Service{}, working: map[job]struct{}{}, remote: map[string]dialled{},
+		services: map[string]*Service{}, scopes: map[string]*Service{}, working: map[job]chan struct{}{}, remote: map[string]dialled{},
 	}, nil
 }
 
