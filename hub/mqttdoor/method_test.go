@@ -2,7 +2,9 @@ package mqttdoor_test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
+	"net"
 	"regexp"
 	"strings"
 	"testing"
@@ -83,10 +85,17 @@ func TestMethodsOfADeviceThatDoesNotRead(t *testing.T) {
 	p, _ := device(t, w, "d")
 	p.subscribes(methods)
 	payload := json.RawMessage(`"` + strings.Repeat("x", 100<<10) + `"`)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	for range 200 { // a socket takes some megabytes
-		invoke(ctx, h, n, hub.MethodRequest{Name: "m", Payload: payload})
-	}
-	eventually(t, "it is cut", func() bool { return h.Connected() == 0 })
+	_ = p.Conn.(*tls.Conn).NetConn().(*net.TCPConn).SetReadBuffer(4096)
+	eventually(t, "it is cut", func() bool { // sockets take some megabytes before
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		var all []<-chan answered
+		for range 32 {
+			all = append(all, invoke(ctx, h, n, hub.MethodRequest{Name: "m", Payload: payload}))
+		}
+		for _, a := range all {
+			<-a
+		}
+		return h.Connected() == 0
+	})
 }
