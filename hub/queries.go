@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/hub/code"
 	"github.com/isthmus-io/isthmus/hub/query"
 	"github.com/isthmus-io/isthmus/store/hubstore"
 )
@@ -66,6 +67,9 @@ func (h *Hub) Query(ctx context.Context, text string, limit int, continuation st
 		out, next, err = h.jobsPage(ctx, q, at.After, limit)
 	default:
 		out, next, err = h.twinsPage(ctx, q, at.After, limit)
+	}
+	if fault.KindOf(err) == fault.Exhausted { // too many ask at once
+		err = code.With(err, code.Throttled)
 	}
 	if err != nil {
 		return Page{}, err

@@ -131,6 +131,11 @@ func (d dialect) groupPlace(after Place, columns int) (fragment, error) {
 // QueryGroups returns the rows of a query that counts or groups, as JSON objects, at most limit of them, and the place after the last one;
 // nil when there are no more. What is undefined is left out; so is an array or an object that was grouped by.
 func (s *Store) QueryGroups(ctx context.Context, hub string, q *query.Query, after Place, limit int) ([]json.RawMessage, Place, error) {
+	done, err := s.turns.take(ctx, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer done()
 	sql := s.db.Reading(ctx)
 	x, err := s.search(sql, hub, q.From, q.Where, groupsTwins(q))
 	if err != nil {

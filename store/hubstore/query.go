@@ -124,6 +124,11 @@ var errEnough = fault.New("hubstore.Query", fault.Exhausted, "the page is full")
 // place after the last one; nil when there are no more. What is selected of them is the caller's business. Faults: Invalid when a
 // condition cannot be searched for.
 func (s *Store) QueryTwins(ctx context.Context, hub string, q *query.Query, after Place, limit int) ([]Found, Place, error) {
+	done, err := s.turns.take(ctx, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer done()
 	sql := s.db.Reading(ctx)
 	x, err := s.search(sql, hub, q.From, q.Where, true)
 	if err != nil {
@@ -157,32 +162,18 @@ func (s *Store) QueryTwins(ctx context.Context, hub string, q *query.Query, afte
 	return out, Place{last.ID, last.Module}[:len(x.key)], nil
 }
 
+// maxNames is how many QueryNames reads at a time.
+const maxNames = 1000
+
 // QueryNames calls each with the name of every identity for which the condition holds, in their order, until it fails.
 func (s *Store) QueryNames(ctx context.Context, hub string, c query.Condition, modules bool, each func(Name) error) error {
-	const limit = 1000
 	from := query.Devices
 	if modules {
 		from = query.Modules
 	}
-	var after Place
-	for {
-		sql := s.db.Reading(ctx)
-		x, err := s.search(sql, hub, from, c.Expr(), false)
+	for after := (Place)(nil); ; {
+		page, last, err := s.namesPage(ctx, hub, from, c, after) // read first: each may write, and take its time
 		if err != nil {
-			return err
-		}
-		stmt, err := x.page(s.dialect(), raw("i.device, i.module"), after, limit)
-		if err != nil {
-			return err
-		}
-		// Read first: each may write, and take its time.
-		var page []Name
-		if err := sql.Rows(func(scan func(...any) error) error {
-			var n Name
-			err := scan(&n.Device, &n.Module)
-			page = append(page, n)
-			return err
-		}, stmt.text, stmt.args...); err != nil {
 			return err
 		}
 		for _, n := range page {
@@ -190,12 +181,39 @@ func (s *Store) QueryNames(ctx context.Context, hub string, c query.Condition, m
 				return err
 			}
 		}
-		if len(page) < limit {
+		if after = last; len(page) < maxNames {
 			return nil
 		}
-		last := page[limit-1]
-		after = Place{last.Device, last.Module}[:len(x.key)]
 	}
+}
+
+// namesPage reads the names after a place, and where they end.
+func (s *Store) namesPage(ctx context.Context, hub string, from query.Collection, c query.Condition, after Place) ([]Name, Place, error) {
+	done, err := s.turns.take(ctx, true)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer done()
+	sql := s.db.Reading(ctx)
+	x, err := s.search(sql, hub, from, c.Expr(), false)
+	if err != nil {
+		return nil, nil, err
+	}
+	stmt, err := x.page(s.dialect(), raw("i.device, i.module"), after, maxNames)
+	if err != nil {
+		return nil, nil, err
+	}
+	var page []Name
+	if err := sql.Rows(func(scan func(...any) error) error {
+		var n Name
+		err := scan(&n.Device, &n.Module)
+		page = append(page, n)
+		return err
+	}, stmt.text, stmt.args...); err != nil || len(page) == 0 {
+		return nil, nil, err
+	}
+	last := page[len(page)-1]
+	return page, Place{last.Device, last.Module}[:len(x.key)], nil
 }
 
 // QueryPlan returns the SQL of a query's first page, and how the database goes about it.

@@ -19,6 +19,11 @@ const jobRowColumns = "j.job, j.type, j.status, j.device, j.module, j.outcome, j
 
 // QueryJobs is QueryTwins for FROM devices.jobs.
 func (s *Store) QueryJobs(ctx context.Context, hub string, q *query.Query, after Place, limit int) ([]FoundJob, Place, error) {
+	done, err := s.turns.take(ctx, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer done()
 	sql := s.db.Reading(ctx)
 	x, err := s.search(sql, hub, q.From, q.Where, false)
 	if err != nil {

@@ -18,6 +18,7 @@ type Config = database.Config
 type Store struct {
 	db      *database.DB
 	indexes indexes
+	turns   turns // of queries
 }
 
 // Open opens or makes the database and brings its schema up to date. A schema newer than the program is Conflict.
@@ -28,7 +29,9 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{db: db, indexes: indexes{shared: db.Shared()}}, nil
+	s := &Store{db: db, indexes: indexes{shared: db.Shared()}}
+	s.turns.open()
+	return s, nil
 }
 
 // Close ends every connection; it waits for a Write that is running.
