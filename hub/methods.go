@@ -45,6 +45,9 @@ type MethodResponse struct {
 	Payload json.RawMessage // nil for none; an answer that is not JSON is here as a JSON string
 }
 
+// Check tells what InvokeMethod would say of a request for any device: Invalid or TooLarge.
+func (r MethodRequest) Check() error { return r.check("hub.MethodRequest") }
+
 func (r *MethodRequest) check(op string) error {
 	bad := func(c rune) bool { return unicode.IsControl(c) || strings.ContainsRune("/?#+", c) }
 	// The name is a segment of an MQTT topic.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub"
+	"github.com/isthmus-io/isthmus/hub/twin"
 	"github.com/isthmus-io/isthmus/store/hubstore"
 )
 
@@ -138,9 +139,15 @@ func (j *Job) check(now time.Time) error {
 		if len(j.Twin) == 0 {
 			return bad("updateTwin is missing").Advise(`send {"tags": ..., "properties": {"desired": ...}}`)
 		}
+		if _, err := twin.ReadPatch(j.Twin); err != nil { // every device would fail
+			return bad("updateTwin: %s", fault.Message(err)).Advise("%s", fault.Next(err)).Because(err)
+		}
 	case CallMethod:
 		if j.Method == nil || j.Method.Name == "" {
 			return bad("cloudToDeviceMethod is missing or names no method")
+		}
+		if err := j.Method.request().Check(); err != nil {
+			return bad("cloudToDeviceMethod: %s", fault.Message(err)).Advise("%s", fault.Next(err)).Because(err)
 		}
 	case Import:
 		if j.Transfer == nil || j.Transfer.From == "" {
@@ -157,7 +164,6 @@ func (j *Job) check(now time.Time) error {
 }
 
 func (m *Method) request() hub.MethodRequest {
-	return hub.MethodRequest{
-		Name: m.Name, Payload: m.Payload, Response: time.Duration(m.Response) * time.Second, Connect: time.Duration(m.Connect) * time.Second,
-	}
+	seconds := func(n int) time.Duration { return time.Duration(min(max(n, -1), 1e6)) * time.Second } // far beyond what is allowed
+	return hub.MethodRequest{Name: m.Name, Payload: m.Payload, Response: seconds(m.Response), Connect: seconds(m.Connect)}
 }
