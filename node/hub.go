@@ -25,11 +25,13 @@ type HubConfig struct {
 	DataDir string
 	MQTT    []string // host:port of MQTT over TLS; :8883 when empty
 	HTTPS   []string // host:port of HTTPS; :443 when empty
-	Servers []string
-	Proxy   string
-	Version string
-	Log     eventlog.Config // Dir is DataDir/events when empty
-	Files   file.Config     // Blobs.Dir is DataDir/files when empty
+	// Database keeps devices and enrollments, postgres://...; SQLite in DataDir when empty. Events are in DataDir all the same.
+	Database string
+	Servers  []string
+	Proxy    string
+	Version  string
+	Log      eventlog.Config // Dir is DataDir/events when empty
+	Files    file.Config     // Blobs.Dir is DataDir/files when empty
 	// TransferHosts are those whose blob containers import and export jobs may reach, beside the hub's own; *.name is every host below.
 	TransferHosts []string
 	// Ready is called once the doors are open.

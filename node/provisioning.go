@@ -33,7 +33,7 @@ type provisioners struct {
 }
 
 func newProvisioners(ctx context.Context, cfg HubConfig, hubs *hub.Server, log *slog.Logger, clk clock.Clock, reg prometheus.Registerer) (*provisioners, error) {
-	server, err := provisioning.New(ctx, provisioning.Config{Dir: cfg.DataDir, Hubs: localhub.New(hubs), Dial: linkedhub.Dial(nil, clk)}, log, clk, reg)
+	server, err := provisioning.New(ctx, provisioning.Config{Dir: cfg.DataDir, Database: cfg.Database, Hubs: localhub.New(hubs), Dial: linkedhub.Dial(nil, clk)}, log, clk, reg)
 	if err != nil {
 		return nil, err
 	}

@@ -75,6 +75,9 @@ commands here and for tools that take a port.`,
 			}
 			return p.run(c.Context(), func(ctx context.Context, log *slog.Logger, reg *prometheus.Registry) error {
 				cfg.DataDir, cfg.Version = p.dataDir, versionText()
+				if !fresh {
+					cfg.Database = w.getenv("ISTHMUS_HUB_DATABASE")
+				}
 				var told error
 				ctx, cancel := context.WithCancelCause(ctx)
 				defer cancel(nil)

@@ -17,12 +17,14 @@ func newHubServe(w *world) *cobra.Command {
 		Use:   "serve",
 		Short: "Serve the hubs that name this process in servedBy",
 		Long: `Serve the hubs of this member's plan: every service of type iothub whose spec.servedBy is this process. Devices come over MQTT, people
-and programs over HTTPS; an unmodified Azure IoT SDK works with both.`,
+and programs over HTTPS; an unmodified Azure IoT SDK works with both. Services of type dps are served beside them.
+
+Devices, twins and enrollments are kept in SQLite in the data directory, or in the PostgreSQL database that ISTHMUS_HUB_DATABASE names (postgres://...).`,
 		Example: "  isthmus hub serve --mqtt :8883 --https :443",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return p.run(c.Context(), func(ctx context.Context, log *slog.Logger, reg *prometheus.Registry) error {
-				cfg.DataDir, cfg.Version = p.dataDir, versionText()
+				cfg.DataDir, cfg.Version, cfg.Database = p.dataDir, versionText(), w.getenv("ISTHMUS_HUB_DATABASE")
 				return node.Hub(ctx, cfg, log, w.clock, reg)
 			})
 		},
