@@ -13,6 +13,7 @@
 //     operation that lost its process is taken up again by the next question about it;
 //   - a device is made at its new hub before the old one is told to forget it; if that fails, its next registration tells it again;
 //   - at most Config.Queue registrations wait and Config.Workers are worked on; beyond that devices are asked to come back;
+//   - a webhook, or a hub elsewhere, that hangs holds up the devices which need it and no others;
 //   - a webhook is called over TLS, without redirects, in bounded time and size, and never at a loopback or link-local address unless
 //     Config.LoopbackWebhooks is set;
 //   - keys and connection strings appear in no log, in no error, and in no enrollment that is read back; only

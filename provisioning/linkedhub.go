@@ -120,7 +120,11 @@ func (s *Service) hub(ctx context.Context, host string) (Hub, error) {
 	}
 	for _, r := range rows {
 		if r.HostName == host && r.Connection != "" {
-			return s.server.dial(s.id, r)
+			h, err := s.server.dial(s.id, r)
+			if err != nil {
+				return nil, err
+			}
+			return &farHub{h, s.server.far, host}, nil
 		}
 	}
 	if s.server.cfg.Hubs == nil || !slices.Contains(s.local(), host) {

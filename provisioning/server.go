@@ -28,6 +28,7 @@ type Server struct {
 
 	places chan struct{} // one for each registration that waits or is worked on
 	queue  chan job
+	far    *far
 
 	mu       sync.RWMutex // guards the fields below
 	services map[string]*Service
@@ -55,11 +56,13 @@ func New(ctx context.Context, cfg Config, log *slog.Logger, clk clock.Clock, reg
 	if err != nil {
 		return nil, err
 	}
-	return &Server{
+	s := &Server{
 		cfg: cfg, store: st, log: log, clock: clk, metrics: newMetrics(reg), webhook: newWebhook(cfg),
 		places: make(chan struct{}, cfg.Queue+cfg.Workers), queue: make(chan job, cfg.Queue+cfg.Workers),
 		services: map[string]*Service{}, scopes: map[string]*Service{}, working: map[job]chan struct{}{}, remote: map[string]dialled{},
-	}, nil
+	}
+	s.far = newFar(cfg.Workers, s.queue)
+	return s, nil
 }
 
 // Close closes the store and the connections to hubs elsewhere. Call it after Run and the doors have returned.

@@ -117,7 +117,16 @@ func (s *Service) askWebhook(ctx context.Context, e *Enrollment, rec *record, li
 	default:
 		req.Device.SymmetricKey = &struct{}{}
 	}
+	at, err := url.Parse(e.Custom.WebhookURL)
+	if err != nil {
+		return allocation{}, with(fault.New("provisioning.webhook", fault.Invalid, "custom allocation failed: webhookUrl is no URL"), WebhookFailed)
+	}
+	back, err := s.server.far.leave(at.Host)
+	if err != nil {
+		return allocation{}, err
+	}
 	reply, err := s.server.webhook.call(ctx, e.Custom, req)
+	back()
 	if err != nil {
 		return allocation{}, with(err, WebhookFailed)
 	}

@@ -12,21 +12,27 @@ import (
 
 // work assigns a device to a hub.
 func (s *Server) work(ctx context.Context, j job) {
-	defer s.give(j)
+	if parked := s.workOn(ctx, j); !parked {
+		s.give(j)
+	}
+}
+
+// workOn does one attempt, and tells whether the registration waits for another one.
+func (s *Server) workOn(ctx context.Context, j job) (parked bool) {
 	svc, ok := s.Service(j.service)
 	if !ok {
-		return
+		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.WorkTimeout)
 	defer cancel()
 	row, err := s.store.Registration(ctx, j.service, j.registration)
 	if err != nil || row.Status != Assigning {
-		return
+		return false
 	}
 	rec, err := recordOf(row)
 	if err != nil {
 		s.log.Error("provisioning: a registration cannot be read", "service", svc.Name(), "registration", j.registration, "err", err)
-		return
+		return false
 	}
 	out := rec // what is to be written
 	err = svc.assign(ctx, &out)
@@ -36,8 +42,11 @@ func (s *Server) work(ctx context.Context, j job) {
 		out.row.Status = Assigned
 	case (kind == fault.Unavailable || kind == fault.Timeout) && !isCoded(err) && now.Sub(rec.Began) < s.cfg.GiveUp:
 		// The device asks again soon, and with that it is tried again.
+		if full, parked := s.far.parks(err, j); full {
+			return parked
+		}
 		s.log.Warn("provisioning: hub not reached yet", "service", svc.Name(), "registration", rec.row.ID, "err", err)
-		return
+		return false
 	default:
 		out = rec
 		out.row.Status, out.ErrorCode, out.ErrorMessage = Failed, CodeOf(err), fault.Message(err)
@@ -49,13 +58,14 @@ func (s *Server) work(ctx context.Context, j job) {
 	defer cancelLast()
 	if err := svc.write(last, &out); err != nil {
 		s.log.Error("provisioning: registration not written down", "service", svc.Name(), "registration", rec.row.ID, "err", err)
-		return
+		return false
 	}
 	s.metrics.registered.WithLabelValues(svc.Name(), out.row.Status).Inc()
 	if out.row.Status == Assigned {
 		s.log.Info("provisioning: assigned", "service", svc.Name(), "registration", rec.row.ID, "hub", out.Hub, "device", out.Device, "substatus", out.Substatus)
 		svc.release(last, &out)
 	}
+	return false
 }
 
 func isCoded(err error) bool {
