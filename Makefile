@@ -57,6 +57,8 @@ fuzz: ## each fuzz target for FUZZTIME (10s)
 
 bench: build ## the private path beside raw TCP and every peer on PATH: a table and bench/out/*.json
 	$(GO) run ./bench
+	$(GO) test -run '^$$' -bench Queries -benchtime 3x ./store/hubstore
+	$(GO) test -run '^$$' -bench 'TwinPatches|MethodCalls|Commands' -benchtime 2s ./hub
 
 soak: build ## what takes longer than CI may: long fuzzing, long load with faults
 	FUZZTIME=2m $(MAKE) fuzz
