@@ -52,9 +52,9 @@ func (x *exchange) serveBlob() {
 	err := x.door.blobs.Serve(x.hub, x.w, x.Request)
 	switch kind := fault.KindOf(err); {
 	case err == nil:
-	case kind == fault.Unauthenticated || kind == fault.Denied || kind == fault.Expired:
+	case kind == fault.Unauthenticated || kind == fault.Denied || kind == fault.Expired || kind == fault.Exhausted: // of which there may be any number
 		x.conn.Refuse(x.Method+" "+x.URL.Path, err) // the path only: the query is as good as a key
-	case kind == fault.Internal || kind == fault.Exhausted || kind == fault.Unavailable:
+	case kind == fault.Internal || kind == fault.Unavailable:
 		if !errors.Is(err, x.Context().Err()) || x.Context().Err() == nil {
 			x.door.log.Error("hub: request failed", "door", "https", "method", x.Method, "path", x.URL.Path, "err", err)
 		}

@@ -151,7 +151,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	switch fault.KindOf(err) {
-	case fault.Unauthenticated, fault.Denied, fault.Expired:
+	case fault.Unauthenticated, fault.Denied, fault.Expired, fault.Exhausted: // of which there may be any number
 		if c, isChallenge := errors.AsType[*challenge](err); isChallenge {
 			c.write(x)
 			return
@@ -159,7 +159,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if d.cfg.Refused != nil {
 			d.cfg.Refused(r, r.Method+" "+r.URL.Path, err)
 		}
-	case fault.Internal, fault.Exhausted, fault.Unavailable, fault.Timeout:
+	case fault.Internal, fault.Unavailable, fault.Timeout:
 		d.log.Error("provisioning: request failed", "door", "https", "method", r.Method, "path", r.URL.Path, "err", err)
 	case fault.Invalid, fault.NotFound, fault.Conflict, fault.Precondition, fault.TooLarge: // the caller's own matter
 	}
