@@ -76,7 +76,7 @@ var rules = []rule{
 	{in: "hub/job", never: []string{"hub/front", "hub/mqttdoor", "hub/httpdoor", "control/...", "link/..."}, because: "jobs use the hub as a door does, and know no door"},
 	{in: "hub/configuration", never: []string{"hub/front", "hub/mqttdoor", "hub/httpdoor", "control/...", "link/..."}, because: "as with jobs"},
 	{in: "hub/forward", never: []string{"hub/front", "hub/mqttdoor", "hub/httpdoor", "control/...", "link/..."}, because: "as with jobs"},
-	{in: "provisioning", only: []string{"clock", "fault", "hub/sas", "provisioning/tpm", "store/provisioningstore"},
+	{in: "provisioning", only: []string{"clock", "fault", "hub/sas", "provisioning/tpm", "store/provisioningstore", "throttle"},
 		because: "it decides who a device is and where it belongs; hubs are reached through an interface, devices through doors"},
 	{in: "provisioning/mqttdoor", never: []string{"provisioning/httpdoor", "store/...", "hub", "control/...", "link/..."}, because: "doors stand beside each other and hold no state"},
 	{in: "provisioning/httpdoor", never: []string{"provisioning/mqttdoor", "wire/...", "store/...", "hub", "control/...", "link/..."}, because: "doors stand beside each other and hold no state"},

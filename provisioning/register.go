@@ -51,6 +51,7 @@ func (s *Service) Register(ctx context.Context, p Proof, r Registration) (Operat
 		}
 	}
 	j := job{s.id, who.id}
+	began := false
 	for {
 		before, err := s.store().Registration(ctx, s.id, who.id)
 		if err == nil && before.Status == Assigning {
@@ -58,6 +59,13 @@ func (s *Service) Register(ctx context.Context, p Proof, r Registration) (Operat
 		}
 		if err != nil && fault.KindOf(err) != fault.NotFound {
 			return Operation{}, err
+		}
+		if !began {
+			began = true
+			if wait := s.server.often.Take(j); wait > 0 {
+				return Operation{}, with(fault.Newf(op, fault.Exhausted, "%q has registered too often", who.id).
+					Advise("register again in %s; a device that has its hub needs to register only when that refuses it", wait.Round(time.Second)), Throttled)
+			}
 		}
 		given, err := s.server.take(j)
 		if err != nil {

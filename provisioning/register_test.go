@@ -318,6 +318,24 @@ func TestRegistrationsAreBounded(t *testing.T) {
 	}
 }
 
+// A device that registers again and again has to wait, and no other.
+func TestADeviceThatRegistersTooOften(t *testing.T) {
+	clk := clock.NewFake(time.Now())
+	w := provisioningtest.Start(t, provisioningtest.Options{Clock: clk})
+	w.Put(symmetric("again", ""))
+	w.Put(symmetric("other", ""))
+	for range 20 {
+		w.Register(own(w, "again"), provisioning.Registration{})
+	}
+	_, err := w.Service.Register(t.Context(), own(w, "again"), provisioning.Registration{})
+	if provisioning.CodeOf(err) != provisioning.Throttled || !strings.Contains(fault.Message(err), "too often") || fault.Next(err) == "" {
+		t.Errorf("once more: %v", err)
+	}
+	w.Register(own(w, "other"), provisioning.Registration{})
+	clk.Advance(3 * time.Second)
+	w.Register(own(w, "again"), provisioning.Registration{})
+}
+
 func TestPayloadsAreBounded(t *testing.T) {
 	w := start(t)
 	w.Put(`{"registrationId":"d","attestation":{"type":"symmetricKey"}}`)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub/sas"
 	"github.com/isthmus-io/isthmus/store/provisioningstore"
+	"github.com/isthmus-io/isthmus/throttle"
 )
 
 // Server is all provisioning services of one process.
@@ -29,6 +31,7 @@ type Server struct {
 	places chan struct{} // one for each registration that waits or is worked on
 	queue  chan job
 	far    *far
+	often  *throttle.Throttle[job] // of each device
 
 	mu       sync.RWMutex // guards the fields below
 	services map[string]*Service
@@ -36,6 +39,13 @@ type Server struct {
 	working  map[job]chan struct{} // that wait or are worked on; closed when they are not any more
 	remote   map[string]dialled    // by service and host
 }
+
+// How often one device may register: in a row, and then one more each. Those of whom that is remembered take some 100 bytes each.
+const (
+	oftenBurst = 20
+	oftenEvery = 3 * time.Second
+	oftenKeys  = 50_000
+)
 
 // job is a registration to be worked on.
 type job struct{ service, registration string }
@@ -62,6 +72,7 @@ func New(ctx context.Context, cfg Config, log *slog.Logger, clk clock.Clock, reg
 		services: map[string]*Service{}, scopes: map[string]*Service{}, working: map[job]chan struct{}{}, remote: map[string]dialled{},
 	}
 	s.far = newFar(cfg.Workers, s.queue)
+	s.often = throttle.New[job](throttle.Config{Burst: oftenBurst, Every: oftenEvery, Keys: oftenKeys}, clk)
 	return s, nil
 }
 

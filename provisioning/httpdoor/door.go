@@ -160,7 +160,9 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			d.cfg.Refused(r, r.Method+" "+r.URL.Path, err)
 		}
 	case fault.Internal, fault.Unavailable, fault.Timeout:
-		d.log.Error("provisioning: request failed", "door", "https", "method", r.Method, "path", r.URL.Path, "err", err)
+		if r.Context().Err() == nil { // whoever asked is there
+			d.log.Error("provisioning: request failed", "door", "https", "method", r.Method, "path", r.URL.Path, "err", err)
+		}
 	case fault.Invalid, fault.NotFound, fault.Conflict, fault.Precondition, fault.TooLarge: // the caller's own matter
 	}
 	x.fail(err)
