@@ -117,7 +117,7 @@ func TestWhoIsNotWhoHeSays(t *testing.T) {
 
 	ca := provisioningtest.Sign(t, nil, "factory", provisioningtest.CA)
 	foreign := provisioningtest.Sign(t, nil, "factory", provisioningtest.CA) // of the same name
-	_, err = s.api.AddAuthority(t.Context(), "factory", string(ca.PEM()), true)
+	_, err = s.api.AddAuthority(t.Context(), "factory", ca.PEM(), true)
 	must(t, err)
 	for id, auth := range map[string]*hubclient.Auth{
 		"signed": {Type: "certificateAuthority"}, "pinned": {Type: "selfSigned", Thumbprints: &hubclient.Thumbprints{Primary: thumbprint(provisioningtest.Sign(t, nil, "pinned"))}},
