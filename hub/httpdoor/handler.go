@@ -25,6 +25,7 @@ type exchange struct {
 	*http.Request
 	params
 	w        http.ResponseWriter
+	rc       *http.ResponseController
 	door     *Door
 	hub      *hub.Hub
 	conn     *front.Conn   // nil on the local socket
@@ -43,7 +44,9 @@ func (d *Door) handler(local bool) http.Handler {
 		if x.tracked, _ = r.Context().Value(connKey{}).(*tracked); x.tracked != nil {
 			x.conn = x.tracked.Conn
 		}
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)) // the next request sets its own
+		x.rc = http.NewResponseController(w)
+		_ = x.rc.SetReadDeadline(time.Now().Add(bodyTimeout)) // the next request sets its own
+		_ = x.rc.SetWriteDeadline(time.Time{})                // of the request before
 		if err := x.serve(table); err != nil {
 			x.fail(err)
 		}
@@ -142,6 +145,7 @@ func (x *exchange) replyWith(status int, v any) error {
 }
 
 func (x *exchange) replyText(status int, b []byte) error {
+	_ = x.rc.SetWriteDeadline(time.Now().Add(bodyTimeout)) // whoever takes nothing of it is gone
 	x.w.Header().Set("Content-Type", jsonType)
 	x.w.WriteHeader(status)
 	_, _ = x.w.Write(b) // a client that went needs no answer

@@ -3,11 +3,16 @@ package httpdoor
 import (
 	"bufio"
 	"errors"
+	"fmt"
+	"io"
 	"maps"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -87,6 +92,41 @@ func (l lean) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 type inside struct {
 	net.Conn
 	socket *websocket.Conn
+	until  atomic.Int64 // when reading ends, Unix nanoseconds; 0 for never
+}
+
+// SetDeadline implements net.Conn.
+func (s *inside) SetDeadline(t time.Time) error {
+	s.note(t)
+	return s.Conn.SetDeadline(t)
+}
+
+// SetReadDeadline implements net.Conn.
+func (s *inside) SetReadDeadline(t time.Time) error {
+	s.note(t)
+	return s.Conn.SetReadDeadline(t)
+}
+
+func (s *inside) note(t time.Time) {
+	if t.IsZero() {
+		s.until.Store(0)
+		return
+	}
+	s.until.Store(t.UnixNano())
+}
+
+// Read says in the words of net.Conn, and in ours, why nothing more is read: the library has errors of its own for both.
+func (s *inside) Read(p []byte) (int, error) {
+	n, err := s.Conn.Read(p)
+	switch until := s.until.Load(); {
+	case err == nil || errors.Is(err, io.EOF):
+		return n, err
+	case until != 0 && time.Now().UnixNano() >= until:
+		return n, fmt.Errorf("%w: %w", os.ErrDeadlineExceeded, err)
+	case strings.Contains(err.Error(), "unexpected frame type"):
+		return n, fault.New("httpdoor.webSocket", fault.Invalid, "a frame of the WebSocket is text").Advise("what is spoken inside is in binary frames").Because(err)
+	}
+	return n, err
 }
 
 // Close ends the connection without the WebSocket's last words: what there is to say is said in the protocol inside.

@@ -213,7 +213,10 @@ func TestOtherProtocols(t *testing.T) {
 			p.ends()
 		})
 	}
+	eventually(t, "somebody is told of the silence", func() bool { return refused(w, "no CONNECT came in time") })
+	w = hubtest.Start(t, hubtest.Options{Front: front.Config{SetupTimeout: 300 * time.Millisecond}})
 	inWebSocket(t, w, nil).ends() // silence there, too
+	eventually(t, "somebody is told of it", func() bool { return refused(w, "no CONNECT came in time") })
 }
 
 func TestWhatEndsAConnection(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -131,6 +132,7 @@ func TestWebSocketsThatAreRefused(t *testing.T) {
 	if _, _, err := c.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusUnsupportedData && !errors.Is(err, io.EOF) {
 		t.Errorf("text is answered with %v", err)
 	}
+	eventually(t, "somebody is told of the text", func() bool { return refused(w, "a frame of the WebSocket is text") })
 
 	// A hub without a public side, and one reached through an endpoint.
 	w.Change(hubtest.Contoso, func(p *plan.Hub) { p.Public = resource.PublicDisabled })
@@ -142,6 +144,10 @@ func TestWebSocketsThatAreRefused(t *testing.T) {
 	p.wants(mqtt.Accepted)
 	w.Change(hubtest.Contoso, func(p *plan.Hub) { p.Links = nil })
 	p.ends() // with its link
+}
+
+func refused(w *hubtest.World, why string) bool {
+	return slices.ContainsFunc(w.Server.Refusals(), func(r hub.Refusal) bool { return r.Why == why })
 }
 
 // A hub that stops takes its WebSockets with it; silence ends them as it ends others.
