@@ -77,7 +77,7 @@ func TestHostileWebSockets(t *testing.T) {
 	for name, bytes := range map[string][]byte{
 		"text": frame(0x81, 5, []byte("hello")), "no mask": {0x82, 1, 'x'}, "reserved bits": frame(0xf2, 1, []byte("x")), "an unknown opcode": frame(0x83, 1, []byte("x")),
 		"a ping of 200 bytes": frame(0x89, 200, make([]byte, 200)), "a continuation of nothing": frame(0x80, 1, []byte("x")), "no CONNECT": frame(0x82, 2, []byte{0xc0, 0}),
-		"a CONNECT of 256 MB": frame(0x82, 5, []byte{0x10, 0xff, 0xff, 0xff, 0x7f}),
+		"a CONNECT of 256 MB":   frame(0x82, 5, []byte{0x10, 0xff, 0xff, 0xff, 0x7f}),
 		"a frame of 2^64 bytes": frame(0x82, 1<<64-1, []byte{0xc0, 0}),
 	} {
 		conn, _, err := s.upgrade("", ours)
