@@ -98,6 +98,16 @@ func AnyAgent(trustDomain string) Accept {
 	}
 }
 
+// AnyCaller accepts every agent and every person with a pass of the given trust domain, as AnyAgent does agents.
+func AnyCaller(trustDomain string) Accept {
+	return func(peer ID) error {
+		if p, ok := peer.Person(); ok && p.TrustDomain == trustDomain {
+			return nil
+		}
+		return AnyAgent(trustDomain)(peer)
+	}
+}
+
 // ClientTLS returns a TLS 1.3 configuration for dialling a peer that accept allows. Names in the certificate play no part: the
 // SPIFFE id does.
 func (c *Credentials) ClientTLS(accept Accept, alpn string) *tls.Config {

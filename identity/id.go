@@ -43,6 +43,32 @@ func (i ID) Agent() (a Agent, ok bool) {
 	return Agent{p[0], p[2], p[4], p[6]}, true
 }
 
+// PersonID names a person who holds a pass: a certificate for a short while, of which one person may have several.
+func PersonID(trustDomain, tenant, person, pass string) ID {
+	return ID(PersonPrefix(trustDomain, tenant, person) + pass)
+}
+
+// PersonPrefix is what the ids of all passes of a person begin with; it ends in "/", so no other person's id fits.
+func PersonPrefix(trustDomain, tenant, person string) string {
+	return "spiffe://" + trustDomain + "/tenant/" + tenant + "/person/" + person + "/"
+}
+
+// Person is a person's id taken apart. Name is the person's uid.
+type Person struct{ TrustDomain, Tenant, Name, Pass string }
+
+// Person takes a person's id apart; ok is false for any other id.
+func (i ID) Person() (p Person, ok bool) {
+	rest, ok := strings.CutPrefix(string(i), "spiffe://")
+	if !ok {
+		return p, false
+	}
+	s := strings.Split(rest, "/")
+	if len(s) != 6 || s[1] != "tenant" || s[3] != "person" || s[4] == "" || s[5] == "" {
+		return p, false
+	}
+	return Person{s[0], s[2], s[4], s[5]}, true
+}
+
 // TrustDomain returns the part before the first slash.
 func (i ID) TrustDomain() string {
 	rest, _ := strings.CutPrefix(string(i), "spiffe://")

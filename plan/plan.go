@@ -27,6 +27,8 @@ type Plan struct {
 	Forward    []Forward      `json:"forward,omitempty"`    // enabled forwarding rules
 	Gateways   []Gateway      `json:"gateways,omitempty"`
 
+	Targets []Target `json:"targets,omitempty"` // ways into machines that this process leads to, and who may come
+
 	Revoked []string `json:"revoked,omitempty"` // SPIFFE ids of deleted agents whose certificates have not lapsed: refuse them
 }
 
@@ -161,6 +163,8 @@ type Hub struct {
 	Public  resource.PublicAccess `json:"public"`
 	LinkKey []byte                `json:"linkKey"`
 	Links   []uint32              `json:"links,omitempty"` // link ids of Approved connections
+	// DeviceStreams says who may ask devices for streams; Grants when empty.
+	DeviceStreams resource.DeviceStreams `json:"deviceStreams,omitempty"`
 }
 
 // Seal sets the revision to a hash of the plan's content and returns the plan. Allowlists that have parts count by them.

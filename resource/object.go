@@ -29,11 +29,16 @@ const (
 	KindRuleset         Kind = "Ruleset"
 	KindGateway         Kind = "Gateway"
 	KindAllowlist       Kind = "Allowlist"
+
+	KindIdentityProvider Kind = "IdentityProvider"
+	KindAccessPolicy     Kind = "AccessPolicy"
+	KindTarget           Kind = "Target"
 )
 
 // Kinds lists every kind in the order in which a set of manifests is applied; deletion goes backwards.
 func Kinds() []Kind {
-	return []Kind{KindTenant, KindNetwork, KindZone, KindRecordSet, KindRelay, KindAgent, KindService, KindPrivateEndpoint, KindRuleset, KindGateway, KindAllowlist}
+	return []Kind{KindTenant, KindNetwork, KindZone, KindRecordSet, KindRelay, KindAgent, KindService, KindPrivateEndpoint, KindRuleset, KindGateway, KindAllowlist,
+		KindIdentityProvider, KindAccessPolicy, KindTarget}
 }
 
 // Scope says what a kind's names are unique within.
@@ -51,9 +56,9 @@ func ScopeOf(k Kind) (s Scope, ok bool) {
 	switch k {
 	case KindTenant, KindRelay:
 		return ScopeDeployment, true
-	case KindNetwork, KindZone, KindRuleset:
+	case KindNetwork, KindZone, KindRuleset, KindIdentityProvider, KindAccessPolicy:
 		return ScopeTenant, true
-	case KindAgent, KindService, KindPrivateEndpoint, KindGateway, KindAllowlist:
+	case KindAgent, KindService, KindPrivateEndpoint, KindGateway, KindAllowlist, KindTarget:
 		return ScopeNetwork, true
 	case KindRecordSet:
 		return ScopeZone, true
@@ -185,6 +190,12 @@ func New(k Kind) (o Object, ok bool) {
 		o = &Gateway{}
 	case KindAllowlist:
 		o = &Allowlist{}
+	case KindIdentityProvider:
+		o = &IdentityProvider{}
+	case KindAccessPolicy:
+		o = &AccessPolicy{}
+	case KindTarget:
+		o = &Target{}
 	default:
 		return nil, false
 	}

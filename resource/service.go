@@ -49,7 +49,17 @@ type ServiceSpec struct {
 	ServedBy string `json:"servedBy,omitempty" doc:"the Isthmus process (an Agent of role hub in the same network) that serves it, if any" example:"hub-1"`
 	// CertificateNames says which names the certificate of a served service carries beside the public ones.
 	PrivateLinkCertificate bool `json:"privateLinkCertificate,omitempty" doc:"let the served certificate also carry the privatelink name"`
+	// DeviceStreams says who may ask the devices of a served hub for streams.
+	DeviceStreams DeviceStreams `json:"deviceStreams,omitempty" enum:"Grants,Keys" doc:"who may ask devices of a served hub for streams: people with a grant for a target, or also whoever has a key with the right ServiceConnect; Grants when absent"`
 }
+
+// DeviceStreams says what a service must show to ask a device for a stream.
+type DeviceStreams string
+
+const (
+	StreamsByGrant DeviceStreams = "Grants" // a grant for a target that names the stream; also the meaning of an absent value
+	StreamsByKey   DeviceStreams = "Keys"   // or a policy's key, as IoT Hub had it
+)
 
 // ServicePort maps a port that devices dial to the target's port.
 type ServicePort struct {
@@ -117,6 +127,11 @@ func (s *Service) Validate() error {
 	case "", PublicEnabled, PublicDisabled:
 	default:
 		return fault.Newf(op, fault.Invalid, "spec.publicNetworkAccess is %q", sp.PublicNetworkAccess).Advise("write Enabled or Disabled")
+	}
+	switch sp.DeviceStreams {
+	case "", StreamsByGrant, StreamsByKey:
+	default:
+		return fault.Newf(op, fault.Invalid, "spec.deviceStreams is %q", sp.DeviceStreams).Advise("write Grants or Keys")
 	}
 	for _, list := range [][]string{sp.Visibility, sp.AutoApprove} {
 		for _, t := range list {

@@ -126,20 +126,22 @@ type APIToken struct {
 	ID       string
 	Hash     []byte // SHA-256 of the whole token
 	Name     string
-	Tenant   string // empty for the whole deployment
-	Role     string
+	Tenant   string    // empty for the whole deployment
+	Role     string    // empty for a person's, who has roles of his own
+	Person   string    // uid; empty for a program's
+	Expires  time.Time // zero: never
 	Created  time.Time
 	MadeBy   string
 	Revoked  time.Time // zero while it is good
 	LastUsed time.Time
 }
 
-const apiColumns = "id, hash, name, tenant, role, created, made_by, revoked, last_used"
+const apiColumns = "id, hash, name, tenant, role, created, made_by, revoked, last_used, person, expires"
 
 // AddAPIToken keeps a fresh token.
 func (tx *Tx) AddAPIToken(t APIToken) error {
-	_, err := tx.sql.Exec("INSERT INTO api_tokens ("+apiColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		t.ID, t.Hash, t.Name, t.Tenant, t.Role, nanos(t.Created), t.MadeBy, nanos(t.Revoked), nanos(t.LastUsed))
+	_, err := tx.sql.Exec("INSERT INTO api_tokens ("+apiColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		t.ID, t.Hash, t.Name, t.Tenant, t.Role, nanos(t.Created), t.MadeBy, nanos(t.Revoked), nanos(t.LastUsed), t.Person, nanos(t.Expires))
 	return err
 }
 
@@ -164,15 +166,25 @@ func (tx *Tx) apiTokens(where string, arg any) ([]APIToken, error) {
 	var out []APIToken
 	err := tx.sql.Rows(func(scan func(...any) error) error {
 		var t APIToken
-		var created, revoked, used int64
-		if err := scan(&t.ID, &t.Hash, &t.Name, &t.Tenant, &t.Role, &created, &t.MadeBy, &revoked, &used); err != nil {
+		var created, revoked, used, expires int64
+		if err := scan(&t.ID, &t.Hash, &t.Name, &t.Tenant, &t.Role, &created, &t.MadeBy, &revoked, &used, &t.Person, &expires); err != nil {
 			return err
 		}
 		t.Created, t.Revoked, t.LastUsed = moment(created), moment(revoked), moment(used)
+		t.Expires = moment(expires)
 		out = append(out, t)
 		return nil
 	}, "SELECT "+apiColumns+" FROM api_tokens WHERE "+where+" ORDER BY created, id", arg)
 	return out, err
+}
+
+// TokensOf returns a person's tokens, the oldest first.
+func (tx *Tx) TokensOf(person string) ([]APIToken, error) { return tx.apiTokens("person = ?", person) }
+
+// ForgetAPITokens drops tokens which expired before a moment: those of sign-ins, of which there are many.
+func (tx *Tx) ForgetAPITokens(before time.Time) error {
+	_, err := tx.sql.Exec("DELETE FROM api_tokens WHERE expires <> 0 AND expires < ?", nanos(before))
+	return err
 }
 
 // RevokeAPIToken ends a token; ok is false when it had ended, or there is none.

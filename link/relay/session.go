@@ -37,7 +37,7 @@ func (s *session) send(f tunnel.Signal) bool {
 // serveAgent ends an agent's TLS and answers its asks until it leaves, is replaced, falls silent, or its certificate lapses.
 func (r *Relay) serveAgent(ctx context.Context, c *replay, known func()) {
 	_ = c.SetDeadline(time.Now().Add(r.cfg.HandshakeTimeout))
-	conf := r.creds.ServerTLS(identity.AnyAgent(r.creds.ID().TrustDomain()), tunnel.ALPNRelay)
+	conf := r.creds.ServerTLS(identity.AnyCaller(r.creds.ID().TrustDomain()), tunnel.ALPNRelay)
 	conf.SessionTicketsDisabled = true // every connection shows its certificate
 	conn := tls.Server(c, conf)
 	if err := conn.HandshakeContext(ctx); err != nil {

@@ -63,7 +63,7 @@ func (tr *Transport) meet(ctx context.Context, address string, o tunnel.Offer) (
 
 // guest accepts agents of our trust domain who may come and whom also accepts.
 func (tr *Transport) guest(also identity.Accept) identity.Accept {
-	anyone := identity.AnyAgent(tr.creds.ID().TrustDomain())
+	anyone := identity.AnyCaller(tr.creds.ID().TrustDomain())
 	return func(peer identity.ID) error {
 		if err := anyone(peer); err != nil {
 			return err
