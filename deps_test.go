@@ -22,6 +22,7 @@ var rules = []rule{
 	{in: "throttle", only: []string{"clock"}, because: "it counts; what is counted, and what to say about it, is the door's"},
 	{in: "resource", only: []string{"fault"}, because: "rules of the nouns must be testable without anything else, and usable everywhere"},
 	{in: "plan", only: []string{"fault", "resource"}, because: "a plan is data between control and members; neither may leak into it"},
+	{in: "access/streamkey", only: []string{}, because: "the control plane and hubs make the same keys with it, and meet in nothing else"},
 	{in: "identity", only: []string{"fault"}, because: "who a process is does not depend on what it does"},
 	{in: "wire/...", only: []string{"fault"}, because: "a codec turns bytes into structs; what they mean is decided elsewhere, so each can be fuzzed and reused alone"},
 	{in: "control/jointoken", only: []string{"fault"}, because: "members import it, and must not link the control plane for it"},
