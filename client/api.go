@@ -13,10 +13,14 @@ import (
 	"github.com/isthmus-io/isthmus/resource"
 )
 
-// Plural returns how a kind stands in a path: "endpoints" for PrivateEndpoint, else its name in lower case with an s.
+// Plural returns how a kind stands in a path: "endpoints" for PrivateEndpoint, else its name in lower case in the plural.
 func Plural(k resource.Kind) string {
-	if k == resource.KindPrivateEndpoint {
+	switch k {
+	case resource.KindPrivateEndpoint:
 		return "endpoints"
+	case resource.KindAccessPolicy:
+		return "accesspolicies"
+	default:
 	}
 	return strings.ToLower(string(k)) + "s"
 }

@@ -113,7 +113,7 @@ func TestEveryMethodSpeaksTheAPI(t *testing.T) {
 	var got string
 	answers := map[string]string{
 		"GET /v1/version": `{"version":"v1","apiVersion":"isthmus/v1","trustDomain":"isthmus.test"}`,
-		"GET /v1/whoami":  `{"name":"ann","tenant":"ot","role":"operator"}`,
+		"GET /v1/whoami":  `{"name":"ann","tenant":"ot","role":"owner"}`,
 		"POST /v1/apply":  `{"changes":[{"kind":"Tenant","path":"ot","action":"created","warnings":["w"]}]}`,
 		"GET /v1/endpoints": `{"items":[{"kind":"PrivateEndpoint","apiVersion":"isthmus/v1","metadata":{"tenant":"ot","network":"plant-7","name":"hub"},
 			"spec":{"service":"a/b/c"},"status":{"address":"10.7.0.4"}}]}`,
@@ -159,7 +159,7 @@ func TestEveryMethodSpeaksTheAPI(t *testing.T) {
 		is   any
 	}{
 		{"GET /v1/version", func(ctx context.Context) (any, error) { return c.Version(ctx) }, client.Version{Version: "v1", APIVersion: "isthmus/v1", TrustDomain: "isthmus.test"}},
-		{"GET /v1/whoami", func(ctx context.Context) (any, error) { return c.WhoAmI(ctx) }, client.Principal{Name: "ann", Tenant: "ot", Role: "operator"}},
+		{"GET /v1/whoami", func(ctx context.Context) (any, error) { return c.WhoAmI(ctx) }, client.Principal{Name: "ann", Tenant: "ot", Role: "owner"}},
 		{
 			`POST /v1/apply {"objects":[{"apiVersion":"isthmus/v1","kind":"Tenant","metadata":{"name":"ot"},"spec":{}}],"dryRun":true,"reason":"why"}`,
 			func(ctx context.Context) (any, error) {

@@ -18,7 +18,9 @@ type Version struct {
 type Principal struct {
 	Name   string `json:"name"`
 	Tenant string `json:"tenant,omitempty"`
-	Role   string `json:"role"` // admin, operator or reader
+	Role   string   `json:"role,omitempty"`   // of a program: admin, owner, network-admin, auditor or reader
+	Person string   `json:"person,omitempty"` // a person's uid
+	Roles  []string `json:"roles,omitempty"`  // of a person: owner, network-admin, operator, approver, auditor
 }
 
 // ApplyOptions go with a set of nouns.

@@ -226,6 +226,18 @@ func (w *work) check(p Principal, before, after resource.Object) (warnings []str
 			return nil, err
 		}
 		return w.checkAllowlist(o)
+	case *resource.IdentityProvider:
+		if err := p.mayOwn(op); err != nil {
+			return nil, err
+		}
+		return nil, w.mustExist(op, tenant)
+	case *resource.AccessPolicy:
+		if err := p.mayOwn(op); err != nil {
+			return nil, err
+		}
+		return nil, w.mustExist(op, tenant)
+	case *resource.Target:
+		return w.checkTarget(o)
 	}
 	return nil, fault.Newf(op, fault.Invalid, "a %s cannot be applied", after.Head().Kind)
 }
@@ -321,5 +333,11 @@ func clearStatus(o resource.Object) {
 		o.Status = resource.GatewayStatus{}
 	case *resource.Allowlist:
 		o.Status = resource.AllowlistStatus{}
+	case *resource.IdentityProvider:
+		o.Status = resource.IdentityProviderStatus{}
+	case *resource.AccessPolicy:
+		o.Status = resource.AccessPolicyStatus{}
+	case *resource.Target:
+		o.Status = resource.TargetStatus{}
 	}
 }

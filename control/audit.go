@@ -13,6 +13,9 @@ func (c *Control) Audit(ctx context.Context, p Principal, f AuditFilter) ([]Audi
 	if f.Tenant == "" {
 		f.Tenant = p.Tenant
 	}
+	if err := p.mayAudit(op); err != nil {
+		return nil, err
+	}
 	if !p.sees(f.Tenant) {
 		return nil, noSuch(op, tenantKey(f.Tenant))
 	}
@@ -32,6 +35,9 @@ func (c *Control) Audit(ctx context.Context, p Principal, f AuditFilter) ([]Audi
 
 // VerifyAudit walks the chains of the principal's reach. Conflict names the first record that is broken.
 func (c *Control) VerifyAudit(ctx context.Context, p Principal) error {
+	if err := p.mayAudit("control.VerifyAudit"); err != nil {
+		return err
+	}
 	return c.store.View(ctx, func(tx *store.Tx) error {
 		chains := []string{p.Tenant}
 		if p.whole() {

@@ -40,12 +40,16 @@ func TestEveryChangeIsRecorded(t *testing.T) {
 			}
 		}
 	}
-	for who, tc := range map[Principal]struct {
-		tenant string
-		kind   fault.Kind
-	}{xxOps: {"ot", fault.NotFound}, {Name: "x", Tenant: "zz", Role: RoleReader}: {"ot", fault.NotFound}} {
-		_, err := r.Audit(ctx, who, AuditFilter{Tenant: tc.tenant})
-		want(t, err, tc.kind, "there is no Tenant ot")
+	for _, who := range []Principal{xxOps, {Name: "x", Tenant: "zz", Role: RoleReader}} {
+		_, err := r.Audit(ctx, who, AuditFilter{Tenant: "ot"})
+		want(t, err, fault.NotFound, "there is no Tenant ot")
+	}
+	for _, roles := range [][]resource.TenantRole{nil, {resource.RoleOperator, resource.RoleApprover, resource.RoleNetworkAdmin}} {
+		_, err := r.Audit(ctx, Principal{Name: "olga", Tenant: "ot", Person: "p1", Roles: roles}, AuditFilter{})
+		want(t, err, fault.Denied, "may not read the audit log")
+	}
+	if _, err := r.Audit(ctx, Principal{Name: "olga", Tenant: "ot", Person: "p1", Roles: []resource.TenantRole{resource.RoleAuditor}}, AuditFilter{}); err != nil {
+		t.Error(err)
 	}
 	_, err = r.Audit(ctx, otOps, AuditFilter{Limit: 1001})
 	want(t, err, fault.Invalid, "1001")

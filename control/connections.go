@@ -69,7 +69,7 @@ func connectionView(p Principal, e *resource.PrivateEndpoint, s *resource.Servic
 	}
 	if s != nil && p.sees(s.Metadata.Tenant) {
 		v.Service = s.Key().Path()
-		v.MayDecide = p.Role != RoleReader && v.Connection.State != resource.Disconnected
+		v.MayDecide = p.mayWrite("") == nil && v.Connection.State != resource.Disconnected
 	}
 	return v
 }

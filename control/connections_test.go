@@ -205,7 +205,7 @@ func TestConnectionsAgainstATwin(t *testing.T) {
 // A record of the audit is for ever, so what costs a principal nothing may not make many of them.
 func TestDeniedDecisionsAreRecordedWithinBounds(t *testing.T) {
 	r := plant(t)
-	stranger := Principal{Name: "mallory", Tenant: "it", Role: RoleOperator}
+	stranger := Principal{Name: "mallory", Tenant: "it", Role: RoleOwner}
 	count := func() (denied int) {
 		t.Helper()
 		list, err := r.Audit(ctx, itOps, AuditFilter{Tenant: "it", Limit: 1000})

@@ -30,6 +30,11 @@ func (c *Control) Delete(ctx context.Context, p Principal, key resource.Key, rea
 			return err
 		}
 	}
+	if key.Kind == resource.KindAccessPolicy || key.Kind == resource.KindIdentityProvider {
+		if err := p.mayOwn(op); err != nil {
+			return err
+		}
+	}
 	var gone identity.ID
 	err := c.update(ctx, p.Who(), reason, func(w *work) error {
 		o, err := w.get(key)
@@ -69,6 +74,10 @@ func (w *work) delete(o resource.Object) error {
 		err = w.leaveService(o)
 	case *resource.PrivateEndpoint:
 		err = w.withdraw(o)
+	case *resource.AccessPolicy:
+		err = w.leavePolicy(o)
+	case *resource.Target:
+		err = w.leaveTarget(o)
 	case *resource.Agent:
 		err = w.changeKeys(o)
 		ch.revoked = &store.Revoked{ID: o.Status.SPIFFEID, Tenant: o.Metadata.Tenant, Network: o.Metadata.Network, NotAfter: o.Status.CertificateEnd}
@@ -102,10 +111,13 @@ func (w *work) refuseIfAny(place resource.Key, kind resource.Kind, f store.Filte
 // leaveTenant also ends the tenant's tokens, so that they do not open a tenant of the same name made later.
 func (w *work) leaveTenant(t *resource.Tenant) error {
 	f := storeFilter(t.Metadata.Name, "")
-	for _, kind := range []resource.Kind{resource.KindNetwork, resource.KindZone, resource.KindRuleset} {
+	for _, kind := range []resource.Kind{resource.KindNetwork, resource.KindZone, resource.KindRuleset, resource.KindAccessPolicy, resource.KindIdentityProvider} {
 		if err := w.refuseIfAny(t.Key(), kind, f); err != nil {
 			return err
 		}
+	}
+	if err := w.leavePeople(t.Metadata.Name); err != nil {
+		return err
 	}
 	tokens, err := w.APITokens(t.Metadata.Name, false)
 	if err != nil {
@@ -121,7 +133,7 @@ func (w *work) leaveTenant(t *resource.Tenant) error {
 
 func (w *work) leaveNetwork(n *resource.Network) error {
 	f := storeFilter(n.Metadata.Tenant, n.Metadata.Name)
-	for _, kind := range []resource.Kind{resource.KindPrivateEndpoint, resource.KindService, resource.KindAgent, resource.KindGateway, resource.KindAllowlist} {
+	for _, kind := range []resource.Kind{resource.KindPrivateEndpoint, resource.KindService, resource.KindAgent, resource.KindGateway, resource.KindAllowlist, resource.KindTarget} {
 		if err := w.refuseIfAny(n.Key(), kind, f); err != nil {
 			return err
 		}

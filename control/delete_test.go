@@ -46,7 +46,7 @@ func TestWhatDeleteRefuses(t *testing.T) {
 
 func TestATenantGoesPieceByPiece(t *testing.T) {
 	r := plant(t)
-	secret, _, err := r.CreateToken(ctx, admin, TokenRequest{Name: "ci", Tenant: "it", Role: RoleOperator})
+	secret, _, err := r.CreateToken(ctx, admin, TokenRequest{Name: "ci", Tenant: "it", Role: RoleOwner})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,9 +25,9 @@ var (
 	t0  = time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC)
 
 	admin  = Principal{Name: "root", Role: RoleAdmin}
-	otOps  = Principal{Name: "olga", Tenant: "ot", Role: RoleOperator}
-	itOps  = Principal{Name: "ivan", Tenant: "it", Role: RoleOperator}
-	xxOps  = Principal{Name: "xena", Tenant: "xx", Role: RoleOperator}
+	otOps  = Principal{Name: "olga", Tenant: "ot", Role: RoleOwner}
+	itOps  = Principal{Name: "ivan", Tenant: "it", Role: RoleOwner}
+	xxOps  = Principal{Name: "xena", Tenant: "xx", Role: RoleOwner}
 	otRead = Principal{Name: "rita", Tenant: "ot", Role: RoleReader}
 )
 

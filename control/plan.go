@@ -28,6 +28,7 @@ func (c compiler) agent(w *world, a *resource.Agent) plan.Plan {
 	}
 	if a.Spec.Role == resource.RoleHub {
 		out.Hubs = c.hubs(w, p, a)
+		out.Targets = c.targets(w, p, a)
 		return out.Seal()
 	}
 	out.Gateways, out.Revoked = c.gateways(w, p, a)
@@ -36,6 +37,7 @@ func (c compiler) agent(w *world, a *resource.Agent) plan.Plan {
 	}
 	n := p.names.get(func() names { return compileNames(w, here) })
 	out.Names, out.Zones, out.Redirect, out.Forward, out.Upstreams, out.DNSClients = n.names, n.zones, n.redirect, n.forward, n.upstreams, n.clients
+	out.Targets = c.targets(w, p, a)
 	oldest := p.listener()
 	for _, e := range p.endpoints {
 		if e.Spec.Agent == a.Metadata.Name || e.Spec.Agent == "" && oldest == a {
@@ -158,6 +160,7 @@ func (c compiler) hubs(w *world, p *place, a *resource.Agent) []plan.Hub {
 		}
 		h := plan.Hub{
 			ID: s.Metadata.UID, Name: s.Key().Path(), HostNames: servedNames(s), Public: s.Spec.PublicNetworkAccess, LinkKey: w.keys[s.Metadata.UID],
+			DeviceStreams: s.Spec.DeviceStreams,
 		}
 		if h.Public == "" {
 			h.Public = resource.PublicEnabled

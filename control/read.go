@@ -88,6 +88,9 @@ func (c *Control) show(p Principal, o resource.Object) resource.Object {
 	if s, ok := o.(*resource.Service); ok && s.VisibleTo(p.Tenant) {
 		return fromOutside(s)
 	}
+	if t, ok := o.(*resource.Target); ok && t.VisibleTo(p.Tenant) {
+		return targetFromOutside(t)
+	}
 	return nil
 }
 
@@ -138,6 +141,10 @@ func (c *Control) fill(o resource.Object) {
 		o.Status = c.compiler.gatewayStatus(w, o, c.clock.Now())
 	case *resource.Allowlist:
 		o.Status = resource.AllowlistStatus{Rules: len(o.Spec.Rules), Expired: expired(o.Spec.Rules, c.clock.Now())}
+	case *resource.AccessPolicy:
+		o.Status = resource.AccessPolicyStatus{Targets: w.targetsOf(o)}
+	case *resource.Target:
+		o.Status = resource.TargetStatus{Grants: w.liveGrants(o, c.clock.Now())}
 	}
 }
 

@@ -262,7 +262,7 @@ func TestAnOperatorStaysInItsTenant(t *testing.T) {
 	r.join(JoinRelay, "relay-1")
 	gw := r.join(JoinAgent, "ot/plant-7/gw")
 	join := joinPlant(r, "")
-	_, tok, err := r.CreateToken(ctx, otOps, TokenRequest{Name: "robot", Tenant: "ot", Role: RoleOperator})
+	_, tok, err := r.CreateToken(ctx, otOps, TokenRequest{Name: "robot", Tenant: "ot", Role: RoleOwner})
 	if err != nil {
 		t.Fatal(err)
 	}

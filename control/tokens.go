@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -79,8 +80,12 @@ func (c *Control) Authenticate(ctx context.Context, bearer string) (Principal, e
 		return no()
 	}
 	var t store.APIToken
+	var person store.Person
+	var known bool
 	err := c.store.View(ctx, func(tx *store.Tx) (err error) {
-		t, ok, err = tx.APIToken(id)
+		if t, ok, err = tx.APIToken(id); err == nil && t.Person != "" {
+			person, known, err = tx.Person(t.Person)
+		}
 		return err
 	})
 	if err != nil {
@@ -94,25 +99,43 @@ func (c *Control) Authenticate(ctx context.Context, bearer string) (Principal, e
 		return Principal{}, fault.Newf(op, fault.Unauthenticated, "the token %s was revoked at %s", t.Name, t.Revoked.Format(time.RFC3339)).
 			Advise("ask for a new one")
 	}
+	if !t.Expires.IsZero() && !c.clock.Now().Before(t.Expires) {
+		c.metrics.refused.Inc()
+		return Principal{}, fault.Newf(op, fault.Unauthenticated, "the sign-in of %s ended at %s", t.Name, t.Expires.Format(time.RFC3339)).
+			Advise("sign in again: isthmus login")
+	}
 	c.uses.note(id, c.clock.Now())
+	if t.Person != "" {
+		return c.principalOf(op, person, known)
+	}
 	return Principal{Name: t.Name, Tenant: t.Tenant, Role: Role(t.Role)}, nil
 }
 
-// CreateToken makes an API token. Administrators make any; operators make operators and readers of their own tenant.
+// principalOf is a person who asks with a token of his own.
+func (c *Control) principalOf(op string, p store.Person, known bool) (Principal, error) {
+	if !known || !p.Disabled.IsZero() {
+		c.metrics.refused.Inc()
+		return Principal{}, fault.New(op, fault.Unauthenticated, "the person this token belongs to may not sign in any more").
+			Advise("ask an owner of the tenant")
+	}
+	return Principal{Name: p.Name, Tenant: p.Tenant, Person: p.UID, Roles: p.Roles}, nil
+}
+
+// CreateToken makes an API token. Administrators make any; owners make every sort but admins for their own tenant.
 func (c *Control) CreateToken(ctx context.Context, p Principal, req TokenRequest) (secret string, t Token, err error) {
 	op := "control.CreateToken"
-	if err := p.mayWrite(op); err != nil {
+	if err := p.mayOwn(op); err != nil {
 		return "", Token{}, err
 	}
 	switch {
 	case req.Name == "" || len(req.Name) > 100:
 		err = fault.New(op, fault.Invalid, "the token needs a name of 1 to 100 bytes").Advise("name the person or the program that uses it")
-	case req.Role != RoleAdmin && req.Role != RoleOperator && req.Role != RoleReader:
-		err = fault.Newf(op, fault.Invalid, "%q is not a role", req.Role).Advise("roles are admin, operator, reader")
+	case !slices.Contains([]Role{RoleAdmin, RoleOwner, RoleNetworkAdmin, RoleAuditor, RoleReader}, req.Role):
+		err = fault.Newf(op, fault.Invalid, "%q is not a role of a program", req.Role).Advise("roles are admin, owner, network-admin, auditor, reader; people have roles of their own: isthmus person create")
 	case req.Role == RoleAdmin && req.Tenant != "":
-		err = fault.New(op, fault.Invalid, "an admin is of the whole deployment, not of a tenant").Advise("leave the tenant out, or make an operator")
-	case req.Role == RoleOperator && req.Tenant == "":
-		err = fault.New(op, fault.Invalid, "an operator is of one tenant").Advise("name the tenant, or make an admin")
+		err = fault.New(op, fault.Invalid, "an admin is of the whole deployment, not of a tenant").Advise("leave the tenant out, or make an owner")
+	case (req.Role == RoleOwner || req.Role == RoleNetworkAdmin) && req.Tenant == "":
+		err = fault.Newf(op, fault.Invalid, "an %s is of one tenant", req.Role).Advise("name the tenant, or make an admin")
 	case !p.whole() && req.Tenant == "":
 		err = p.mustBeAdmin(op, "make tokens for the whole deployment")
 	case !p.sees(req.Tenant):
@@ -142,7 +165,7 @@ func (c *Control) CreateToken(ctx context.Context, p Principal, req TokenRequest
 // RevokeToken ends a token at once. NotFound when there is none the principal may see.
 func (c *Control) RevokeToken(ctx context.Context, p Principal, id string) error {
 	op := "control.RevokeToken"
-	if err := p.mayWrite(op); err != nil {
+	if err := p.mayOwn(op); err != nil {
 		return err
 	}
 	return c.update(ctx, p.Who(), "", func(w *work) error {

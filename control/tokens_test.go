@@ -46,11 +46,11 @@ func TestTheFirstTokenIsGivenOnce(t *testing.T) {
 
 func TestWrongTokens(t *testing.T) {
 	r := plant(t)
-	secret, tok, err := r.CreateToken(ctx, admin, TokenRequest{Name: "ci", Tenant: "ot", Role: RoleOperator})
+	secret, tok, err := r.CreateToken(ctx, admin, TokenRequest{Name: "ci", Tenant: "ot", Role: RoleOwner})
 	if err != nil || tok.CreatedBy != "root of the deployment" {
 		t.Fatal(tok, err)
 	}
-	if p, err := r.Authenticate(ctx, secret); err != nil || p != (Principal{Name: "ci", Tenant: "ot", Role: RoleOperator}) {
+	if p, err := r.Authenticate(ctx, secret); err != nil || p != (Principal{Name: "ci", Tenant: "ot", Role: RoleOwner}) {
 		t.Errorf("%+v, %v", p, err)
 	}
 	flipped := secret[:len(secret)-1] + map[bool]string{true: "b", false: "a"}[strings.HasSuffix(secret, "a")]
@@ -78,12 +78,12 @@ func TestWhoMakesWhichTokens(t *testing.T) {
 		{admin, TokenRequest{Name: "a", Role: RoleAdmin}, fault.Internal},
 		{admin, TokenRequest{Name: "a", Role: RoleReader}, fault.Internal},
 		{admin, TokenRequest{Name: "a", Role: RoleAdmin, Tenant: "ot"}, fault.Invalid},
-		{admin, TokenRequest{Name: "a", Role: RoleOperator}, fault.Invalid},
-		{admin, TokenRequest{Name: "a", Role: RoleOperator, Tenant: "zz"}, fault.NotFound},
+		{admin, TokenRequest{Name: "a", Role: RoleOwner}, fault.Invalid},
+		{admin, TokenRequest{Name: "a", Role: RoleOwner, Tenant: "zz"}, fault.NotFound},
 		{admin, TokenRequest{Name: "", Role: RoleAdmin}, fault.Invalid},
 		{admin, TokenRequest{Name: "a", Role: "owner"}, fault.Invalid},
-		{otOps, TokenRequest{Name: "a", Role: RoleOperator, Tenant: "ot"}, fault.Internal},
-		{otOps, TokenRequest{Name: "a", Role: RoleOperator, Tenant: "it"}, fault.NotFound},
+		{otOps, TokenRequest{Name: "a", Role: RoleOwner, Tenant: "ot"}, fault.Internal},
+		{otOps, TokenRequest{Name: "a", Role: RoleOwner, Tenant: "it"}, fault.NotFound},
 		{otOps, TokenRequest{Name: "a", Role: RoleAdmin}, fault.Denied},
 		{otOps, TokenRequest{Name: "a", Role: RoleReader}, fault.Denied},
 		{otRead, TokenRequest{Name: "a", Role: RoleReader, Tenant: "ot"}, fault.Denied},

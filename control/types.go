@@ -58,7 +58,7 @@ type ConnectionView struct {
 type TokenRequest struct {
 	Name   string `json:"name" doc:"who or what uses it; stands in the audit records"`
 	Tenant string `json:"tenant,omitempty" doc:"empty for the whole deployment"`
-	Role   Role   `json:"role" enum:"admin,operator,reader"`
+	Role   Role   `json:"role" enum:"admin,owner,network-admin,auditor,reader"`
 }
 
 // Token is what is known of an API token; never the token itself.

@@ -232,7 +232,9 @@ func plural(k resource.Kind) string {
 	case resource.KindRecordSet:
 		return "recordsets"
 	case resource.KindTenant, resource.KindNetwork, resource.KindZone, resource.KindRelay, resource.KindAgent, resource.KindService, resource.KindRuleset,
-		resource.KindGateway, resource.KindAllowlist:
+		resource.KindGateway, resource.KindAllowlist, resource.KindIdentityProvider, resource.KindTarget:
+	case resource.KindAccessPolicy:
+		return "accesspolicies"
 	}
 	b := []byte(k)
 	b[0] |= 0x20 // ASCII lower case

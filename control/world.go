@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/isthmus-io/isthmus/access/grant"
 	"github.com/isthmus-io/isthmus/identity"
 	"github.com/isthmus-io/isthmus/plan"
 	"github.com/isthmus-io/isthmus/resource"
@@ -26,6 +27,11 @@ type world struct {
 	agents   map[identity.ID]*resource.Agent
 	rulesets map[resource.Key]*resource.Ruleset
 	revoked  map[placeKey][]string // SPIFFE ids, sorted
+
+	policies map[resource.Key]*resource.AccessPolicy
+	owned    map[string]*resource.Target            // by uid
+	grants   map[string]map[string]*grant.Grant     // target uid, id: those that let somebody in, now or later
+	publics  map[string]map[store.KeyPurpose]string // tenant: public halves of its keys
 }
 
 // placeKey is a network's identity. The empty one stands for what belongs to no network: relays.
@@ -40,8 +46,9 @@ type place struct {
 	gateways  []*resource.Gateway
 	names     lazyNames
 
-	allowlists []*allowlist      // by name
-	ruleset    *resource.Ruleset // the one that is linked to the network
+	targets    []*resource.Target // oldest first
+	allowlists []*allowlist       // by name
+	ruleset    *resource.Ruleset  // the one that is linked to the network
 }
 
 // allowlist is a list of rules and what it is cut into for plans.
@@ -74,6 +81,9 @@ type change struct {
 	key           []byte            // of a new service: its link key
 	revoked       *store.Revoked    // of a deleted agent
 	parts         []*plan.Part      // of an allowlist
+
+	grant  *grant.Grant     // instead of a noun
+	public *store.PublicKey // instead of a noun
 }
 
 // dirty is whose plans may have changed: those of everybody, of everybody in a place, of single members.
@@ -90,6 +100,8 @@ func newWorld() *world {
 		places: map[placeKey]*place{}, zones: map[resource.Key]*zone{}, services: map[string]*resource.Service{},
 		targets: map[string]string{}, users: map[string][]*resource.PrivateEndpoint{}, keys: map[string][]byte{},
 		agents: map[identity.ID]*resource.Agent{}, rulesets: map[resource.Key]*resource.Ruleset{}, revoked: map[placeKey][]string{},
+		policies: map[resource.Key]*resource.AccessPolicy{}, owned: map[string]*resource.Target{},
+		grants: map[string]map[string]*grant.Grant{}, publics: map[string]map[store.KeyPurpose]string{},
 	}
 }
 
@@ -140,6 +152,9 @@ func loadWorld(tx *store.Tx, now time.Time, old *world) (*world, error) {
 		}
 		w.apply(ch)
 	}
+	if err := w.loadAccess(tx); err != nil {
+		return nil, err
+	}
 	for _, r := range revoked {
 		if r.NotAfter.After(now) {
 			w.revoke(r)
@@ -183,6 +198,10 @@ func placeOf(o resource.Object) placeKey {
 func (w *world) commit(changes []change) dirty {
 	d := dirty{places: map[placeKey]struct{}{}, members: map[identity.ID]struct{}{}}
 	for _, ch := range changes {
+		if ch.grant != nil || ch.public != nil {
+			w.applyAccess(ch, &d)
+			continue
+		}
 		if ch.before != nil {
 			w.reach(ch.before, &d)
 		}
@@ -226,6 +245,15 @@ func (w *world) reach(o resource.Object, d *dirty) {
 				w.carriers(g, d)
 			}
 		}
+	case *resource.IdentityProvider:
+	case *resource.AccessPolicy:
+		for _, t := range w.owned {
+			if w.policyKey(t) == o.Key() {
+				d.add(placeOf(t))
+			}
+		}
+	case *resource.Target:
+		d.add(here)
 	case *resource.RecordSet:
 		if z := w.zones[zoneKey(o)]; z != nil && z.noun != nil {
 			w.reach(z.noun, d)
@@ -287,6 +315,19 @@ func (w *world) apply(ch change) {
 		p.gateways = replace(p.gateways, uid, asOr[*resource.Gateway](ch.after), older)
 	case *resource.Allowlist:
 		w.place(here).allow(o, ch)
+	case *resource.IdentityProvider:
+	case *resource.AccessPolicy:
+		delete(w.policies, o.Key())
+		if ch.after != nil {
+			w.policies[o.Key()] = o
+		}
+	case *resource.Target:
+		p := w.place(here)
+		p.targets = replace(p.targets, uid, asOr[*resource.Target](ch.after), older)
+		delete(w.owned, uid)
+		if ch.after != nil {
+			w.owned[uid] = o
+		}
 	case *resource.RecordSet:
 		z := w.zone(zoneKey(o))
 		delete(z.records, o.Metadata.Name)

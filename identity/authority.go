@@ -2,7 +2,9 @@ package identity
 
 import (
 	"crypto"
+	"crypto/hkdf"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -70,6 +72,19 @@ func LoadAuthority(certPEM, keyPEM []byte) (*Authority, error) {
 
 // CertificatePEM returns the authority's own certificate, which peers trust as root.
 func (a *Authority) CertificatePEM() []byte { return a.certPEM }
+
+// Secret derives a secret of 32 bytes from the authority's key (HKDF, RFC 5869), the same one for the same purpose. What is encrypted with
+// it can be read wherever the authority is, and not by whoever has only the database.
+func (a *Authority) Secret(purpose string) ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(a.key)
+	if err == nil {
+		var out []byte
+		if out, err = hkdf.Key(sha256.New, der, nil, "isthmus "+purpose, 32); err == nil {
+			return out, nil
+		}
+	}
+	return nil, fault.Wrap("identity.Secret", fault.Internal, err, "")
+}
 
 // Certificate returns it parsed.
 func (a *Authority) Certificate() *x509.Certificate { return a.cert }

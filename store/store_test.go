@@ -320,7 +320,7 @@ func TestTokensAndKeys(t *testing.T) {
 	server.Each(t, func(t *testing.T, dsn string) {
 		st := open(t, dsn)
 		j := store.JoinToken{Uses: 1, ID: "j", Hash: []byte{1, 2}, For: "agent", Tenant: "ot", Network: "plant-7", Name: "gw", Created: t0, MadeBy: "alice", Expires: t0.Add(time.Hour)}
-		a := store.APIToken{ID: "a", Hash: []byte{3}, Name: "ci", Tenant: "ot", Role: "operator", Created: t0, MadeBy: "alice"}
+		a := store.APIToken{ID: "a", Hash: []byte{3}, Name: "ci", Tenant: "ot", Role: "owner", Created: t0, MadeBy: "alice"}
 		s, _ := resource.New(resource.KindService)
 		s.Head().Metadata = resource.Meta{Tenant: "ot", Network: "plant-7", Name: "hub", UID: "s1"}
 		update(t, st, func(tx *store.Tx) error {

@@ -180,7 +180,7 @@ func TestRevocation(t *testing.T) {
 // TestTenants shows what one tenant can learn and do of another's.
 func TestTenants(t *testing.T) {
 	s := standard(t)
-	secret, _, err := s.Client.CreateToken(t.Context(), client.TokenRequest{Name: "olga", Tenant: "it", Role: "operator"})
+	secret, _, err := s.Client.CreateToken(t.Context(), client.TokenRequest{Name: "olga", Tenant: "it", Role: "owner"})
 	if err != nil {
 		t.Fatal(err)
 	}

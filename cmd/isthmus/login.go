@@ -164,6 +164,9 @@ func newWhoami(w *world) *cobra.Command {
 }
 
 func principalWords(p client.Principal) string {
+	if p.Person != "" {
+		return p.Name + " (" + first(strings.Join(p.Roles, ", "), "no role") + " of tenant " + p.Tenant + ")"
+	}
 	if p.Tenant == "" {
 		return p.Name + " (" + p.Role + " of the whole deployment)"
 	}

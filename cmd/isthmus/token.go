@@ -18,7 +18,7 @@ func newToken(w *world) *cobra.Command {
 		Use: "token", Aliases: []string{"tokens"}, Short: "Make, list and revoke API tokens, and let processes join",
 		Long: `API tokens are for people and programs that use the API. Join tokens are for processes: each lets one agent, gateway, hub or relay in, once, for a short time.
 The text of a token is shown once, on standard output; the server keeps only a hash of it.`,
-		Example: `  isthmus token create ann --tenant ot --role operator > ann.token
+		Example: `  isthmus token create ann --tenant ot --role owner > ann.token
   isthmus token join --for agent --network ot/plant-7 --ttl 1h`,
 	}
 	c.AddCommand(newTokenCreate(w), newTokenList(w), newTokenRevoke(w), newTokenJoin(w), newTokenJoins(w))
@@ -33,17 +33,18 @@ func newTokenCreate(w *world) *cobra.Command {
 	)
 	c := &cobra.Command{
 		Use: "create NAME", Short: "Make an API token", Args: cobra.ExactArgs(1),
-		Long: `Make an API token. Roles: reader sees, operator also changes what belongs to its tenant, admin is for the whole deployment. The name stands in the
-audit records.`,
-		Example: `  isthmus token create ann --tenant ot --role operator --out ann.token
+		Long: `Make an API token. Roles: reader sees, auditor also reads the audit log, network-admin changes networks and what is in
+them, owner changes everything of its tenant, admin is for the whole deployment. Such a token is for a program; people have their own, made with
+isthmus person token. The name stands in the audit records.`,
+		Example: `  isthmus token create ann --tenant ot --role owner --out ann.token
   isthmus token create monitoring --role reader`,
 	}
 	n := addConnection(w, c)
 	out.addTo(c, outTable, outJSON, outYAML)
 	c.Flags().StringVarP(&req.Tenant, "tenant", "t", "", "`TENANT` it is for; the whole deployment when absent (your own tenant if you have one)")
-	c.Flags().StringVar(&req.Role, "role", "operator", "`ROLE`: admin, operator, reader")
+	c.Flags().StringVar(&req.Role, "role", "owner", "`ROLE`: admin, owner, network-admin, auditor, reader")
 	c.Flags().StringVar(&file, "out", "", "write the token to a new `FILE` only this user may read, instead of standard output")
-	_ = c.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{"admin", "operator", "reader"}, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
+	_ = c.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{"admin", "owner", "network-admin", "auditor", "reader"}, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
 	c.RunE = n.asking(func(c *cobra.Command, s *session, args []string) error {
 		req.Name = args[0]
 		req.Tenant = first(req.Tenant, s.tenant)

@@ -27,13 +27,19 @@ func Plural(k resource.Kind) string {
 		return "gateways"
 	case resource.KindAllowlist:
 		return "allowlists"
+	case resource.KindIdentityProvider:
+		return "identityproviders"
+	case resource.KindAccessPolicy:
+		return "accesspolicies"
+	case resource.KindTarget:
+		return "targets"
 	}
 	return ""
 }
 
 // pluralNames are the words that may stand after /v1/.
 func pluralNames() []string {
-	words := []string{"apply", "audit", "connections", "join-tokens", "tokens", "version", "whoami"}
+	words := []string{"access", "apply", "audit", "connections", "join-tokens", "people", "sign-in", "tokens", "version", "whoami"}
 	for _, k := range resource.Kinds() {
 		words = append(words, Plural(k))
 	}

@@ -57,7 +57,7 @@ func TestWhatIsInvisibleIsAbsentToTheByte(t *testing.T) {
 		t.Fatal(body)
 	}
 	var made struct{ Secret string }
-	if _, body := as(admin, "POST", "/v1/tokens", `{"name":"ann","tenant":"it","role":"operator"}`); json.Unmarshal([]byte(body), &made) != nil || made.Secret == "" {
+	if _, body := as(admin, "POST", "/v1/tokens", `{"name":"ann","tenant":"it","role":"owner"}`); json.Unmarshal([]byte(body), &made) != nil || made.Secret == "" {
 		t.Fatal(body)
 	}
 	endpoint := func(service string) string {

@@ -130,6 +130,9 @@ func (d *door) registerResources() {
 	resourceRoutes[resource.Ruleset, tenantPath, removeTenant](d, resource.KindRuleset, "a ruleset")
 	resourceRoutes[resource.Gateway, networkPath, removeNetwork](d, resource.KindGateway, "a gateway")
 	resourceRoutes[resource.Allowlist, networkPath, removeNetwork](d, resource.KindAllowlist, "an allowlist")
+	resourceRoutes[resource.IdentityProvider, tenantPath, removeTenant](d, resource.KindIdentityProvider, "an identity provider")
+	resourceRoutes[resource.AccessPolicy, tenantPath, removeTenant](d, resource.KindAccessPolicy, "an access policy")
+	resourceRoutes[resource.Target, networkPath, removeNetwork](d, resource.KindTarget, "a target")
 	d.registerApply()
 }
 
