@@ -433,8 +433,11 @@ func TestAMemberIsNotTheControlPlane(t *testing.T) {
 func TestPlurals(t *testing.T) {
 	for _, k := range resource.Kinds() {
 		want := strings.ToLower(string(k)) + "s"
-		if k == resource.KindPrivateEndpoint {
+		switch k {
+		case resource.KindPrivateEndpoint:
 			want = "endpoints"
+		case resource.KindAccessPolicy:
+			want = "accesspolicies"
 		}
 		if got := client.Plural(k); got != want {
 			t.Errorf("%s: %s", k, got)

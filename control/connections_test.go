@@ -117,7 +117,7 @@ func TestConnectionsAgainstATwin(t *testing.T) {
 				}
 				if !there {
 					twin[p] = resource.Pending
-					if owner[p] == otOps {
+					if owner[p].Who() == otOps.Who() {
 						twin[p] = resource.Approved
 					}
 				}
@@ -129,17 +129,17 @@ func TestConnectionsAgainstATwin(t *testing.T) {
 				now, there := twin[p]
 				var wanted fault.Kind
 				switch {
-				case by == otRead:
+				case by.Who() == otRead.Who():
 					wanted = fault.Denied
 				case !there:
 					wanted = fault.NotFound
-				case by == otOps || by == admin:
+				case by.Who() == otOps.Who() || by.isAdmin():
 					if now == to || now == resource.Disconnected {
 						wanted = fault.Conflict
 					} else {
 						wanted, twin[p] = 255, to
 					}
-				case by == itOps && owner[p] == itOps:
+				case by.Who() == itOps.Who() && owner[p].Who() == itOps.Who():
 					wanted = fault.Denied
 				default:
 					wanted = fault.NotFound

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +25,7 @@ func TestTheFirstTokenIsGivenOnce(t *testing.T) {
 		t.Errorf("again: %q, %v", again, err)
 	}
 	p, err := r.Authenticate(ctx, secret)
-	if err != nil || p != (Principal{Name: "admin", Role: RoleAdmin}) {
+	if err != nil || !reflect.DeepEqual(p, Principal{Name: "admin", Role: RoleAdmin}) {
 		t.Errorf("%+v, %v", p, err)
 	}
 	// Even without its tokens a deployment gives no second first token: that would be a way in for who can delete.
@@ -50,7 +51,7 @@ func TestWrongTokens(t *testing.T) {
 	if err != nil || tok.CreatedBy != "root of the deployment" {
 		t.Fatal(tok, err)
 	}
-	if p, err := r.Authenticate(ctx, secret); err != nil || p != (Principal{Name: "ci", Tenant: "ot", Role: RoleOwner}) {
+	if p, err := r.Authenticate(ctx, secret); err != nil || !reflect.DeepEqual(p, Principal{Name: "ci", Tenant: "ot", Role: RoleOwner}) {
 		t.Errorf("%+v, %v", p, err)
 	}
 	flipped := secret[:len(secret)-1] + map[bool]string{true: "b", false: "a"}[strings.HasSuffix(secret, "a")]
@@ -94,9 +95,12 @@ func TestWhoMakesWhichTokens(t *testing.T) {
 			t.Errorf("%s makes %+v: %q, %v", tc.who.Who(), tc.req, secret, err)
 		}
 	}
-	for who, n := range map[Principal]int{admin: 3, otOps: 1, otRead: 1, itOps: 0} {
-		if list, err := r.ListTokens(ctx, who); len(list) != n || err != nil {
-			t.Errorf("%s sees %+v, %v", who.Who(), list, err)
+	for _, tc := range []struct {
+		who Principal
+		n   int
+	}{{admin, 3}, {otOps, 1}, {otRead, 1}, {itOps, 0}} {
+		if list, err := r.ListTokens(ctx, tc.who); len(list) != tc.n || err != nil {
+			t.Errorf("%s sees %+v, %v", tc.who.Who(), list, err)
 		}
 	}
 	all, err := r.ListTokens(ctx, admin)

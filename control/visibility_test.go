@@ -96,7 +96,7 @@ func TestWhoSeesWhat(t *testing.T) {
 		var got []string
 		for _, v := range list {
 			got = append(got, v.Endpoint)
-			if may := tc.who != itOps; v.MayDecide != may {
+			if may := tc.who.Who() != itOps.Who(); v.MayDecide != may {
 				t.Errorf("%s may decide %s: %t", tc.who.Who(), v.Endpoint, v.MayDecide)
 			}
 		}
