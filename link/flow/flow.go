@@ -30,15 +30,16 @@ type Info struct {
 type flow struct {
 	info     Info // without the counts of bytes
 	provider bool // the socket leads to the service and not to the client
-	socket   *net.TCPConn
+	socket   socket
 	stream   *mux.Stream
 	count    *counters
 	onData   func() // called for the first bytes that came out of the stream; may be nil
 	cancel   context.CancelFunc
 
-	meter Meter           // of a flow that was given; nil: no limit
-	clk   clock.Clock     // with meter
-	ctx   context.Context //nolint:containedctx // with meter: ends when the flow is cut
+	meter atomic.Pointer[Meter] // nil, or a nil Meter: no limit
+	clk   clock.Clock           // for what has a meter
+	ctx   context.Context       //nolint:containedctx // as clk: ends when the flow is cut
+	anew  atomic.Bool           // a meter came while bytes moved without one, and they were stopped to begin anew
 
 	written atomic.Uint64 // bytes given to the socket
 	source  source        // what the stream reads the socket through, which also tells how much came in
@@ -54,7 +55,7 @@ type flow struct {
 }
 
 // attachSocket gives the flow its socket, or closes it when the flow was cut meanwhile.
-func (f *flow) attachSocket(c *net.TCPConn) bool {
+func (f *flow) attachSocket(c socket) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.cut {
@@ -98,9 +99,11 @@ func (f *flow) sever(code tunnel.ResetCode, message string) {
 	}
 }
 
-// abort closes a socket so that the peer sees a reset and not an end of data.
-func abort(c *net.TCPConn) {
-	_ = c.SetLinger(0)
+// abort closes a socket so that the peer sees a reset and not an end of data, where there is such a thing.
+func abort(c net.Conn) {
+	if tcp, ok := c.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
 	_ = c.Close()
 }
 

@@ -25,7 +25,7 @@ func (f *flow) forward() *mux.ResetError {
 // forwardSocket moves bytes from the socket to the stream, which takes a buffer only when the socket has something to read.
 func (f *flow) forwardSocket() {
 	defer f.other.Done()
-	n, err := f.stream.ReadFrom(f.from())
+	n, err := f.moveSocket()
 	f.finalRead(n)
 	if err == nil {
 		f.said.Store(true)
@@ -47,7 +47,7 @@ func (f *flow) forwardSocket() {
 
 // forwardStream moves bytes from the stream to the socket.
 func (f *flow) forwardStream() *mux.ResetError {
-	_, err := f.stream.WriteTo(f.to())
+	err := f.moveStream()
 	if err == nil {
 		err = f.socket.CloseWrite()
 	}

@@ -3,7 +3,6 @@ package flow
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"sync"
 	"time"
@@ -14,12 +13,6 @@ import (
 	"github.com/isthmus-io/isthmus/plan"
 	"github.com/isthmus-io/isthmus/wire/tunnel"
 )
-
-// Meter limits bytes. Of want bytes n may pass now, and count as passed; when n is 0, ask again once wait has passed. It is safe for
-// concurrent use and does not block.
-type Meter interface {
-	Take(want int) (n int, wait time.Duration)
-}
 
 // Given is a connection which somebody else accepted and decided about, and which goes the way of an endpoint's.
 type Given struct {
@@ -41,7 +34,8 @@ func (g *Given) Carry(ctx context.Context, socket *net.TCPConn) (sent, received 
 	const op = "flow.Carry"
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	f := &flow{count: &counters{}, socket: socket, cancel: cancel, meter: g.Meter, clk: g.Clock, ctx: ctx}
+	f := &flow{count: &counters{}, socket: socket, cancel: cancel, clk: g.Clock, ctx: ctx}
+	f.meter.Store(meterOf(g.Meter))
 	f.info.Client, f.info.Port = g.Flow.Client, g.Flow.Port
 	stop := context.AfterFunc(ctx, func() { f.sever(tunnel.ResetShuttingDown, "") })
 	defer stop()
@@ -115,78 +109,4 @@ func (f *flow) begin(first []byte) error {
 		first = first[n:]
 	}
 	return nil
-}
-
-// pass waits until some of want bytes may pass, and returns how many.
-func (f *flow) pass(want int) (int, error) {
-	if f.meter == nil {
-		return want, nil
-	}
-	for {
-		n, wait := f.meter.Take(want)
-		if n > 0 {
-			return n, nil
-		}
-		due, stop := f.clk.After(wait)
-		select {
-		case <-due:
-		case <-f.ctx.Done():
-			stop()
-			return 0, context.Cause(f.ctx)
-		}
-	}
-}
-
-// meteredSource reads the socket no faster than the meter lets it.
-type meteredSource struct {
-	f    *flow
-	from io.Reader
-}
-
-func (m meteredSource) Read(b []byte) (int, error) {
-	n, err := m.from.Read(b)
-	for left := n; left > 0; {
-		passed, err := m.f.pass(left)
-		if err != nil {
-			return 0, err
-		}
-		left -= passed
-	}
-	return n, err
-}
-
-// meteredSink writes to the socket no faster than the meter lets it.
-type meteredSink struct{ socketWriter }
-
-func (m meteredSink) Write(b []byte) (int, error) {
-	done := 0
-	for done < len(b) {
-		n, err := m.f.pass(len(b) - done)
-		if err != nil {
-			return done, err
-		}
-		n, err = m.socketWriter.Write(b[done : done+n])
-		done += n
-		if err != nil {
-			return done, err
-		}
-	}
-	return done, nil
-}
-
-// from is what the stream reads the socket through.
-func (f *flow) from() io.Reader {
-	r := f.source.reader(f)
-	if f.meter != nil {
-		return meteredSource{f, r}
-	}
-	return r
-}
-
-// to is what the stream's bytes go to.
-func (f *flow) to() io.Writer {
-	if f.meter != nil {
-		return meteredSink{socketWriter{f}}
-	}
-	return f.sink()
 }

@@ -21,13 +21,29 @@ type trySink struct {
 
 // sink returns where the stream's bytes go.
 func (f *flow) sink() io.Writer {
-	raw, err := f.socket.SyscallConn()
-	if err != nil {
+	raw := rawConn(f.socket)
+	if raw == nil {
 		return socketWriter{f}
 	}
 	s := &trySink{socketWriter: socketWriter{f}, raw: raw}
 	s.step = s.try
 	return s
+}
+
+// rawConn returns nil for what is no socket of the kernel's, or a closed one. A type around one may mean to change what is written.
+func rawConn(c net.Conn) syscall.RawConn {
+	var raw syscall.RawConn
+	var err error
+	switch c := c.(type) {
+	case *net.TCPConn:
+		raw, err = c.SyscallConn()
+	case *net.UnixConn:
+		raw, err = c.SyscallConn()
+	}
+	if err != nil {
+		return nil
+	}
+	return raw
 }
 
 func (s *trySink) try(fd uintptr) bool {
