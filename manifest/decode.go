@@ -228,6 +228,12 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, f Field, path string) {
 		}
 		return
 	}
+	if v.Kind() == reflect.Pointer {
+		if v.IsNil() {
+			v.Set(reflect.New(v.Type().Elem()))
+		}
+		v = v.Elem()
+	}
 	if t, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
 		d.text(n, t, v.Type(), f, path)
 		return

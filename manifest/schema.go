@@ -119,7 +119,7 @@ func fieldsOf(t reflect.Type) []Field {
 			f.Enum = strings.Split(e, ",")
 		}
 		inner := sf.Type
-		if inner.Kind() == reflect.Slice {
+		if inner.Kind() == reflect.Slice || inner.Kind() == reflect.Pointer {
 			inner = inner.Elem()
 		}
 		if isMapping(inner) {
@@ -142,6 +142,9 @@ func isMapping(t reflect.Type) bool {
 
 // words names a type for people.
 func words(t reflect.Type) string {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
 	switch t {
 	case reflect.TypeFor[netip.Addr]():
 		return "an IP address"

@@ -61,8 +61,8 @@ type IdentityProviderSpec struct {
 // ProviderRole gives roles to whoever has a value in a claim.
 type ProviderRole struct {
 	Claim string       `json:"claim" doc:"a text, or a list of texts" example:"groups"`
-	Value string       `json:"value" example:"plant-technicians"`
-	Roles []TenantRole `json:"roles"`
+	Value string       `json:"value" doc:"what it has to be, or to hold" example:"plant-technicians"`
+	Roles []TenantRole `json:"roles" doc:"what whoever has it becomes: owner, network-admin, operator, approver, auditor" example:"[\"operator\"]"`
 }
 
 // IdentityProviderStatus is empty so far.

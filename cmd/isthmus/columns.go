@@ -36,6 +36,12 @@ func (w *world) columns(kind resource.Kind, objects []resource.Object, wide bool
 		heads = []string{"NAME", "LISTENERS", "ROUTES", "CARRIED BY", "RULES", "PROBLEMS", "AGE", "OPEN TO ALL"}
 	case resource.KindAllowlist:
 		heads = []string{"NAME", "OWNER", "GATEWAYS", "RULES", "EXPIRED", "AGE"}
+	case resource.KindIdentityProvider:
+		heads = []string{"NAME", "ISSUER", "ROLES", "AGE", "CLIENT", "SESSION"}
+	case resource.KindAccessPolicy:
+		heads = []string{"NAME", "APPROVALS", "LONGEST", "RECORDING", "BREAK GLASS", "TARGETS", "AGE", "STANDING", "SOCKS"}
+	case resource.KindTarget:
+		heads = []string{"NAME", "PROTOCOL", "STATE", "THROUGH", "GRANTS", "SESSIONS", "AGE", "POLICY", "VISIBLE TO", "DESCRIPTION"}
 	}
 	narrow := slices.Index(heads, "AGE") + 1
 	if wide {
@@ -94,8 +100,31 @@ func (w *world) row(o resource.Object) []cell {
 		return r
 	case *resource.Allowlist:
 		return cells(name, o.Spec.Owner, first(strings.Join(o.Spec.Gateways, ","), "all"), strconv.Itoa(o.Status.Rules), strconv.Itoa(o.Status.Expired), age)
+	case *resource.IdentityProvider:
+		return cells(name, o.Spec.Issuer, strconv.Itoa(len(o.Spec.Roles)), age, o.Spec.ClientID, o.Spec.Session().String())
+	case *resource.AccessPolicy:
+		return cells(name, strconv.Itoa(o.Spec.ApprovalsNeeded()), o.Spec.Longest().String(), first(string(o.Spec.Recording), string(resource.RecordingOff)),
+			strconv.FormatBool(o.Spec.BreakGlass), strconv.Itoa(o.Status.Targets), age, strconv.FormatBool(o.Spec.Standing), strconv.FormatBool(o.Spec.Socks))
+	case *resource.Target:
+		r := cells(name, string(o.Protocol()), first(string(o.Spec.State), string(resource.TargetEnabled)), targetWay(o), strconv.Itoa(o.Status.Grants),
+			strconv.Itoa(o.Status.Sessions), age, first(o.Spec.Policy, resource.DefaultPolicy), strings.Join(o.Spec.VisibleTo, ","), o.Spec.Description)
+		if !o.Enabled() {
+			r[2].colour = red
+		}
+		return r
 	}
 	return cells(name)
+}
+
+// targetWay says through what a target is reached; nothing for people of other tenants, who are not told.
+func targetWay(t *resource.Target) string {
+	switch d := t.Spec.Device; {
+	case d != nil:
+		return "device " + d.Device + " of " + d.Service
+	case t.Spec.Agent != "":
+		return t.Spec.Agent + " to " + t.Spec.Address
+	}
+	return ""
 }
 
 func zoneNetworks(z *resource.Zone) string {

@@ -71,6 +71,12 @@ func describe(ctx context.Context, w *world, s *session, o resource.Object) erro
 		next = describeAllowlist(w, o)
 	case *resource.Ruleset:
 		next = describeRuleset(w, o)
+	case *resource.Target:
+		next = describeTarget(w, o)
+	case *resource.AccessPolicy:
+		next = describePolicy(w, o)
+	case *resource.IdentityProvider:
+		next = describeProvider(w, o)
 	case *resource.Zone:
 		next = describeZone(ctx, w, s, o)
 	default:

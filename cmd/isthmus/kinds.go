@@ -28,6 +28,9 @@ func kindTable() []kindInfo {
 		{resource.KindRuleset, []string{"rule"}, "DNS forwarding rules, followed in the networks it is linked to"},
 		{resource.KindGateway, []string{"gw"}, "a static public address in front of services and endpoints"},
 		{resource.KindAllowlist, []string{"al", "allow"}, "who may come in through the gateways of a network"},
+		{resource.KindIdentityProvider, []string{"idp"}, "where people of a tenant sign in"},
+		{resource.KindAccessPolicy, []string{"policy", "ap"}, "who has to agree before somebody is let into a target, and for how long"},
+		{resource.KindTarget, []string{"tgt"}, "something people may be let into: one way into a machine"},
 	}
 }
 
@@ -67,6 +70,10 @@ func singular(k resource.Kind) string {
 		return "endpoint"
 	case resource.KindRecordSet:
 		return "record set"
+	case resource.KindIdentityProvider:
+		return "identity provider"
+	case resource.KindAccessPolicy:
+		return "access policy"
 	default:
 		return strings.ToLower(string(k))
 	}
