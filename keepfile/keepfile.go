@@ -41,11 +41,11 @@ func write(path string, content []byte) (err error) {
 		_ = os.Remove(tmp.Name()) // what matters is the error above
 		return err
 	}
-	return syncFolder(dir)
+	return SyncFolder(dir)
 }
 
-// syncFolder makes a rename durable. Windows has no such call and needs none; some network file systems refuse it.
-func syncFolder(dir string) error {
+// SyncFolder makes a rename, or a file that was made, durable in its folder. Windows has no such call and needs none; some network file systems refuse it.
+func SyncFolder(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil
 	}
