@@ -100,12 +100,12 @@ func (p *IdentityProvider) Validate() error {
 	}
 	for _, t := range append(slices.Clone(s.Scopes), s.NameClaim) {
 		if len(t) > 100 || strings.ContainsAny(t, " \t") || !plainText(t) {
-			return fault.Newf(op, fault.Invalid, "spec has the scope or claim %q", t)
+			return fault.Newf(op, fault.Invalid, "spec has the scope or claim %q", t).Advise("give one word for each")
 		}
 	}
 	if s.CA != "" {
 		if b, _ := pem.Decode([]byte(s.CA)); b == nil || b.Type != "CERTIFICATE" {
-			return fault.New(op, fault.Invalid, "spec.ca holds no PEM certificate")
+			return fault.New(op, fault.Invalid, "spec.ca holds no PEM certificate").Advise("copy the text from BEGIN CERTIFICATE to END CERTIFICATE")
 		}
 	}
 	if s.SessionMinutes < 0 || s.SessionMinutes > int(maxSession/time.Minute) {
@@ -119,7 +119,7 @@ func (p *IdentityProvider) Validate() error {
 	}
 	for _, r := range s.Roles {
 		if r.Claim == "" || r.Value == "" || len(r.Claim) > 200 || len(r.Value) > 200 || len(r.Roles) == 0 {
-			return fault.New(op, fault.Invalid, "spec.roles has a rule without claim, value or roles")
+			return fault.New(op, fault.Invalid, "spec.roles has a rule without claim, value or roles").Advise("write claim: groups, value: NAME, roles: [operator]")
 		}
 		if err := ValidateRoles("spec.roles", r.Roles); err != nil {
 			return err

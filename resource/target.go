@@ -119,7 +119,7 @@ func (t *Target) Validate() error {
 		return fault.Newf(op, fault.Invalid, "spec.state is %q", s.State).Advise("write Enabled or Disabled")
 	}
 	if len(s.Description) > maxDescription || !plainText(s.Description) {
-		return fault.Newf(op, fault.Invalid, "spec.description is longer than %d bytes, or has control characters", maxDescription)
+		return fault.Newf(op, fault.Invalid, "spec.description is longer than %d bytes, or has control characters", maxDescription).Advise("say it in one line")
 	}
 	if s.Policy != "" {
 		if err := ValidateName(s.Policy); err != nil {
@@ -152,7 +152,7 @@ func (s *TargetSpec) validateWay(op string) error {
 			}
 		}
 		if len(d.Module) > maxStreamName || strings.ContainsAny(d.Module, "/+#?&") || !plainText(d.Module) {
-			return fault.Newf(op, fault.Invalid, "spec.device.module is %q", d.Module)
+			return fault.Newf(op, fault.Invalid, "spec.device.module is %q", d.Module).Advise("give the module's id, or leave it out for the device itself")
 		}
 		return nil
 	case s.Agent == "":
