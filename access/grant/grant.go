@@ -59,7 +59,7 @@ func (p Person) Who() string { return p.Name + " of " + p.Tenant }
 type Step struct {
 	By   Person    `json:"by"`
 	At   time.Time `json:"at"`
-	What string    `json:"what" doc:"approve, deny, withdraw, revoke, extend"`
+	What string    `json:"what" doc:"approve, deny, withdraw, revoke, extend, review"`
 	Why  string    `json:"why,omitempty"`
 }
 
@@ -103,6 +103,16 @@ type Extension struct {
 
 // Live tells whether the grant may let somebody in, now or later.
 func (g *Grant) Live(at time.Time) bool { return g.State == Approved && at.Before(g.Until) }
+
+// Unreviewed tells whether the glass was broken and nobody has looked at it afterwards.
+func (g *Grant) Unreviewed() bool {
+	return g.Kind == BreakGlass && !slices.ContainsFunc(g.Steps, func(s Step) bool { return s.What == "review" })
+}
+
+// Waits tells whether somebody has yet to decide: about the request, or about more time.
+func (g *Grant) Waits() bool {
+	return g.State == Requested || g.State == Approved && g.Extension != nil
+}
 
 // ApprovedBy lists who approved.
 func (g *Grant) ApprovedBy() []string {

@@ -87,7 +87,7 @@ func checkWords(op, reason string) error {
 func (g *Grant) window(now time.Time, ahead, most time.Duration) error {
 	op := "grant.New"
 	if g.For < shortest || g.For > most {
-		return fault.Newf(op, fault.Invalid, "%s were asked for, and the policy of the target allows %s to %s", g.For, shortest, words(most)).
+		return fault.Newf(op, fault.Invalid, "%s were asked for, and the policy of the target allows %s to %s", words(g.For), words(shortest), words(most)).
 			Advise("ask for less; the owner of the target may change the policy")
 	}
 	if g.From.IsZero() {
@@ -155,8 +155,10 @@ func words(d time.Duration) string {
 		return strconv.Itoa(int(d/day)) + " days"
 	}
 	s := d.String()
-	s = strings.TrimSuffix(s, "0s")
-	if strings.HasSuffix(s, "h0m") {
+	if d != 0 && d%time.Minute == 0 {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if d != 0 && d%time.Hour == 0 {
 		s = strings.TrimSuffix(s, "0m")
 	}
 	return s

@@ -111,8 +111,8 @@ func (g Grant) Extend(by Person, more time.Duration, why string, p *resource.Acc
 		return g, fault.Newf(op, fault.Denied, "%s is neither who was let in nor an approver", by.Who())
 	case !g.Live(now):
 		return g, g.elsewhere(op, now)
-	case more < shortest || g.For+more > most:
-		return g, fault.Newf(op, fault.Invalid, "with %s more it would last %s, and the policy of the target allows %s", more, g.For+more, words(most)).
+	case more < shortest || more > most-g.For:
+		return g, fault.Newf(op, fault.Invalid, "%s more were asked for a grant of %s, and the policy of the target allows %s in all", words(more), words(g.For), words(most)).
 			Advise("ask for less, or for a new grant when this one has ended")
 	case g.Extension != nil:
 		return g, fault.New(op, fault.Conflict, "more time was asked for already and is not approved yet").Advise("wait for it, or revoke the grant and ask anew")
@@ -131,6 +131,27 @@ func (g Grant) Extend(by Person, more time.Duration, why string, p *resource.Acc
 	if len(next.Extension.Approvals) >= needed {
 		next.Until, next.For, next.Extension = g.Until.Add(more), g.For+more, nil
 	}
+	return next, nil
+}
+
+// Review says that somebody has looked at an emergency afterwards: an approver or auditor who was not let in by it. Once is enough.
+func (g Grant) Review(by Person, why string, now time.Time) (Grant, error) {
+	op := "grant.Review"
+	switch {
+	case g.Kind != BreakGlass:
+		return g, fault.New(op, fault.Conflict, "the grant was approved beforehand, so there is nothing to look at afterwards").Advise("only emergencies are reviewed")
+	case !by.Has(resource.RoleApprover, resource.RoleOwner, resource.RoleAuditor) || by.Tenant != g.Tenant:
+		return g, fault.Newf(op, fault.Denied, "%s is neither approver nor auditor of %s", by.Who(), g.Tenant).Advise("ask somebody with the role approver, auditor or owner")
+	case by.ID == g.Person.ID || by.ID == g.RequestedBy.ID:
+		return g, fault.New(op, fault.Denied, "nobody reviews an emergency of his own").Advise("ask another approver or auditor")
+	case !g.Unreviewed():
+		return g, fault.New(op, fault.Conflict, "the emergency was reviewed already")
+	}
+	if err := checkWords(op, why); err != nil {
+		return g, err
+	}
+	next := g.clone()
+	next.Steps = append(next.Steps, Step{By: by, At: now, What: "review", Why: why})
 	return next, nil
 }
 
