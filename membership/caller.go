@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/fault"
 )
 
@@ -25,13 +26,15 @@ type caller struct {
 	tls     *tls.Config
 	servers []string
 	timeout time.Duration
+	clock   clock.Clock
+	offsets offsets
 
 	mu     sync.Mutex // guards the field below
 	client *http.Client
 }
 
-func newCaller(cfg Config, servers []string, conf *tls.Config) (*caller, error) {
-	c := &caller{tls: conf, servers: servers, timeout: cfg.timeout()}
+func newCaller(cfg Config, servers []string, conf *tls.Config, clk clock.Clock) (*caller, error) {
+	c := &caller{tls: conf, servers: servers, timeout: cfg.timeout(), clock: clk}
 	switch cfg.Proxy {
 	case "":
 		c.proxy = http.ProxyFromEnvironment
@@ -130,7 +133,17 @@ func (c *caller) do(ctx context.Context, method, server, path string, body []byt
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	return c.now().Do(req)
+	return c.ask(req)
+}
+
+// ask sends a request, and learns from any reply what time it is there.
+func (c *caller) ask(req *http.Request) (*http.Response, error) {
+	sent := c.clock.Now()
+	resp, err := c.now().Do(req)
+	if err == nil {
+		c.offsets.heard(resp.Header, sent, c.clock.Now())
+	}
+	return resp, err
 }
 
 // each asks the servers in order until one answers. When none does, the fault names them all.

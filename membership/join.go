@@ -68,7 +68,7 @@ func Join(ctx context.Context, cfg Config, token string, info JoinInfo) error {
 	if len(cfg.Servers) > 0 {
 		servers = cfg.Servers
 	}
-	c, err := newCaller(cfg, servers, pinnedTLS(t, clk.Now))
+	c, err := newCaller(cfg, servers, pinnedTLS(t, clk.Now), clk)
 	if err != nil {
 		return err
 	}
@@ -198,7 +198,7 @@ func pinnedTLS(t jointoken.Token, now func() time.Time) *tls.Config {
 // clockFault asks a server with the right authority for the time, without telling it any secret, and says how far off we are. If
 // that cannot be learned, the fault from the handshake stands.
 func clockFault(ctx context.Context, cfg Config, t jointoken.Token, servers []string, clk clock.Clock, otherwise error) error {
-	c, err := newCaller(cfg, servers, pinnedTLS(t, nil))
+	c, err := newCaller(cfg, servers, pinnedTLS(t, nil), clk)
 	if err != nil {
 		return otherwise
 	}

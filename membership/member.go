@@ -78,7 +78,7 @@ func Open(cfg Config, log *slog.Logger, clk clock.Clock) (*Member, error) {
 	conf.VerifyConnection = func(cs tls.ConnectionState) error {
 		return verifyServer(cs, creds.Roots(), k.TrustDomain, clk.Now())
 	}
-	if m.caller, err = newCaller(cfg, k.Servers, conf); err != nil {
+	if m.caller, err = newCaller(cfg, k.Servers, conf, clk); err != nil {
 		return nil, err
 	}
 	if err := m.loadPlan(); err != nil {
