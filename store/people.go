@@ -11,6 +11,7 @@ import (
 type Person struct {
 	UID, Tenant, Name string
 	Provider, Subject string // of the identity provider; empty for one who does not sign in there
+	Issuer            string // to whom the subject means something; the provider may have had another since
 	Roles             []resource.TenantRole
 	Created           time.Time
 	MadeBy            string
@@ -18,7 +19,7 @@ type Person struct {
 	SignedIn          time.Time
 }
 
-const peopleColumns = "uid, tenant, name, provider, subject, roles, created, made_by, disabled, signed_in"
+const peopleColumns = "uid, tenant, name, provider, issuer, subject, roles, created, made_by, disabled, signed_in"
 
 func joinRoles(roles []resource.TenantRole) string {
 	words := make([]string, len(roles))
@@ -38,15 +39,15 @@ func splitRoles(s string) []resource.TenantRole {
 
 // AddPerson keeps a new person. Conflict when the tenant has one of this name.
 func (tx *Tx) AddPerson(p Person) error {
-	_, err := tx.sql.Exec("INSERT INTO people ("+peopleColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		p.UID, p.Tenant, p.Name, p.Provider, p.Subject, joinRoles(p.Roles), nanos(p.Created), p.MadeBy, nanos(p.Disabled), nanos(p.SignedIn))
+	_, err := tx.sql.Exec("INSERT INTO people ("+peopleColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		p.UID, p.Tenant, p.Name, p.Provider, p.Issuer, p.Subject, joinRoles(p.Roles), nanos(p.Created), p.MadeBy, nanos(p.Disabled), nanos(p.SignedIn))
 	return err
 }
 
 // PutPerson replaces what is kept of a person, found by uid.
 func (tx *Tx) PutPerson(p Person) error {
-	_, err := tx.sql.Exec("UPDATE people SET name = ?, provider = ?, subject = ?, roles = ?, disabled = ?, signed_in = ? WHERE uid = ?",
-		p.Name, p.Provider, p.Subject, joinRoles(p.Roles), nanos(p.Disabled), nanos(p.SignedIn), p.UID)
+	_, err := tx.sql.Exec("UPDATE people SET name = ?, provider = ?, issuer = ?, subject = ?, roles = ?, disabled = ?, signed_in = ? WHERE uid = ?",
+		p.Name, p.Provider, p.Issuer, p.Subject, joinRoles(p.Roles), nanos(p.Disabled), nanos(p.SignedIn), p.UID)
 	return err
 }
 
@@ -91,7 +92,7 @@ func (tx *Tx) people(where string, args ...any) ([]Person, error) {
 		var p Person
 		var roles string
 		var created, disabled, signed int64
-		if err := scan(&p.UID, &p.Tenant, &p.Name, &p.Provider, &p.Subject, &roles, &created, &p.MadeBy, &disabled, &signed); err != nil {
+		if err := scan(&p.UID, &p.Tenant, &p.Name, &p.Provider, &p.Issuer, &p.Subject, &roles, &created, &p.MadeBy, &disabled, &signed); err != nil {
 			return err
 		}
 		p.Roles, p.Created, p.Disabled, p.SignedIn = splitRoles(roles), moment(created), moment(disabled), moment(signed)

@@ -129,6 +129,7 @@ type APIToken struct {
 	Tenant   string    // empty for the whole deployment
 	Role     string    // empty for a person's, who has roles of his own
 	Person   string    // uid; empty for a program's
+	Provider string    // at which the person signed in for it; empty for one that was made by hand
 	Expires  time.Time // zero: never
 	Created  time.Time
 	MadeBy   string
@@ -136,12 +137,12 @@ type APIToken struct {
 	LastUsed time.Time
 }
 
-const apiColumns = "id, hash, name, tenant, role, created, made_by, revoked, last_used, person, expires"
+const apiColumns = "id, hash, name, tenant, role, created, made_by, revoked, last_used, person, provider, expires"
 
 // AddAPIToken keeps a fresh token.
 func (tx *Tx) AddAPIToken(t APIToken) error {
-	_, err := tx.sql.Exec("INSERT INTO api_tokens ("+apiColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		t.ID, t.Hash, t.Name, t.Tenant, t.Role, nanos(t.Created), t.MadeBy, nanos(t.Revoked), nanos(t.LastUsed), t.Person, nanos(t.Expires))
+	_, err := tx.sql.Exec("INSERT INTO api_tokens ("+apiColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		t.ID, t.Hash, t.Name, t.Tenant, t.Role, nanos(t.Created), t.MadeBy, nanos(t.Revoked), nanos(t.LastUsed), t.Person, t.Provider, nanos(t.Expires))
 	return err
 }
 
@@ -167,7 +168,7 @@ func (tx *Tx) apiTokens(where string, arg any) ([]APIToken, error) {
 	err := tx.sql.Rows(func(scan func(...any) error) error {
 		var t APIToken
 		var created, revoked, used, expires int64
-		if err := scan(&t.ID, &t.Hash, &t.Name, &t.Tenant, &t.Role, &created, &t.MadeBy, &revoked, &used, &t.Person, &expires); err != nil {
+		if err := scan(&t.ID, &t.Hash, &t.Name, &t.Tenant, &t.Role, &created, &t.MadeBy, &revoked, &used, &t.Person, &t.Provider, &expires); err != nil {
 			return err
 		}
 		t.Created, t.Revoked, t.LastUsed = moment(created), moment(revoked), moment(used)

@@ -3,6 +3,7 @@ CREATE TABLE people (
     tenant    TEXT    NOT NULL,
     name      TEXT    NOT NULL,
     provider  TEXT    NOT NULL DEFAULT '',
+    issuer    TEXT    NOT NULL DEFAULT '',
     subject   TEXT    NOT NULL DEFAULT '',
     roles     TEXT    NOT NULL,
     created   INTEGER NOT NULL,
@@ -14,6 +15,7 @@ CREATE TABLE people (
 CREATE UNIQUE INDEX people_by_subject ON people (tenant, provider, subject) WHERE subject <> '';
 
 ALTER TABLE api_tokens ADD COLUMN person TEXT NOT NULL DEFAULT '';
+ALTER TABLE api_tokens ADD COLUMN provider TEXT NOT NULL DEFAULT '';
 ALTER TABLE api_tokens ADD COLUMN expires INTEGER NOT NULL DEFAULT 0;
 UPDATE api_tokens SET role = 'owner' WHERE role = 'operator';
 
