@@ -74,7 +74,7 @@ func (f *flow) stopped(err error) bool {
 func (f *flow) from() io.Reader {
 	r := f.source.reader(f)
 	if f.meter.Load() != nil {
-		return meteredSource{f, r}
+		return &meteredSource{f: f, from: r, piece: leastPiece}
 	}
 	return r
 }
@@ -108,20 +108,35 @@ func (f *flow) pass(want int) (int, error) {
 	}
 }
 
-// meteredSource reads the socket no faster than the meter lets it.
+// Bounds of what is read at once from a metered socket: what has been read goes on in one piece, when all of it may.
+const (
+	leastPiece = 2 << 10
+	mostPiece  = 64 << 10
+)
+
+// meteredSource reads the socket no faster than the meter lets it, in pieces that grow while nobody has to wait for them.
 type meteredSource struct {
-	f    *flow
-	from io.Reader
+	f     *flow
+	from  io.Reader
+	piece int
 }
 
-func (m meteredSource) Read(b []byte) (int, error) {
+func (m *meteredSource) Read(b []byte) (int, error) {
+	b = b[:min(len(b), m.piece)]
 	n, err := m.from.Read(b)
-	for left := n; left > 0; {
+	asked := 0
+	for left := n; left > 0; asked++ {
 		passed, err := m.f.pass(left)
 		if err != nil {
 			return 0, err
 		}
 		left -= passed
+	}
+	switch {
+	case asked > 1:
+		m.piece = max(m.piece/2, leastPiece)
+	case n == len(b):
+		m.piece = min(2*m.piece, mostPiece)
 	}
 	return n, err
 }
