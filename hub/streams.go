@@ -7,8 +7,11 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/isthmus-io/isthmus/access/streamkey"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub/limit"
+	"github.com/isthmus-io/isthmus/hub/sas"
+	"github.com/isthmus-io/isthmus/resource"
 )
 
 // Bounds of device streams (IoT Hub: device streams, preview).
@@ -41,10 +44,8 @@ const streamRejected, streamAccepted = 400, 200
 // Faults are those of InvokeMethod.
 func (h *Hub) RequestStream(ctx context.Context, n Name, r StreamRequest, connect, response time.Duration) (accepted *Session, err error) {
 	op := "hub.RequestStream"
-	bad := func(c rune) bool { return unicode.IsControl(c) || strings.ContainsRune("/?#+", c) }
-	if r.Name == "" || len(r.Name) > MaxStreamName || !utf8.ValidString(r.Name) || strings.ContainsFunc(r.Name, bad) {
-		return nil, fault.Newf(op, fault.Invalid, "%.40q cannot be the name of a stream", r.Name).
-			Advise("a name has 1 to %d bytes and no control characters, nor / ? # +", MaxStreamName)
+	if err := CheckStreamName(r.Name); err != nil {
+		return nil, err
 	}
 	if response == 0 {
 		response = DefaultStreamTimeout
@@ -72,6 +73,16 @@ func (h *Hub) RequestStream(ctx context.Context, n Name, r StreamRequest, connec
 	return asked, nil
 }
 
+// CheckStreamName tells whether a device can be asked for a stream of this name; Invalid when not.
+func CheckStreamName(name string) error {
+	bad := func(c rune) bool { return unicode.IsControl(c) || strings.ContainsRune("/?#+", c) }
+	if name == "" || len(name) > MaxStreamName || !utf8.ValidString(name) || strings.ContainsFunc(name, bad) {
+		return fault.Newf("hub.RequestStream", fault.Invalid, "%.40q cannot be the name of a stream", name).
+			Advise("a name has 1 to %d bytes and no control characters, nor / ? # +", MaxStreamName)
+	}
+	return nil
+}
+
 // AnswerStream says whether the device opens the stream it was asked for.
 func (s *Session) AnswerStream(id string, accepted bool) {
 	status := streamRejected
@@ -79,4 +90,30 @@ func (s *Session) AnswerStream(id string, accepted bool) {
 		status = streamAccepted
 	}
 	s.AnswerMethod(id, status, nil)
+}
+
+// StreamsByKey tells whether the holder of a policy's key may ask the hub's devices for streams, or only who has a grant.
+func (h *Hub) StreamsByKey() bool { return h.plan.Load().DeviceStreams == resource.StreamsByKey }
+
+// AuthorizeStream checks the SAS token of who asks a device for a stream: that of a policy which has ServiceConnect, or one made with the
+// connection string of a grant. It returns the name in the token, which streamkey.Grant tells apart, and when the token ends. Whether the
+// grant, or a key, is enough for the device is not decided here. Faults are those of Authorize.
+func (h *Hub) AuthorizeStream(token string) (by string, expires time.Time, err error) {
+	t, err := sas.Parse(token)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	grant, ok := streamkey.Grant(t.Policy)
+	if !ok {
+		return h.Authorize(token, ServiceConnect)
+	}
+	op := "hub.AuthorizeStream"
+	if key := h.plan.Load().LinkKey; len(key) == 0 || !t.SignedBy(streamkey.Key(key, grant)) {
+		return "", time.Time{}, fault.Newf(op, fault.Unauthenticated, "the token is not signed with the key of grant %q", shorten(grant)).
+			Advise("copy the grant's connection string again; it is good at one hub")
+	}
+	if !t.Covers(h.HostNames(), "") {
+		return "", time.Time{}, fault.Newf(op, fault.Denied, "the token is for another resource than %s", h.HostName()).Advise("sign sr=%s", h.HostName())
+	}
+	return t.Policy, t.Expires, h.fresh(t)
 }

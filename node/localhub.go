@@ -57,7 +57,7 @@ func LocalHub(ctx context.Context, cfg LocalHubConfig, log *slog.Logger, clk clo
 	if err != nil {
 		return err
 	}
-	hubs := []plan.Hub{{ID: localHubID, Name: "local/local/hub", HostNames: cfg.Hosts, Public: resource.PublicEnabled}}
+	hubs := []plan.Hub{{ID: localHubID, Name: "local/local/hub", HostNames: cfg.Hosts, Public: resource.PublicEnabled, DeviceStreams: resource.StreamsByKey}}
 	if len(cfg.ProvisioningHosts) > 0 {
 		hubs = append(hubs, plan.Hub{
 			ID: localProvisioningID, Name: "local/local/provisioning", HostNames: cfg.ProvisioningHosts, Type: resource.TypeDPS, Public: resource.PublicEnabled,

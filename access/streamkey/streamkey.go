@@ -21,7 +21,10 @@ func Policy(grant string) string { return prefix + grant }
 // Grant takes the id of a grant out of such a name; ok is false for the name of a policy.
 func Grant(policy string) (grant string, ok bool) {
 	grant, ok = strings.CutPrefix(policy, prefix)
-	return grant, ok && grant != "" && len(grant) <= maxGrant
+	if !ok || grant == "" || len(grant) > maxGrant {
+		return "", false
+	}
+	return grant, true
 }
 
 // Key is the key of a grant at the hub with this link key: 32 bytes as base64. It is a secret of the grant's person.

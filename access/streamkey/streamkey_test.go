@@ -29,7 +29,7 @@ func TestNames(t *testing.T) {
 		"grant-0f3a": "0f3a", "grant-": "", "service": "", "Grant-0f3a": "", "": "", "grant-" + strings.Repeat("x", 129): "",
 	} {
 		got, ok := streamkey.Grant(name)
-		if ok != (want != "") || ok && (got != want || streamkey.Policy(got) != name) {
+		if got != want || ok != (want != "") || ok && streamkey.Policy(got) != name {
 			t.Errorf("%.20q: %q, %t", name, got, ok)
 		}
 	}

@@ -24,6 +24,7 @@ var (
 	ConnectionTakenOver    = Code{400027, "ConnectionForcefullyClosedOnNewConnection", 400}
 	UnauthorizedAccess     = Code{401002, "IotHubUnauthorizedAccess", 401}
 	Unauthorized           = Code{401003, "IotHubUnauthorized", 401}
+	Forbidden              = Code{403000, "GenericForbidden", 403}
 	QuotaExceeded          = Code{403002, "IotHubQuotaExceeded", 403}
 	JobQuotaExceeded       = Code{403003, "JobQuotaExceeded", 403}
 	QueueDepthExceeded     = Code{403004, "DeviceMaximumQueueDepthExceeded", 403}
@@ -56,7 +57,7 @@ var (
 func All() []Code {
 	return []Code{
 		InvalidProtocolVersion, InvalidOperation, ArgumentInvalid, ArgumentNull, FormatError, BulkFailure, ConnectionTakenOver, UnauthorizedAccess, Unauthorized,
-		QuotaExceeded, JobQuotaExceeded, QueueDepthExceeded, ActiveUploadsExceeded, DeviceDisabled, DeviceNotFound, JobNotFound, ModuleNotFound, DeviceNotOnline,
+		Forbidden, QuotaExceeded, JobQuotaExceeded, QueueDepthExceeded, ActiveUploadsExceeded, DeviceDisabled, DeviceNotFound, JobNotFound, ModuleNotFound, DeviceNotOnline,
 		ConnectionClosed, ConfigurationNotFound, DeviceAlreadyExists, LinkCreationConflict, JobAlreadyExists, ModuleAlreadyExists, ConfigurationExists,
 		PreconditionFailed, MessageLockLost, MessageTooLarge, TooManyDevices, Throttled, ServerError, ServiceUnavailable, DeviceDidNotAnswer, NotFound, MethodNotAllowed,
 	}

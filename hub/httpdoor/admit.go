@@ -42,6 +42,10 @@ func (x *exchange) authorize(r *compiled) error {
 		return x.proveEdge()
 	}
 	token := x.Header.Get("Authorization")
+	if r.by == byGrant {
+		x.policy, x.expires, err = x.hub.AuthorizeStream(token)
+		return err
+	}
 	x.policy, x.expires, err = x.hub.Authorize(token, r.right)
 	if r.or != 0 && fault.KindOf(err) == fault.Denied {
 		if policy, expires, other := x.hub.Authorize(token, r.or); other == nil {

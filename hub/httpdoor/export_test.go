@@ -22,7 +22,7 @@ type Route struct {
 func Routes() []Route {
 	var out []Route
 	for _, r := range routes() {
-		out = append(out, Route{r.method, r.path, r.right, r.or, r.by == byDevice, r.local, r.own, r.by == byEdge, r.by > byEdge})
+		out = append(out, Route{r.method, r.path, r.right, r.or, r.by == byDevice, r.local, r.own, r.by == byEdge, r.by == byTicket})
 	}
 	return out
 }

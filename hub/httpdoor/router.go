@@ -18,6 +18,7 @@ const (
 	byPolicy access = iota // whoever has a token of a policy with the route's right
 	byDevice               // the identity in the path, or who may be any device
 	byEdge                 // as byPolicy, and an edge device for its own modules, which its runtime makes
+	byGrant                // as byPolicy, and who has a grant for a device's stream, which the handler checks
 	byTicket               // whoever has the ticket that the handler checks
 )
 
@@ -26,7 +27,7 @@ type route struct {
 	method string
 	path   string      // "{device}", "{module}", "{name}" and "{component}" stand for one segment each; see params
 	by     access      //
-	right  hub.Right   // for byPolicy and byEdge
+	right  hub.Right   // for byPolicy, byEdge and byGrant
 	or     hub.Right   // which do as well, where IoT Hub's documents ask for one in one place and for another elsewhere; 0 for none
 	class  limit.Class // what one request counts as; Connects, which none does, is nothing
 	local  bool        // only on the local socket

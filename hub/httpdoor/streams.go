@@ -13,14 +13,15 @@ import (
 	"github.com/isthmus-io/isthmus/hub"
 	"github.com/isthmus-io/isthmus/hub/code"
 	"github.com/isthmus-io/isthmus/hub/stream"
+	"github.com/isthmus-io/isthmus/wire/socketstream"
 )
 
 // streamRoutes are those of Config.Streams (IoT Hub: device streams, preview). Every api-version is as good as another: they all ended in
 // preview, and the SDKs that have streams send three different ones.
 func streamRoutes() []route {
 	return []route{
-		{method: "POST", path: "twins/{device}/streams/{name}", right: hub.ServiceConnect, own: true, serve: withStreams(openStream)},
-		{method: "POST", path: "twins/{device}/modules/{module}/streams/{name}", right: hub.ServiceConnect, own: true, serve: withStreams(openStream)},
+		{method: "POST", path: "twins/{device}/streams/{name}", by: byGrant, right: hub.ServiceConnect, own: true, serve: withStreams(openStream)},
+		{method: "POST", path: "twins/{device}/modules/{module}/streams/{name}", by: byGrant, right: hub.ServiceConnect, own: true, serve: withStreams(openStream)},
 		{method: "GET", path: stream.Path + "/{name}", by: byTicket, own: true, serve: withStreams(joinStream)},
 	}
 }
@@ -45,11 +46,14 @@ const (
 )
 
 func openStream(x *exchange, g *stream.Gateway) error {
-	h, token, right := x.hub, x.Header.Get("Authorization"), x.right
-	r := stream.Request{To: x.identity(), Name: x.name, Host: x.Host, Response: hub.DefaultStreamTimeout, Stands: func(context.Context) bool {
-		_, _, err := h.Authorize(token, right)
-		return err == nil || fault.KindOf(err) == fault.Expired // a stream outlives the token that it was asked for with, and not the key
-	}}
+	h, token := x.hub, x.Header.Get("Authorization")
+	r := stream.Request{
+		To: x.identity(), Name: x.name, Host: x.Host, Response: hub.DefaultStreamTimeout, By: x.policy, From: x.conn.Side.Peer.String(),
+		Stands: func(context.Context) bool {
+			_, _, err := h.AuthorizeStream(token)
+			return err == nil || fault.KindOf(err) == fault.Expired // a stream outlives the token that it was asked for with, and not the key
+		},
+	}
 	for name, into := range map[string]*time.Duration{streamConnect: &r.Connect, streamResponse: &r.Response} {
 		text := x.Header.Get(name)
 		if text == "" {
@@ -64,16 +68,16 @@ func openStream(x *exchange, g *stream.Gateway) error {
 	x.patience = r.Connect + r.Response
 	// It may take longer than a request's body may.
 	_ = http.NewResponseController(x.w).SetReadDeadline(time.Time{})
-	grant, err := g.Open(x.Context(), h, r)
+	answer, err := g.Open(x.Context(), h, r)
 	if err != nil {
 		return err
 	}
 	head := x.w.Header()
 	head.Set(streamAccepted, "False") // the Node SDK compares with 'True'
-	if grant.Accepted {
+	if answer.Accepted {
 		head.Set(streamAccepted, "True")
-		head.Set(streamURL, grant.URL)
-		head.Set(streamToken, grant.Token)
+		head.Set(streamURL, answer.URL)
+		head.Set(streamToken, answer.Token)
 	}
 	x.w.WriteHeader(http.StatusOK)
 	return nil
@@ -89,12 +93,8 @@ func joinStream(x *exchange, g *stream.Gateway) error {
 	if err != nil {
 		return err
 	}
-	var offered []string
-	if first, _, _ := strings.Cut(x.Header.Get("Sec-WebSocket-Protocol"), ","); first != "" {
-		offered = []string{strings.TrimSpace(first)}
-	}
 	c, err := websocket.Accept(x.w, x.Request, &websocket.AcceptOptions{
-		Subprotocols: offered, InsecureSkipVerify: true, CompressionMode: websocket.CompressionDisabled,
+		Subprotocols: offered(x.Header.Values("Sec-WebSocket-Protocol")), InsecureSkipVerify: true, CompressionMode: websocket.CompressionDisabled,
 	})
 	if err != nil {
 		place.Leave()
@@ -103,9 +103,22 @@ func joinStream(x *exchange, g *stream.Gateway) error {
 	x.tracked.handOver()
 	defer x.conn.Leave()
 	ctx, server, side, host := x.conn.Context(), x.door.server, x.conn.Side, x.Host // the request's own context ends here
-	place.Join(ctx, websocket.NetConn(ctx, c, websocket.MessageBinary), func(context.Context) bool {
+	place.Join(ctx, socketstream.New(ctx, c, func() { x.conn.Cut(0) }), func(context.Context) bool {
 		_, err := server.Enter(side, host)
 		return err == nil
 	})
+	return nil
+}
+
+// offered returns the subprotocol to agree to: ours where the client knows it, else the first.
+func offered(lines []string) []string {
+	if name, ok := subprotocol(lines, []string{socketstream.Subprotocol}); ok {
+		return []string{name}
+	}
+	for _, line := range lines {
+		if first, _, _ := strings.Cut(line, ","); strings.TrimSpace(first) != "" {
+			return []string{strings.TrimSpace(first)}
+		}
+	}
 	return nil
 }

@@ -109,8 +109,8 @@ func Start(t testing.TB, o Options) *World {
 	w.Server, err = hub.New(ctx, hub.Config{Dir: filepath.Join(dir, "hub")}, w.Log, o.Logger, o.Clock, nil)
 	must(t, err)
 	w.Plans = []plan.Hub{
-		{ID: "uid-contoso", Name: "ot/ot-cloud/contoso", HostNames: []string{Contoso}, LinkKey: []byte("contoso-key-contoso-key"), Links: []uint32{ContosoLink}, Public: resource.PublicEnabled},
-		{ID: "uid-fabrikam", Name: "it/it-cloud/fabrikam", HostNames: []string{Fabrikam}, LinkKey: []byte("fabrikam-key-fabrikam-k"), Links: []uint32{FabrikamLink}, Public: resource.PublicEnabled},
+		{ID: "uid-contoso", Name: "ot/ot-cloud/contoso", HostNames: []string{Contoso}, LinkKey: []byte("contoso-key-contoso-key"), Links: []uint32{ContosoLink}, Public: resource.PublicEnabled, DeviceStreams: resource.StreamsByKey},
+		{ID: "uid-fabrikam", Name: "it/it-cloud/fabrikam", HostNames: []string{Fabrikam}, LinkKey: []byte("fabrikam-key-fabrikam-k"), Links: []uint32{FabrikamLink}, Public: resource.PublicEnabled, DeviceStreams: resource.StreamsByKey},
 	}
 	must(t, w.Server.SetHubs(w.Plans))
 	w.Front = front.New(o.Front, w.Server, w.certificates(o.Clock.Now()), o.Logger, o.Clock)

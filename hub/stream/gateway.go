@@ -3,36 +3,44 @@ package stream
 import (
 	"context"
 	"crypto/rand"
-	"encoding/hex"
 	"log/slog"
 	"maps"
-	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"github.com/isthmus-io/isthmus/access/session"
 	"github.com/isthmus-io/isthmus/clock"
-	"github.com/isthmus-io/isthmus/fault"
-	"github.com/isthmus-io/isthmus/hub"
-	"github.com/isthmus-io/isthmus/hub/code"
 	"github.com/isthmus-io/isthmus/throttle"
 )
 
-// Config bounds a gateway. The zero value works.
+// Journal is told what becomes of streams. It must not wait long.
+type Journal interface{ Note(session.Record) }
+
+// Config bounds a gateway. The zero value works. What streams by grants may take beside it is said by their targets' policies.
 type Config struct {
-	Open       int           // bridges of one hub; 50 (IoT Hub: quotas, device streams)
+	Open       int           // bridges of one hub that were asked for by keys; 50 (IoT Hub: quotas, device streams)
 	EachSecond int           // new ones of one hub; 5
-	Bytes      int64         // that one hub carries in a day; 300 MB
+	Bytes      int64         // that these of one hub carry in a day; 300 MB
 	Meet       time.Duration // how long the ends have to find each other; 60 s
+
+	GrantedOpen       int // bridges of one hub by grants; 1000
+	GrantedEachSecond int // new ones of one hub; 50
+
+	Journal Journal // nil: nobody is told
 }
 
 func (c Config) withDefaults() Config {
-	if c.Open <= 0 {
-		c.Open = 50
-	}
-	if c.EachSecond <= 0 {
-		c.EachSecond = 5
+	for _, n := range []struct {
+		at      *int
+		instead int
+	}{{&c.Open, 50}, {&c.EachSecond, 5}, {&c.GrantedOpen, 1000}, {&c.GrantedEachSecond, 50}} {
+		if *n.at <= 0 {
+			*n.at = n.instead
+		}
 	}
 	if c.Bytes <= 0 {
 		c.Bytes = 300 << 20
@@ -43,18 +51,28 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// sort tells apart what has bounds of its own.
+type sort struct {
+	hub     string
+	granted bool
+}
+
 // Gateway carries the streams of all hubs of a process.
 type Gateway struct {
-	cfg   Config
-	log   *slog.Logger
-	clock clock.Clock
-	key   [32]byte // signs tokens; of this process only, as bridges are
-	new   *throttle.Throttle[string]
+	cfg    Config
+	log    *slog.Logger
+	clock  clock.Clock
+	key    [32]byte // signs tokens; of this process only, as bridges are
+	offset atomic.Int64
+	keys   *throttle.Throttle[string]
+	grants *throttle.Throttle[string]
 
-	mu      sync.Mutex // guards the fields below
-	bridges map[string]*bridge
-	open    map[string]int // by hub
-	carried map[string]*day
+	mu       sync.Mutex // guards the fields below
+	bridges  map[string]*bridge
+	open     map[sort]int
+	using    map[string]int // open bridges, by grant
+	carried  map[string]*day
+	admitted map[string]admission // by grant
 }
 
 // day is what a hub carried on one day.
@@ -66,142 +84,81 @@ type day struct {
 // New returns a gateway.
 func New(cfg Config, log *slog.Logger, clk clock.Clock) *Gateway {
 	cfg = cfg.withDefaults()
+	each := func(n int) *throttle.Throttle[string] {
+		return throttle.New[string](throttle.Config{Burst: n, Every: time.Second / time.Duration(n)}, clk)
+	}
 	g := &Gateway{
-		cfg: cfg, log: log, clock: clk, bridges: map[string]*bridge{}, open: map[string]int{}, carried: map[string]*day{},
-		new: throttle.New[string](throttle.Config{Burst: cfg.EachSecond, Every: time.Second / time.Duration(cfg.EachSecond)}, clk),
+		cfg: cfg, log: log, clock: clk, keys: each(cfg.EachSecond), grants: each(cfg.GrantedEachSecond),
+		bridges: map[string]*bridge{}, open: map[sort]int{}, using: map[string]int{}, carried: map[string]*day{},
 	}
 	_, _ = rand.Read(g.key[:]) // never fails
 	return g
 }
 
-// Run ends the bridges whose ends do not find each other in time, until ctx ends; then it ends those that wait. Streams that are carried end with
-// their connections.
+const (
+	standsEvery = time.Second // looks into the registry
+	timesEvery  = 250 * time.Millisecond
+)
+
+// Run ends the bridges whose ends do not find each other in time, and those that may not be any more, until ctx ends; then it ends those
+// that wait. Streams that are carried end with their connections.
 func (g *Gateway) Run(ctx context.Context) error {
+	var all errgroup.Group
+	all.Go(func() error {
+		g.every(ctx, standsEvery, func(time.Time) { g.sweep(func(b *bridge) { b.checkStands(ctx) }) })
+		return nil
+	})
+	g.every(ctx, timesEvery, func(now time.Time) { g.sweep(func(b *bridge) { g.checkTimes(b, now) }) })
+	_ = all.Wait() // it has no error
+	g.sweep(func(b *bridge) {
+		if !b.isMet() {
+			b.finish(session.EndStopping, "the hub's process stopped")
+		}
+	})
+	return nil
+}
+
+// every calls f again and again until ctx ends. A registry that answers slowly must not hold up what only needs the clock, so each has
+// its own.
+func (g *Gateway) every(ctx context.Context, pause time.Duration, f func(now time.Time)) {
 	for {
-		tick, stop := g.clock.After(time.Second)
+		tick, stop := g.clock.After(pause)
 		select {
 		case now := <-tick:
-			g.sweep(func(b *bridge) bool { return b.late(now) || !b.allowed(ctx) })
+			f(now)
 		case <-ctx.Done():
 			stop()
-			g.sweep(func(b *bridge) bool { return b.late(forever) })
-			return nil
+			return
 		}
 	}
 }
 
-// forever is later than every bridge waits.
-var forever = time.Unix(1<<40, 0)
-
-// sweep ends the bridges of which over is true.
-func (g *Gateway) sweep(over func(*bridge) bool) {
+// sweep looks at every bridge.
+func (g *Gateway) sweep(look func(b *bridge)) {
 	g.mu.Lock()
 	list := slices.Collect(maps.Values(g.bridges))
 	g.mu.Unlock()
 	for _, b := range list {
-		if over(b) {
-			b.end()
-			g.remove(b)
-		}
+		look(b)
 	}
 }
 
-// Request asks for a stream.
-type Request struct {
-	To       hub.Name
-	Name     string
-	Host     string        // the authority of the addresses that both ends are given
-	Connect  time.Duration // how long to wait for a device that does not listen
-	Response time.Duration // how long it may take to answer; 0 is 60 s
-	// Stands tells whether who asks may still have a stream; nil is for ever.
-	Stands func(context.Context) bool
+// SetOffset says by how much the control plane's clock is ahead of ours: grants begin and end by its clock. Small ones do not count.
+func (g *Gateway) SetOffset(d time.Duration) {
+	if d.Abs() <= smallOffset {
+		d = 0
+	}
+	g.offset.Store(int64(d))
 }
 
-// Grant is the answer.
-type Grant struct {
-	Accepted bool
-	URL      string // wss; of an accepted stream
-	Token    string // for the one who asked
-}
+const smallOffset = 2 * time.Second
 
-// Path is the first segment of the addresses.
-const Path = "bridges"
+// correct turns a moment of our clock into one of the control plane's.
+func (g *Gateway) correct(at time.Time) time.Time { return at.Add(time.Duration(g.offset.Load())) }
 
-// Open asks a device for a stream. Faults are those of hub.RequestStream, and Exhausted (429001) when the hub has too many streams, made
-// too many lately, or carried its share of the day.
-func (g *Gateway) Open(ctx context.Context, h *hub.Hub, r Request) (Grant, error) {
-	b, err := g.begin(h, r)
-	if err != nil {
-		return Grant{}, err
-	}
-	address := (&url.URL{Scheme: "wss", Host: r.Host, Path: "/" + Path + "/" + b.id}).String()
-	accepted, err := h.RequestStream(ctx, r.To, hub.StreamRequest{Name: r.Name, URL: address, Token: g.token(h, b, ofDevice)}, r.Connect, r.Response)
-	if err != nil || accepted == nil {
-		g.remove(b)
-		return Grant{}, err
-	}
-	b.mu.Lock()
-	b.until = g.clock.Now().Add(g.cfg.Meet)
-	b.stands = append(b.stands, accepted.Stands)
-	if r.Stands != nil {
-		b.stands = append(b.stands, r.Stands)
-	}
-	b.mu.Unlock()
-	g.log.Info("hub: stream opened", "hub", h.Name(), "device", r.To.String(), "stream", r.Name, "bridge", b.id)
-	return Grant{true, address, g.token(h, b, ofService)}, nil
-}
-
-func (g *Gateway) begin(h *hub.Hub, r Request) (*bridge, error) {
-	op := "stream.Open"
-	if wait := g.new.Take(h.ID()); wait > 0 {
-		return nil, code.With(fault.Newf(op, fault.Exhausted, "the hub opens at most %d streams a second", g.cfg.EachSecond).Advise("try again in a second"), code.Throttled)
-	}
-	today := g.today(h)
-	if today.bytes.Load() >= g.cfg.Bytes {
-		return nil, code.With(fault.Newf(op, fault.Exhausted, "the streams of the hub carried %d bytes today, which is their limit", g.cfg.Bytes).
-			Advise("try again tomorrow, UTC"), code.QuotaExceeded)
-	}
-	id := make([]byte, 16)
-	_, _ = rand.Read(id) // never fails
-	b := &bridge{id: hex.EncodeToString(id), hub: h, to: r.To, name: r.Name, today: today, met: make(chan struct{}), over: make(chan struct{})}
+// Count returns how many bridges a hub has, of which somebody in this process has some.
+func (g *Gateway) Count(hub string) int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.open[h.ID()] >= g.cfg.Open {
-		return nil, code.With(fault.Newf(op, fault.Exhausted, "the hub has %d streams open, which is its limit", g.cfg.Open).Advise("close some"), code.Throttled)
-	}
-	g.open[h.ID()]++
-	g.bridges[b.id] = b
-	return b, nil
-}
-
-// today returns what counts a hub's bytes on this day.
-func (g *Gateway) today(h *hub.Hub) *day {
-	now := g.clock.Now().Unix() / (24 * 60 * 60)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	d := g.carried[h.ID()]
-	if d == nil || d.of != now {
-		d = &day{of: now}
-		g.carried[h.ID()] = d
-	}
-	return d
-}
-
-func (g *Gateway) remove(b *bridge) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.bridges[b.id] != b {
-		return
-	}
-	delete(g.bridges, b.id)
-	if g.open[b.hub.ID()]--; g.open[b.hub.ID()] == 0 {
-		delete(g.open, b.hub.ID())
-	}
-}
-
-// Count returns how many bridges a hub has.
-func (g *Gateway) Count(h *hub.Hub) int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.open[h.ID()]
+	return g.open[sort{hub, false}] + g.open[sort{hub, true}]
 }

@@ -73,8 +73,8 @@ func newWorld(t *testing.T, cfg stream.Config) *world {
 	return w
 }
 
-func (w *world) open() (stream.Grant, error) {
-	return w.gateway.Open(w.t.Context(), w.hub, stream.Request{To: hub.Name{Device: "d"}, Name: "ssh", Host: hubtest.Contoso, Response: time.Minute})
+func (w *world) open() (stream.Answer, error) {
+	return w.gateway.Open(w.t.Context(), w.hub, stream.Request{To: hub.Name{Device: "d"}, Name: "ssh", Host: hubtest.Contoso, Response: time.Minute, By: hub.PolicyService})
 }
 
 // bridge is the id in an address.
@@ -125,7 +125,7 @@ func TestBytesPassBothWays(t *testing.T) {
 		t.Error("one end closed and the other is open")
 	}
 	all.Wait()
-	if n := w.gateway.Count(w.hub); n != 0 {
+	if n := w.gateway.Count(w.hub.ID()); n != 0 {
 		t.Errorf("%d streams are left", n)
 	}
 	if _, err := w.gateway.Reserve(w.hub, bridge(grant.URL), asked.Token); fault.KindOf(err) != fault.Unauthenticated {
@@ -141,7 +141,7 @@ func TestEndsThatDoNotMeet(t *testing.T) {
 	}
 	var all sync.WaitGroup
 	service := w.join(&all, grant.URL, grant.Token)
-	for w.gateway.Count(w.hub) > 0 { // Run has to begin to wait before the clock moves
+	for w.gateway.Count(w.hub.ID()) > 0 { // Run has to begin to wait before the clock moves
 		w.clock.Advance(30 * time.Second)
 	}
 	all.Wait()
@@ -180,7 +180,7 @@ func TestStreamsThatAreRefused(t *testing.T) {
 	w.device.session.Listen(hub.Streams, true)
 	w.device.refuses = true
 	w.clock.Advance(time.Second)
-	if grant, err := w.open(); err != nil || grant.Accepted || grant.Token != "" || w.gateway.Count(w.hub) != 0 {
+	if grant, err := w.open(); err != nil || grant.Accepted || grant.Token != "" || w.gateway.Count(w.hub.ID()) != 0 {
 		t.Errorf("it refuses: %+v, %v", grant, err)
 	}
 	w.device.refuses = false
@@ -271,7 +271,7 @@ func TestAStreamEndsWithWhatItStandsOn(t *testing.T) {
 			}
 			w.clock.Advance(2 * time.Minute)
 			take(w)
-			for w.gateway.Count(w.hub) > 0 { // Run has to begin to wait before the clock moves
+			for w.gateway.Count(w.hub.ID()) > 0 { // Run has to begin to wait before the clock moves
 				w.clock.Advance(time.Second)
 			}
 			for _, end := range []net.Conn{service, ours} {

@@ -37,8 +37,8 @@ var (
 )
 
 // token makes the token of one end of a bridge. What says how long it is good is the bridge; exp is for people who look.
-func (g *Gateway) token(h *hub.Hub, b *bridge, e end) string {
-	body, _ := json.Marshal(claims{g.clock.Now().Add(g.cfg.Meet + hub.MaxStreamTimeout).Unix(), b.id, h.HostName(), e}) // texts and a number always marshal
+func (g *Gateway) token(b *bridge, e end) string {
+	body, _ := json.Marshal(claims{g.clock.Now().Add(g.cfg.Meet + hub.MaxStreamTimeout).Unix(), b.id, b.hub.HostName(), e}) // texts and a number always marshal
 	text := head + "." + encoding.EncodeToString(body)
 	return text + "." + encoding.EncodeToString(g.sign(text))
 }
