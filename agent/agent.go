@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/isthmus-io/isthmus/access/gate"
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/gateway"
 	"github.com/isthmus-io/isthmus/identity"
@@ -32,6 +33,7 @@ type Config struct {
 	MaxFlows     int             // of one endpoint's port, and of one approved link: flow.DefaultMaxFlows
 
 	Gateway gateway.Config // of the gateways of the plan; the zero value carries them without a hand-over
+	Access  Access         // of the targets of the plan
 }
 
 // ErrDrained is how Run ends when the agent's gateway was told to drain and has nothing left.
@@ -55,6 +57,7 @@ type Agent struct {
 	services  *flow.Services
 	resolver  *resolver.Resolver // nil without DNSListen
 	gateway   *gateway.Gateway
+	gate      *gate.Gate // nil: no people
 
 	carrying sync.Mutex // held while a plan or an address check is carried out; taken before mu
 
@@ -83,7 +86,13 @@ func New(cfg Config, creds *identity.Credentials, log *slog.Logger, clk clock.Cl
 	a.transport = transport.New(way, creds, log, clk, reg)
 	a.endpoints = flow.NewEndpoints(a.transport, log, reg, append(opts, flow.WithClock(clk))...)
 	a.services = flow.NewServices(log, clk, reg, opts...)
-	a.transport.Handle(a.services.Handle)
+	if !cfg.Access.Off {
+		if err := gate.CheckAllow(cfg.Access.Allow); err != nil {
+			return nil, err
+		}
+		a.gate = gate.New(cfg.Access.Config, log, clk, reg)
+	}
+	a.transport.Handle(a.handle)
 	a.gateway = gateway.New(cfg.Gateway, a.transport, log, clk, reg)
 	if len(cfg.DNSListen) > 0 {
 		dns := cfg.DNS
@@ -100,6 +109,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	g.Go(func() error { return a.endpoints.Run(ctx) })
 	g.Go(func() error { return a.services.Run(ctx) })
 	g.Go(func() error { return a.transport.Run(ctx) })
+	g.Go(func() error { return a.runGate(ctx) })
 	if a.resolver != nil {
 		g.Go(func() error { return a.resolver.Run(ctx) })
 	}
@@ -149,7 +159,8 @@ func (a *Agent) SetPlan(p plan.Plan) {
 	// What must stop comes first, and an address goes when nobody listens on it any more: a reset needs it as its sender.
 	a.services.SetRevoked(revoked)
 	a.services.Set(p.Services)
-	a.transport.SetAllowed(a.services.Allowed) // asked anew for the tunnels there are
+	a.admit(p.Targets)
+	a.transport.SetAllowed(a.allowed) // asked anew for the tunnels there are
 	a.transport.SetRelays(p.Relays)
 	want := addressesOf(p)
 	troubles := a.addresses.add(want)

@@ -17,6 +17,7 @@ type Status struct {
 	Revision  string // of the plan that is carried out
 	Endpoints []EndpointStatus
 	Services  []ServiceStatus
+	Targets   []TargetStatus // none when nobody is let in
 	Transport transport.Status
 	DNS       *resolver.Status // nil without a resolver
 	Gateway   gateway.Status
@@ -44,7 +45,8 @@ type ServiceStatus struct {
 // Status returns how things are now.
 func (a *Agent) Status() Status {
 	p := a.current()
-	s := Status{ID: a.creds.ID(), Revision: p.Revision, Transport: a.transport.Status(), Problems: a.Problems(), Gateway: a.gateway.Status()}
+	s := Status{ID: a.creds.ID(), Revision: p.Revision, Transport: a.transport.Status(), Problems: a.Problems(), Gateway: a.gateway.Status(),
+		Targets: a.targets(p)}
 	if a.resolver != nil {
 		dns := a.resolver.Status()
 		s.DNS = &dns
@@ -93,6 +95,7 @@ func (a *Agent) Problems() []string {
 		words = append(words, a.resolver.Problems()...)
 	}
 	words = append(words, a.gateway.Problems()...)
+	words = append(words, a.accessProblems()...)
 	for _, r := range a.transport.Status().Relays {
 		if !r.Connected && r.Problem != "" {
 			words = append(words, "relay "+r.Address+": "+r.Problem)
