@@ -65,7 +65,7 @@ func Check(key ssh.PublicKey) error {
 			return bad(fmt.Sprintf("the RSA key has %d bits; %d to %d are taken", bits, minRSA, maxRSA))
 		}
 		return nil
-	case ssh.InsecureKeyAlgoDSA:
+	case "ssh-dss":
 		return bad("DSA keys are too weak to rely on")
 	}
 	if _, ok := key.(*ssh.Certificate); ok {
