@@ -24,6 +24,7 @@ type Config struct {
 	MaxStrangers  int // connections whose first bytes or handshake are not complete, 2048; a quarter of them from one source
 	MaxWaiting    int // halves of pairs waiting for the other half, 4096
 	MaxTickets    int // tickets issued and not yet used or expired, 65536
+	MaxPerPerson  int // signalling connections of one person at one time: one for each program that is in use, 256
 	MaxAgentQueue int // frames queued for one agent before it is found too slow, 256
 
 	FirstBytesTimeout time.Duration // for the preface or the whole ClientHello, 5 s
@@ -32,8 +33,8 @@ type Config struct {
 	SilenceTimeout    time.Duration // without any frame from an agent, 45 s
 	PairIdle          time.Duration // without a byte in either direction of a pair, 5 min
 	ControlIdle       time.Duration // the same for a connection passed to Control, 1 h
-	AsksPerSecond     float64       // asks and offers answered, per asking agent, 20
-	AskBurst          int           // asks one agent may have in a burst, 100
+	AsksPerSecond     float64       // asks and offers answered, per asking agent or person, 20
+	AskBurst          int           // asks one agent or person may have in a burst, 100
 }
 
 func (c Config) withDefaults() Config {
@@ -52,6 +53,7 @@ func (c Config) withDefaults() Config {
 	number(&c.MaxStrangers, 2048)
 	number(&c.MaxWaiting, 4096)
 	number(&c.MaxTickets, 65536)
+	number(&c.MaxPerPerson, 256)
 	number(&c.MaxAgentQueue, 256)
 	number(&c.AskBurst, 100)
 	span(&c.FirstBytesTimeout, 5*time.Second)

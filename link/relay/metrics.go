@@ -39,6 +39,7 @@ func newMetrics(reg prometheus.Registerer, r *Relay) *metrics {
 		reg.MustRegister(m.visits, m.turnedAway, m.refusedHalves, m.asks, m.handshakes, m.pairs, m.bytes, m.controlFailures,
 			gauge("visitors", "Connections held now.", r.door.count),
 			gauge("agents", "Agents connected now.", r.agents.count),
+			gauge("persons", "Connections of people for signalling now.", r.persons.count),
 			gauge("pairs", "Pairs carrying now.", r.pairCount))
 	}
 	return m

@@ -29,6 +29,7 @@ type Relay struct {
 	door    *admission
 	tickets *tickets
 	agents  *agents
+	persons *persons
 	strange chan struct{} // one token per visitor not yet identified
 
 	made, moved, replaced, asksRefused, halvesRefused atomic.Uint64 // for Status
@@ -43,7 +44,7 @@ func New(cfg Config, creds *identity.Credentials, log *slog.Logger, clk clock.Cl
 	cfg = cfg.withDefaults()
 	r := &Relay{
 		cfg: cfg, creds: creds, log: log, clk: clk, door: newAdmission(cfg.MaxVisitors, cfg.MaxPerSource),
-		tickets: newTickets(clk, cfg), agents: newAgents(), strange: make(chan struct{}, cfg.MaxStrangers),
+		tickets: newTickets(clk, cfg), agents: newAgents(), persons: newPersons(cfg.MaxPerPerson), strange: make(chan struct{}, cfg.MaxStrangers),
 		pairs: map[*pair]parties{},
 	}
 	r.metrics = newMetrics(reg, r)
@@ -103,6 +104,10 @@ func (r *Relay) Serve(ctx context.Context, l net.Listener) error {
 func (r *Relay) SetRevoked(ids []identity.ID) {
 	for _, s := range r.agents.revoke(ids) {
 		r.log.Info("relay cut off an agent that was deleted", "agent", s.id, "from", s.from)
+		_ = s.conn.Close()
+	}
+	for _, s := range r.persons.revoke(ids) {
+		r.log.Info("relay cut off a person whose pass was revoked", "person", s.id, "from", s.from)
 		_ = s.conn.Close()
 	}
 }

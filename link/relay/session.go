@@ -15,7 +15,7 @@ import (
 	"github.com/isthmus-io/isthmus/wire/tunnel"
 )
 
-// session is one agent's signalling connection. The visitor's goroutine reads, a second one writes what is queued.
+// session is the signalling connection of one agent, or of one program of a person. The visitor's goroutine reads, a second one writes what is queued.
 type session struct {
 	id    identity.ID
 	from  string
@@ -34,7 +34,8 @@ func (s *session) send(f tunnel.Signal) bool {
 	}
 }
 
-// serveAgent ends an agent's TLS and answers its asks until it leaves, is replaced, falls silent, or its certificate lapses.
+// serveAgent ends the TLS of an agent or a person and answers what is asked until it leaves, is replaced, falls silent, or its certificate
+// lapses.
 func (r *Relay) serveAgent(ctx context.Context, c *replay, known func()) {
 	_ = c.SetDeadline(time.Now().Add(r.cfg.HandshakeTimeout))
 	conf := r.creds.ServerTLS(identity.AnyCaller(r.creds.ID().TrustDomain()), tunnel.ALPNRelay)
@@ -55,27 +56,54 @@ func (r *Relay) serveAgent(ctx context.Context, c *replay, known func()) {
 	_ = conn.SetDeadline(time.Time{})
 
 	s := &session{id: id, from: c.RemoteAddr().String(), since: r.clk.Now(), conn: c.Conn, out: make(chan tunnel.Signal, r.cfg.MaxAgentQueue)}
-	old, ok := r.agents.put(s)
-	if !ok {
-		r.metrics.handshakes.WithLabelValues("revoked").Inc()
-		r.log.Info("relay refused an agent that was deleted", "agent", id, "from", s.from)
+	what := "agent"
+	asks, leave := r.register(s)
+	if asks == nil {
 		return
 	}
-	if old != nil {
-		r.replaced.Add(1)
-		r.log.Info("relay replaced an agent's connection by a newer one", "agent", id, "from", s.from, "was", old.from)
-		_ = old.conn.Close()
+	if _, ok := id.Person(); ok {
+		what = "person"
 	}
-	r.log.Info("agent connected", "agent", id, "from", s.from)
+	r.log.Info(what+" connected", what, id, "from", s.from)
 	gone := make(chan struct{})
 	var writer sync.WaitGroup
 	writer.Go(func() { s.write(conn, gone) })
-	err = r.answer(s, conn, cs.PeerCertificates[0].NotAfter)
-	r.agents.remove(s)
+	err = r.answer(s, conn, asks, cs.PeerCertificates[0].NotAfter)
+	leave()
 	close(gone)
 	_ = c.Close()
 	writer.Wait()
-	r.log.Info("agent left", "agent", id, "from", s.from, "why", err)
+	r.log.Info(what+" left", what, id, "from", s.from, "why", err)
+}
+
+// allowance bounds what somebody may ask.
+type allowance interface{ take(now time.Time) bool }
+
+// register enters a connection among those of agents or of people. It returns what it may ask, nil when it may not stay, and what takes
+// it out again.
+func (r *Relay) register(s *session) (asks allowance, leave func()) {
+	fresh := func() *bucket { return newBucket(r.cfg.AsksPerSecond, r.cfg.AskBurst, r.clk.Now()) }
+	if who, ok := s.id.Person(); ok {
+		p, why := r.persons.put(s, who, fresh)
+		if p == nil {
+			r.metrics.handshakes.WithLabelValues(why).Inc()
+			r.log.Info("relay refused a person", "person", s.id, "from", s.from, "why", why)
+			return nil, nil
+		}
+		return p, func() { r.persons.remove(s, who) }
+	}
+	old, ok := r.agents.put(s)
+	if !ok {
+		r.metrics.handshakes.WithLabelValues("revoked").Inc()
+		r.log.Info("relay refused an agent that was deleted", "agent", s.id, "from", s.from)
+		return nil, nil
+	}
+	if old != nil {
+		r.replaced.Add(1)
+		r.log.Info("relay replaced an agent's connection by a newer one", "agent", s.id, "from", s.from, "was", old.from)
+		_ = old.conn.Close()
+	}
+	return fresh(), func() { r.agents.remove(s) }
 }
 
 // write sends what is queued, several frames in one record when several wait. It closes the connection when it cannot.
@@ -106,9 +134,8 @@ func (s *session) write(conn *tls.Conn, gone <-chan struct{}) {
 }
 
 // answer reads an agent's frames and returns why it stopped.
-func (r *Relay) answer(s *session, conn *tls.Conn, lapses time.Time) error {
+func (r *Relay) answer(s *session, conn *tls.Conn, asks allowance, lapses time.Time) error {
 	const op = "relay.answer"
-	asks := newBucket(r.cfg.AsksPerSecond, r.cfg.AskBurst, r.clk.Now())
 	in := bufio.NewReaderSize(conn, 4<<10)
 	for {
 		deadline := time.Now().Add(r.cfg.SilenceTimeout)
@@ -148,7 +175,7 @@ func (r *Relay) answer(s *session, conn *tls.Conn, lapses time.Time) error {
 }
 
 // ask answers one question for a ticket, and offers the ticket to the agent asked for.
-func (r *Relay) ask(s *session, asks *bucket, a tunnel.Ask) tunnel.Signal {
+func (r *Relay) ask(s *session, asks allowance, a tunnel.Ask) tunnel.Signal {
 	refuse := func(code tunnel.RefuseCode, message string) tunnel.Signal {
 		r.asksRefused.Add(1)
 		r.metrics.asks.WithLabelValues(code.String()).Inc()
@@ -157,7 +184,7 @@ func (r *Relay) ask(s *session, asks *bucket, a tunnel.Ask) tunnel.Signal {
 	if !asks.take(r.clk.Now()) {
 		return refuse(tunnel.RefuseOverloaded, "this agent asks too often")
 	}
-	target := r.agents.find(identity.ID(a.Target))
+	target := r.agents.find(identity.ID(a.Target)) // people are not among them: nobody dials a person
 	if target == nil || (r.cfg.Allow != nil && !r.cfg.Allow(s.id, target.id)) {
 		return refuse(tunnel.RefuseAbsent, "the agent is not connected to this relay")
 	}

@@ -9,8 +9,9 @@ import (
 
 // Status is what a relay knows about itself. It cannot know more: what pairs carry is ciphertext to it.
 type Status struct {
-	Agents         []AgentStatus `json:"agents"` // by id
-	Pairs          []PairStatus  `json:"pairs"`  // oldest first
+	Agents         []AgentStatus `json:"agents"`  // by id
+	Pairs          []PairStatus  `json:"pairs"`   // oldest first
+	Persons        int           `json:"persons"` // connections of people for signalling
 	Visitors       int           `json:"visitors"`
 	TicketsOut     int           `json:"ticketsOut"`
 	HalvesWaiting  int           `json:"halvesWaiting"`
@@ -40,7 +41,7 @@ type PairStatus struct {
 // Status returns a snapshot.
 func (r *Relay) Status() Status {
 	s := Status{
-		Agents: r.agents.list(), Visitors: r.door.count(), PairsMade: r.made.Load(), BytesOfPairs: r.moved.Load(),
+		Agents: r.agents.list(), Persons: r.persons.count(), Visitors: r.door.count(), PairsMade: r.made.Load(), BytesOfPairs: r.moved.Load(),
 		AsksRefused: r.asksRefused.Load(), HalvesRefused: r.halvesRefused.Load(), AgentsReplaced: r.replaced.Load(),
 	}
 	s.TicketsOut, s.HalvesWaiting = r.tickets.counts()

@@ -4,16 +4,17 @@ import "time"
 
 // Config bounds a transport. The zero value works: every field left at zero means the default named beside it.
 type Config struct {
-	Direct            string // host:port to listen on for tunnels that need no relay; empty: none
-	ProxyURL          string // HTTP proxy for connections to relays, see DialProxy
-	ProxyFromEnv      bool   // honour HTTPS_PROXY and NO_PROXY when ProxyURL is empty
-	MaxTunnelsPerPeer int    // dialled to one peer, 2
-	SpreadStreams     int    // a tunnel with this many streams makes a further one worth its while, 8
-	MaxInbound        int    // tunnels accepted, in all, 4096
-	MaxInboundPerPeer int    // tunnels accepted from one peer, 16
-	MaxStreams        int    // streams in one tunnel, 65536
-	MaxMemory         int64  // received and unread bytes of one tunnel, 128 MiB
-	MaxInboundMemory  int64  // the same of all tunnels accepted, in equal parts of at least 1 MiB, 1 GiB
+	Direct              string // host:port to listen on for tunnels that need no relay; empty: none
+	ProxyURL            string // HTTP proxy for connections to relays, see DialProxy
+	ProxyFromEnv        bool   // honour HTTPS_PROXY and NO_PROXY when ProxyURL is empty
+	MaxTunnelsPerPeer   int    // dialled to one peer, 2
+	SpreadStreams       int    // a tunnel with this many streams makes a further one worth its while, 8
+	MaxInbound          int    // tunnels accepted, in all, 4096
+	MaxInboundPerPeer   int    // tunnels accepted from one agent, 16
+	MaxInboundPerPerson int    // tunnels accepted from one person, by all passes together, 64
+	MaxStreams          int    // streams in one tunnel, 65536
+	MaxMemory           int64  // received and unread bytes of one tunnel, 128 MiB
+	MaxInboundMemory    int64  // the same of all tunnels accepted, in equal parts of at least 1 MiB, 1 GiB
 
 	DirectTimeout    time.Duration // to reach a peer directly before the relays are tried, 2 s
 	DirectRetry      time.Duration // a direct address that fails again and again is not tried again for, 30 s; at first for 1 s
@@ -43,6 +44,7 @@ func (c Config) withDefaults() Config {
 	number(&c.SpreadStreams, 8)
 	number(&c.MaxInbound, 4096)
 	number(&c.MaxInboundPerPeer, 16)
+	number(&c.MaxInboundPerPerson, 64)
 	number(&c.MaxStreams, 65536)
 	if c.MaxMemory <= 0 {
 		c.MaxMemory = 128 << 20

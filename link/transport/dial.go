@@ -58,7 +58,7 @@ func (tr *Transport) dialDirect(ctx context.Context, id identity.ID, address str
 	}
 	t, err := tr.secure(ctx, c, identity.Only(id), true, viaDirect)
 	if err != nil {
-		return nil, handshakeFault(op, err, short(id)+" at "+address)
+		return nil, tr.handshakeFault(op, err, short(id)+" at "+address)
 	}
 	return t, nil
 }
@@ -79,7 +79,7 @@ func (tr *Transport) dialRelay(ctx context.Context, id identity.ID, l *relayLink
 	}
 	t, err := tr.secure(ctx, c, identity.Only(id), true, l.relay.Address)
 	if err != nil {
-		return nil, handshakeFault(op, err, short(id)+" through the relay "+l.relay.Address)
+		return nil, tr.handshakeFault(op, err, short(id)+" through the relay "+l.relay.Address)
 	}
 	return t, nil
 }
@@ -151,7 +151,7 @@ func (tr *Transport) noRelay() error {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
 	if len(tr.links) == 0 {
-		return fault.New(op, fault.Unavailable, "the plan of this agent names no relay").
+		return fault.New(op, fault.Unavailable, "no relay is named by what the control plane said").
 			Advise("give the deployment a relay, or the provider's agent a direct address that this one can reach")
 	}
 	var why []string

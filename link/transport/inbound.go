@@ -18,13 +18,13 @@ func (tr *Transport) offered(l *relayLink, o tunnel.Offer) {
 	from := identity.ID(o.From)
 	if !tr.mayCome(from) {
 		tr.metrics.inbound.WithLabelValues("not-allowed").Inc()
-		tr.log.Info("declined an agent's connection: no approved connection of its network", "from", from, "relay", l.relay.Address)
+		tr.log.Info("declined a connection: no approved connection of its network, or no grant", "from", from, "relay", l.relay.Address)
 		l.decline(o.Ticket)
 		return
 	}
 	if !tr.enter(from) {
 		tr.metrics.inbound.WithLabelValues("too-many").Inc()
-		tr.log.Warn("declined an agent's connection: it has too many tunnels", "from", from)
+		tr.log.Warn("declined a connection: too many tunnels from there", "from", from)
 		l.decline(o.Ticket)
 		return
 	}
@@ -34,7 +34,7 @@ func (tr *Transport) offered(l *relayLink, o tunnel.Offer) {
 		t, err := tr.meet(ctx, l.relay.Address, o)
 		if err != nil {
 			tr.metrics.inbound.WithLabelValues("failed").Inc()
-			tr.log.Info("a tunnel from an agent failed", "from", from, "relay", l.relay.Address, "err", err)
+			tr.log.Info("a tunnel to here failed", "from", from, "relay", l.relay.Address, "err", err)
 			return
 		}
 		tr.metrics.inbound.WithLabelValues("ok").Inc()
@@ -56,12 +56,12 @@ func (tr *Transport) meet(ctx context.Context, address string, o tunnel.Offer) (
 	}
 	t, err := tr.secure(ctx, c, tr.guest(identity.Only(identity.ID(o.From))), false, address)
 	if err != nil {
-		return nil, handshakeFault("transport.meet", err, short(identity.ID(o.From)))
+		return nil, tr.handshakeFault("transport.meet", err, short(identity.ID(o.From)))
 	}
 	return t, nil
 }
 
-// guest accepts agents of our trust domain who may come and whom also accepts.
+// guest accepts agents and people of our trust domain who may come and whom also accepts.
 func (tr *Transport) guest(also identity.Accept) identity.Accept {
 	anyone := identity.AnyCaller(tr.creds.ID().TrustDomain())
 	return func(peer identity.ID) error {
@@ -77,23 +77,34 @@ func (tr *Transport) guest(also identity.Accept) identity.Accept {
 
 // enter counts a tunnel that comes in; false when there are too many.
 func (tr *Transport) enter(id identity.ID) bool {
+	who, most := tr.countedAs(id)
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
-	if tr.inboundAll >= tr.cfg.MaxInbound || tr.inbound[id] >= tr.cfg.MaxInboundPerPeer {
+	if tr.inboundAll >= tr.cfg.MaxInbound || tr.inbound[who] >= most {
 		return false
 	}
-	tr.inbound[id]++
+	tr.inbound[who]++
 	tr.inboundAll++
 	return true
 }
 
 func (tr *Transport) leave(id identity.ID) {
+	who, _ := tr.countedAs(id)
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
 	tr.inboundAll--
-	if tr.inbound[id]--; tr.inbound[id] == 0 {
-		delete(tr.inbound, id)
+	if tr.inbound[who]--; tr.inbound[who] == 0 {
+		delete(tr.inbound, who)
 	}
+}
+
+// countedAs says under which name a peer's tunnels are counted and how many it may have: an agent's own; a person's passes together, as
+// one may have many of them, with more than an agent, as each program in use makes a tunnel of its own.
+func (tr *Transport) countedAs(id identity.ID) (who string, most int) {
+	if p, ok := id.Person(); ok {
+		return identity.PersonPrefix(p.TrustDomain, p.Tenant, p.Name), tr.cfg.MaxInboundPerPerson
+	}
+	return string(id), tr.cfg.MaxInboundPerPeer
 }
 
 // maxHandshakes bounds direct connections that have not shown who they are.

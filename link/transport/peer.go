@@ -191,7 +191,7 @@ func (p *peer) drop(t *passage) {
 		p.silentAt = now
 	}
 	if err := t.session.Err(); err != nil && t.session.RTT() == 0 && now.Sub(t.since) < time.Second {
-		p.failed, p.failedAt = handshakeFault("transport.Open", err, short(p.id)), now
+		p.failed, p.failedAt = p.tr.handshakeFault("transport.Open", err, short(p.id)), now
 	}
 }
 

@@ -142,7 +142,7 @@ func (l *relayLink) connect(ctx context.Context) (*tls.Conn, error) {
 	defer cancel()
 	if err := conn.HandshakeContext(hctx); err != nil {
 		_ = c.Close()
-		return nil, handshakeFault("transport.connectRelay", err, "the relay "+l.relay.Address)
+		return nil, l.tr.handshakeFault("transport.connectRelay", err, "the relay "+l.relay.Address)
 	}
 	return conn, nil
 }
@@ -290,7 +290,7 @@ func (l *relayLink) read(conn *tls.Conn, out chan tunnel.Signal) (began time.Tim
 			if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {
 				return began, fault.New(op, fault.Timeout, "the relay "+l.relay.Address+" has fallen silent").Because(err)
 			}
-			return began, handshakeFault(op, err, "the relay "+l.relay.Address)
+			return began, l.tr.handshakeFault(op, err, "the relay "+l.relay.Address)
 		}
 		if began.IsZero() {
 			began = l.connected(out)

@@ -38,7 +38,7 @@ type Transport struct {
 	providers  map[identity.ID]struct{} // whom tunnels may be dialled to; nil: everybody
 	peers      map[identity.ID]*peer
 	passages   map[*passage]struct{}
-	inbound    map[identity.ID]int // tunnels accepted or being accepted, by peer
+	inbound    map[string]int // tunnels accepted or being accepted, see countedAs
 	inboundAll int
 	directAddr net.Addr
 	past       totals        // of tunnels that have ended
@@ -50,7 +50,7 @@ func New(cfg Config, creds *identity.Credentials, log *slog.Logger, clk clock.Cl
 	tr := &Transport{
 		cfg: cfg.withDefaults(), creds: creds, log: log, clk: clk,
 		handle: func(_ identity.ID, s *mux.Stream) { s.Reset(tunnel.ResetRefused, "this agent provides nothing") },
-		peers:  map[identity.ID]*peer{}, passages: map[*passage]struct{}{}, inbound: map[identity.ID]int{},
+		peers:  map[identity.ID]*peer{}, passages: map[*passage]struct{}{}, inbound: map[string]int{},
 		linkChange: make(chan struct{}),
 	}
 	tr.dial, tr.dialErr = DialProxy(cfg.ProxyURL, cfg.ProxyFromEnv)
