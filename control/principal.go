@@ -3,6 +3,7 @@ package control
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/isthmus-io/isthmus/access/grant"
 	"github.com/isthmus-io/isthmus/fault"
@@ -28,6 +29,8 @@ type Principal struct {
 	Role   Role                  `json:"role,omitempty" enum:"admin,owner,network-admin,auditor,reader" doc:"of a program"`
 	Person string                `json:"person,omitempty" doc:"the person's uid"`
 	Roles  []resource.TenantRole `json:"roles,omitempty" doc:"of a person"`
+	// Expires is when the token of a person ends.
+	Expires time.Time `json:"expires,omitzero" doc:"when a person's token ends"`
 }
 
 // Who is how the principal stands in audit records and decisions: "alice of ot", or "admin of the deployment".

@@ -61,7 +61,8 @@ func (w *work) newToken(req TokenRequest) (secret string, t Token, err error) {
 
 func tokenView(t store.APIToken) Token {
 	return Token{
-		ID: t.ID, Name: t.Name, Tenant: t.Tenant, Role: Role(t.Role), CreatedAt: t.Created, CreatedBy: t.MadeBy, LastUsed: t.LastUsed, RevokedAt: t.Revoked,
+		ID: t.ID, Name: t.Name, Tenant: t.Tenant, Role: Role(t.Role), Person: t.Person, Provider: t.Provider,
+		CreatedAt: t.Created, CreatedBy: t.MadeBy, LastUsed: t.LastUsed, ExpiresAt: t.Expires, RevokedAt: t.Revoked,
 	}
 }
 
@@ -101,12 +102,14 @@ func (c *Control) Authenticate(ctx context.Context, bearer string) (Principal, e
 	}
 	if !t.Expires.IsZero() && !c.clock.Now().Before(t.Expires) {
 		c.metrics.refused.Inc()
-		return Principal{}, fault.Newf(op, fault.Unauthenticated, "the sign-in of %s ended at %s", t.Name, t.Expires.Format(time.RFC3339)).
-			Advise("sign in again: isthmus login")
+		return Principal{}, fault.Newf(op, fault.Unauthenticated, "the token %s ended at %s", t.Name, t.Expires.Format(time.RFC3339)).
+			Advise("sign in again: isthmus login; or make a new token before the old one ends: isthmus token create --mine")
 	}
 	c.uses.note(id, c.clock.Now())
 	if t.Person != "" {
-		return c.principalOf(op, person, known)
+		who, err := c.principalOf(op, person, known)
+		who.Expires = t.Expires
+		return who, err
 	}
 	return Principal{Name: t.Name, Tenant: t.Tenant, Role: Role(t.Role)}, nil
 }
@@ -152,6 +155,9 @@ func (c *Control) CreateToken(ctx context.Context, p Principal, req TokenRequest
 			if err := w.mustExist(op, resource.Key{Kind: resource.KindTenant, Name: req.Tenant}); err != nil {
 				return err
 			}
+			if err := w.notAPerson(op, req); err != nil {
+				return err
+			}
 		}
 		secret, t, err = w.newToken(req)
 		return err
@@ -162,18 +168,23 @@ func (c *Control) CreateToken(ctx context.Context, p Principal, req TokenRequest
 	return secret, t, nil
 }
 
-// RevokeToken ends a token at once. NotFound when there is none the principal may see.
+// RevokeToken ends a token at once: any of the reach for owners, their own for people. NotFound when there is none the principal may see.
 func (c *Control) RevokeToken(ctx context.Context, p Principal, id string) error {
 	op := "control.RevokeToken"
-	if err := p.mayOwn(op); err != nil {
-		return err
+	notOwner := p.mayOwn(op)
+	if notOwner != nil && p.Person == "" {
+		return notOwner
 	}
 	return c.update(ctx, p.Who(), "", func(w *work) error {
 		t, ok, err := w.APIToken(id)
 		if err != nil {
 			return err
 		}
-		if !ok || !p.sees(t.Tenant) {
+		own := p.Person != "" && t.Person == p.Person
+		if ok && !own && notOwner != nil && p.sees(t.Tenant) && p.seesTokens() {
+			return notOwner
+		}
+		if !ok || !own && (notOwner != nil || !p.sees(t.Tenant)) {
 			return fault.Newf(op, fault.NotFound, "there is no token %q", id).Advise("list them with: isthmus token list")
 		}
 		return w.revokeToken(t)
@@ -186,20 +197,26 @@ func (w *work) revokeToken(t store.APIToken) error {
 	if err != nil || !ok {
 		return err
 	}
+	if t.Person != "" {
+		of, _, err := w.Person(t.Person)
+		if err != nil {
+			return err
+		}
+		return w.record(t.Tenant, "revoke", keyOfToken(t.ID), portrayToken(t, of.Name), nil)
+	}
 	return w.record(t.Tenant, "revoke", keyOfToken(t.ID), TokenRequest{Name: t.Name, Tenant: t.Tenant, Role: Role(t.Role)}, nil)
 }
 
-// ListTokens returns what is known of the tokens of the principal's reach, the revoked ones included.
+// ListTokens returns what is known of the tokens of the principal's reach, the ended ones included; of their own for people who are neither
+// owners nor network admins nor auditors.
 func (c *Control) ListTokens(ctx context.Context, p Principal) ([]Token, error) {
 	var out []Token
 	err := c.store.View(ctx, func(tx *store.Tx) error {
 		list, err := tx.APITokens(p.Tenant, p.whole())
 		for _, t := range list {
-			v := tokenView(t)
-			if at := c.uses.last(t.ID); at.After(v.LastUsed) {
-				v.LastUsed = at
+			if p.seesTokens() || t.Person == p.Person {
+				out = append(out, c.tokenSeen(t))
 			}
-			out = append(out, v)
 		}
 		return err
 	})

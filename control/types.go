@@ -66,10 +66,13 @@ type Token struct {
 	ID        string    `json:"id"`
 	Name      string    `json:"name"`
 	Tenant    string    `json:"tenant,omitempty"`
-	Role      Role      `json:"role"`
+	Role      Role      `json:"role,omitempty" doc:"of a program's"`
+	Person    string    `json:"person,omitempty" doc:"uid of whose it is, who has roles of his own"`
+	Provider  string    `json:"provider,omitempty" doc:"the identity provider at which the person signed in for it"`
 	CreatedAt time.Time `json:"createdAt"`
 	CreatedBy string    `json:"createdBy,omitempty"`
 	LastUsed  time.Time `json:"lastUsed,omitzero"` // to the minute
+	ExpiresAt time.Time `json:"expiresAt,omitzero" doc:"absent for a program's, which is good until it is revoked"`
 	RevokedAt time.Time `json:"revokedAt,omitzero"`
 }
 
