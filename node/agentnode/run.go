@@ -42,15 +42,20 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, clk clock.Clock, reg
 	}
 	cfg.Agent.ProxyURL = cfg.Proxy
 	cfg.Agent.Gateway.Admin = cfg.DataDir
+	people := openAccess(&cfg, m, log, clk)
+	defer people.close()
 	a, err := agent.New(cfg.Agent, m.Credentials(), log, clk, reg)
 	if err != nil {
 		return err
 	}
 	m.Report(func() membership.Report {
-		return membership.Report{Version: cfg.Version, Direct: cfg.Direct, PlanRevision: a.PlanRevision(), Problems: a.Problems(), DNSAddresses: a.DNSAddresses()}
+		return membership.Report{
+			Version: cfg.Version, Direct: cfg.Direct, PlanRevision: a.PlanRevision(), DNSAddresses: a.DNSAddresses(),
+			Problems: append(a.Problems(), people.problems()...),
+		}
 	})
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return a.Run(ctx) })
+	g.Go(func() error { return people.run(ctx, a) })
 	g.Go(func() error { return m.Run(ctx) })
 	g.Go(func() error {
 		for {
@@ -59,7 +64,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, clk clock.Clock, reg
 				return nil
 			case p := <-m.Updates():
 				a.SetPlan(p)
-				log.Info("carrying out a plan", "revision", p.Revision, "endpoints", len(p.Endpoints), "services", len(p.Services), "names", len(p.Names))
+				log.Info("carrying out a plan", "revision", p.Revision, "endpoints", len(p.Endpoints), "services", len(p.Services), "names", len(p.Names),
+					"targets", len(p.Targets))
 			}
 		}
 	})
