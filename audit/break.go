@@ -40,7 +40,7 @@ func (b *Break) Error() string {
 
 // Fault is the break as a Conflict, with what to do.
 func (b *Break) Fault(op string) *fault.Error {
-	f := fault.New(op, fault.Conflict, b.Error()).Because(fmt.Errorf("audit: %s at %d", b.What, b.Sequence))
+	f := fault.New(op, fault.Conflict, b.Error()).Because(b)
 	switch b.What {
 	case Forged:
 		return f.Advise("somebody wrote it past the control plane: keep a copy of what you have, and compare it with checkpoints kept elsewhere")

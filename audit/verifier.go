@@ -35,6 +35,9 @@ func NewVerifier(tenant string, after Place, rootsPEM []byte) *Verifier {
 	return &Verifier{tenant: tenant, roots: rootsPEM, from: after, last: after}
 }
 
+// Tenant is whose chain it is.
+func (v *Verifier) Tenant() string { return v.tenant }
+
 // Last returns the last record that fits.
 func (v *Verifier) Last() Place { return v.last }
 
@@ -135,7 +138,10 @@ func (v *Verifier) End(head *Place) error {
 	case head.Sequence > v.last.Sequence:
 		return v.breaks(Break{Sequence: v.last.Sequence + 1, What: CutOff, Count: head.Sequence - v.last.Sequence,
 			Words: fmt.Sprintf("the chain ends early, it was cut off: its last record was number %d", head.Sequence)})
-	case head.Hash == "":
+	case head.Hash == "" && head.Sequence > 0:
+	case head.Sequence < v.from.Sequence:
+		return v.breaks(Break{Sequence: head.Sequence + 1, What: CutOff, Count: v.from.Sequence - head.Sequence,
+			Words: fmt.Sprintf("the chain ends early, it was cut off: record %d was there once", v.from.Sequence)})
 	case head.Sequence < v.last.Sequence:
 		return v.breaks(Break{Sequence: head.Sequence + 1, What: Inserted, Count: v.last.Sequence - head.Sequence,
 			Words: fmt.Sprintf("it was inserted: the chain's last record is number %d", head.Sequence)})

@@ -1,56 +1,27 @@
 package store
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
+	"context"
 	"encoding/json"
+	"errors"
+	"math"
 	"time"
 
-	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/audit"
 )
 
 // AuditRecord is one change, tied by hashes to the one before it in its tenant's chain.
-type AuditRecord struct {
-	Tenant    string          `json:"tenant,omitempty"` // whose chain; empty for the deployment's own
-	Sequence  int64           `json:"sequence"`         // from 1, without gaps
-	Time      time.Time       `json:"time"`
-	Who       string          `json:"who"`
-	Operation string          `json:"operation"` // create, update, delete, approve, reject, remove, denied, enrol, …
-	Kind      string          `json:"kind"`
-	Path      string          `json:"path"`
-	Before    json.RawMessage `json:"before,omitempty"`
-	After     json.RawMessage `json:"after,omitempty"`
-	Why       string          `json:"why,omitempty"`
-	Previous  string          `json:"previous"` // hash of the record before; empty for the first
-	Hash      string          `json:"hash"`     // SHA-256 of everything above, in hexadecimal
-}
+type AuditRecord = audit.Record
 
-// digest hashes the record's fields, each with its length before it, so that no two records give the same bytes.
-func (r AuditRecord) digest() string {
-	h := sha256.New()
-	var n [8]byte
-	number := func(v int64) {
-		binary.BigEndian.PutUint64(n[:], uint64(v))
-		h.Write(n[:])
-	}
-	number(r.Sequence)
-	number(nanos(r.Time))
-	for _, f := range []string{r.Tenant, r.Who, r.Operation, r.Kind, r.Path, string(r.Before), string(r.After), r.Why, r.Previous} {
-		number(int64(len(f)))
-		h.Write([]byte(f))
-	}
-	return hex.EncodeToString(h.Sum(nil))
-}
-
-// AppendAudit adds a record to its tenant's chain; Sequence, Previous and Hash are filled in.
+// AppendAudit adds a record to its tenant's chain; Sequence, Previous and Hash are filled in, its texts made canonical.
 func (tx *Tx) AppendAudit(r AuditRecord) error {
-	head, _, err := tx.auditHead(r.Tenant)
+	head, err := tx.AuditHead(r.Tenant)
 	if err != nil {
 		return err
 	}
-	r.Sequence, r.Previous = head.Sequence+1, head.Hash
-	r.Hash = r.digest()
+	if r, err = r.Follow(head); err != nil {
+		return err
+	}
 	if _, err := tx.sql.Exec("INSERT INTO audit ("+auditColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 		r.Tenant, r.Sequence, nanos(r.Time), r.Who, r.Operation, r.Kind, r.Path, string(r.Before), string(r.After), r.Why, r.Previous, r.Hash); err != nil {
 		return err
@@ -61,11 +32,6 @@ func (tx *Tx) AppendAudit(r AuditRecord) error {
 }
 
 const auditColumns = "tenant, sequence, at, who, operation, kind, path, before, after, why, previous, hash"
-
-func (tx *Tx) auditHead(tenant string) (head AuditRecord, ok bool, err error) {
-	ok, err = tx.sql.Row([]any{&head.Sequence, &head.Hash}, "SELECT sequence, hash FROM audit_heads WHERE tenant = ?", tenant)
-	return head, ok, err
-}
 
 // AuditFilter narrows a list of records of one chain.
 type AuditFilter struct {
@@ -119,6 +85,10 @@ func raw(s string) json.RawMessage {
 
 // AuditTenants names every tenant that has a chain, "" for the deployment's own.
 func (tx *Tx) AuditTenants() ([]string, error) {
+	return tx.tenants("SELECT tenant FROM audit_heads UNION SELECT tenant FROM audit UNION SELECT tenant FROM audit_checkpoints ORDER BY 1")
+}
+
+func (tx *Tx) tenants(query string) ([]string, error) {
 	var out []string
 	err := tx.sql.Rows(func(scan func(...any) error) error {
 		var t string
@@ -127,49 +97,32 @@ func (tx *Tx) AuditTenants() ([]string, error) {
 		}
 		out = append(out, t)
 		return nil
-	}, "SELECT tenant FROM audit_heads UNION SELECT tenant FROM audit ORDER BY 1")
+	}, query)
 	return out, err
 }
 
-// VerifyAudit walks a tenant's chain. The first record that is missing, moved or changed is named in a Conflict.
-func (tx *Tx) VerifyAudit(tenant string) error {
-	op := "store.VerifyAudit"
-	whose := "of tenant " + tenant
-	if tenant == "" {
-		whose = "of the deployment"
-	}
-	broken := func(seq int64, what string) error {
-		return fault.Newf(op, fault.Conflict, "the audit chain %s is broken at record %d: %s", whose, seq, what).
-			Advise("somebody changed the database past the control plane: keep a copy of it, and compare it with a backup from record %d on", seq)
-	}
-	head, _, err := tx.auditHead(tenant)
+// VerifyAudit walks a tenant's chain and its checkpoints, whose signatures must be of an authority of the PEM text; nil: they are believed. The
+// first record that is not as it was written is named in a Conflict, which wraps an *audit.Break.
+func (tx *Tx) VerifyAudit(ctx context.Context, tenant string, rootsPEM []byte) error {
+	_, err := tx.verify(ctx, audit.NewVerifier(tenant, audit.Place{}, rootsPEM), audit.Walk{Source: chainSource{tx, tenant}})
+	return err
+}
+
+// VerifyAuditAfter walks the records after a place, which it believes, and no checkpoints. It returns where the chain ends.
+func (tx *Tx) VerifyAuditAfter(ctx context.Context, tenant string, place audit.Place) (audit.Place, error) {
+	return tx.verify(ctx, audit.NewVerifier(tenant, place, nil), audit.Walk{Source: chainSource{tx, tenant}, After: place.Sequence, Checkpoint: math.MaxInt64})
+}
+
+func (tx *Tx) verify(ctx context.Context, v *audit.Verifier, w audit.Walk) (audit.Place, error) {
+	head, err := tx.AuditHead(v.Tenant())
 	if err != nil {
-		return err
+		return audit.Place{}, err
 	}
-	const page = 500
-	last := AuditRecord{}
-	for {
-		records, err := tx.Audit(AuditFilter{Tenant: tenant, After: last.Sequence, Limit: page})
-		if err != nil {
-			return err
-		}
-		for _, r := range records {
-			switch {
-			case r.Sequence != last.Sequence+1:
-				return broken(last.Sequence+1, "it is missing")
-			case r.Previous != last.Hash:
-				return broken(r.Sequence, "it does not follow the record before it")
-			case r.Hash != r.digest():
-				return broken(r.Sequence, "its content does not fit its hash")
-			}
-			last = r
-		}
-		if len(records) < page {
-			break
-		}
+	if err = w.Run(ctx, v.Record, v.Expect); err == nil {
+		err = v.End(&head)
 	}
-	if last.Sequence != head.Sequence || last.Hash != head.Hash {
-		return broken(last.Sequence+1, "the chain ends early")
+	if b, ok := errors.AsType[*audit.Break](err); ok {
+		return audit.Place{}, b.Fault("store.VerifyAudit")
 	}
-	return nil
+	return v.Last(), err
 }

@@ -25,32 +25,43 @@ CREATE TABLE sign_ins (
 ) STRICT;
 
 CREATE TABLE grants (
-    id         TEXT    NOT NULL PRIMARY KEY,
-    tenant     TEXT    NOT NULL,
-    target_uid TEXT    NOT NULL,
-    person     TEXT    NOT NULL,
-    home       TEXT    NOT NULL,
-    state      TEXT    NOT NULL,
-    requested  INTEGER NOT NULL,
-    due        INTEGER NOT NULL,
-    grant_doc  TEXT    NOT NULL
+    id          TEXT    NOT NULL PRIMARY KEY,
+    tenant      TEXT    NOT NULL,
+    target      TEXT    NOT NULL,
+    target_uid  TEXT    NOT NULL,
+    person      TEXT    NOT NULL,
+    person_name TEXT    NOT NULL,
+    home        TEXT    NOT NULL,
+    asker       TEXT    NOT NULL,
+    state       TEXT    NOT NULL,
+    unreviewed  INTEGER NOT NULL,
+    requested   INTEGER NOT NULL,
+    due         INTEGER NOT NULL,
+    grant_doc   TEXT    NOT NULL
 ) STRICT;
 CREATE INDEX grants_by_tenant ON grants (tenant, requested);
 CREATE INDEX grants_by_person ON grants (person, requested);
+CREATE INDEX grants_by_asker ON grants (asker, requested);
+CREATE INDEX grants_by_target ON grants (target_uid) WHERE state IN ('Requested', 'Approved');
 CREATE INDEX grants_open ON grants (due) WHERE state IN ('Requested', 'Approved');
 
 CREATE TABLE sessions (
     id          TEXT    NOT NULL PRIMARY KEY,
     tenant      TEXT    NOT NULL,
+    target      TEXT    NOT NULL,
+    target_uid  TEXT    NOT NULL,
     grant_id    TEXT    NOT NULL,
     person      TEXT    NOT NULL,
+    person_name TEXT    NOT NULL,
     agent       TEXT    NOT NULL,
     opened      INTEGER NOT NULL,
     ended       INTEGER NOT NULL,
+    refused     INTEGER NOT NULL,
     session_doc TEXT    NOT NULL
 ) STRICT;
 CREATE INDEX sessions_by_tenant ON sessions (tenant, opened);
 CREATE INDEX sessions_by_grant ON sessions (grant_id, opened);
+CREATE INDEX sessions_by_person ON sessions (person, opened);
 CREATE INDEX sessions_open ON sessions (agent) WHERE ended = 0;
 
 CREATE TABLE recordings (
@@ -99,6 +110,8 @@ CREATE TABLE audit_checkpoints (
     sequence  INTEGER NOT NULL,
     hash      TEXT    NOT NULL,
     at        INTEGER NOT NULL,
+    domain    TEXT    NOT NULL,
+    authority TEXT    NOT NULL,
     signature TEXT    NOT NULL,
     PRIMARY KEY (tenant, sequence)
 ) STRICT;
