@@ -94,7 +94,7 @@ func (c *Control) Decide(ctx context.Context, p Principal, endpoint resource.Key
 		})
 	}
 	if err != nil {
-		c.recordDenied(ctx, p, endpoint, d, reason, err)
+		c.recordDenied(ctx, p, endpoint, string(d), reason, err)
 		return ConnectionView{}, err
 	}
 	c.metrics.changes.WithLabelValues(string(d)).Inc()
@@ -104,21 +104,21 @@ func (c *Control) Decide(ctx context.Context, p Principal, endpoint resource.Key
 
 // recordDenied keeps what somebody tried and may not. A record is written once and for ever, so that nobody may fill the disk with what
 // costs him nothing.
-func (c *Control) recordDenied(ctx context.Context, p Principal, endpoint resource.Key, d resource.Decision, reason string, why error) {
+func (c *Control) recordDenied(ctx context.Context, p Principal, about resource.Key, what, reason string, why error) {
 	k := fault.KindOf(why)
 	if k != fault.Denied && k != fault.NotFound {
 		return
 	}
 	if c.denied.Take(p.Who()) > 0 {
 		c.metrics.unrecorded.Inc()
-		c.log.Debug("control: a denied decision, one of very many, was not recorded", "who", p.Who(), "endpoint", endpoint.Path(), "decision", string(d))
+		c.log.Debug("control: a denied decision, one of very many, was not recorded", "who", p.Who(), "about", about.Path(), "decision", what)
 		return
 	}
 	err := c.update(ctx, p.Who(), reason, func(w *work) error {
-		return w.record(p.Tenant, "denied", endpoint, nil, map[string]string{"decision": string(d), "kind": k.String()})
+		return w.record(p.Tenant, "denied", about, nil, map[string]string{"decision": what, "kind": k.String()})
 	})
 	if err != nil {
-		c.log.Warn("control: a denied decision could not be recorded", "who", p.Who(), "endpoint", endpoint.Path(), "error", err)
+		c.log.Warn("control: a denied decision could not be recorded", "who", p.Who(), "about", about.Path(), "error", err)
 	}
 }
 

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"sync"
@@ -35,6 +36,21 @@ type Config struct {
 	ClockTolerance time.Duration
 	// Keep is how often reports and uses of tokens are written down, 15 s when 0.
 	Keep time.Duration
+	// CheckpointEvery is how often audit chains that moved get a signed checkpoint, 10 minutes when 0.
+	CheckpointEvery time.Duration
+
+	// Recordings is the directory in which recordings of sessions are kept; empty: none are taken.
+	Recordings string
+	// MaxRecording bounds one recording in bytes, 1 GiB when 0; MaxRecordings all of them together, 100 GiB when 0.
+	MaxRecording, MaxRecordings int64
+	// KeepRecordings is how long a recording is kept, and KeepSessions how long a session is listed, after its end; a year each when 0, for
+	// good when negative. The audit log keeps what a session was for good.
+	KeepRecordings, KeepSessions time.Duration
+	// WebhookPrivate lets webhooks go to private and link-local addresses. Without it owners of tenants cannot use them to look around in
+	// the control plane's own network.
+	WebhookPrivate bool
+	// WebhookRoots are the authorities that receivers of webhooks are verified by; those of this machine when nil.
+	WebhookRoots *x509.CertPool
 }
 
 // Control decides. Make it with New; its methods are safe for concurrent use, and those that change something work without Run.
@@ -49,6 +65,11 @@ type Control struct {
 	presence  presence
 	uses      tokenUses
 	denied    *throttle.Throttle[string] // decisions that were denied, by who tried
+	requests  *throttle.Throttle[string] // for access, by person
+	passes    *throttle.Throttle[string] // and certificates, by person
+	stirs     stirs
+	granted   chan struct{} // holds a signal when grants have changed
+	posted    chan struct{} // holds a signal when webhooks have something to send
 
 	sweeping sync.Mutex // guards absences
 	absences map[identity.ID]absence
@@ -74,6 +95,7 @@ func New(cfg Config, st *store.Store, authority *identity.Authority, log *slog.L
 	cfg.ServingTTL = orDuration(cfg.ServingTTL, 90*24*time.Hour)
 	cfg.ClockTolerance = orDuration(cfg.ClockTolerance, 2*time.Minute)
 	cfg.Keep = orDuration(cfg.Keep, 15*time.Second)
+	cfg.CheckpointEvery = orDuration(cfg.CheckpointEvery, defaultCheckpointEvery)
 	m, err := newMetrics(reg)
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err, "")
@@ -86,6 +108,11 @@ func New(cfg Config, st *store.Store, authority *identity.Authority, log *slog.L
 		watchers: map[placeKey]map[*watcher]struct{}{},
 		denied:   throttle.New[string](throttle.Config{Burst: deniedBurst, Every: deniedEvery}, clk),
 		absences: map[identity.ID]absence{},
+		requests: throttle.New[string](throttle.Config{Burst: requestBurst, Every: requestEvery}, clk),
+		passes:   throttle.New[string](throttle.Config{Burst: passBurst, Every: passEvery}, clk),
+		stirs:    stirs{waiting: map[string]map[chan struct{}]struct{}{}},
+		granted:  make(chan struct{}, 1),
+		posted:   make(chan struct{}, 1),
 	}
 	if err := c.reload(context.Background()); err != nil {
 		return nil, err
@@ -107,6 +134,11 @@ func (c *Control) Run(ctx context.Context) error {
 	if c.store.Shared() {
 		step = min(step, time.Second)
 	}
+	var others sync.WaitGroup
+	defer others.Wait()
+	others.Go(func() { c.ageGrants(ctx) })
+	others.Go(func() { c.deliverWebhooks(ctx) })
+	others.Go(func() { c.checkpointChains(ctx) })
 	last := c.clock.Now()
 	for {
 		fired, stop := c.clock.After(step)
@@ -143,6 +175,9 @@ func (c *Control) forget(ctx context.Context) error {
 	now := c.clock.Now()
 	return c.store.Update(ctx, func(tx *store.Tx) error {
 		if _, err := tx.ForgetRevoked(now); err != nil {
+			return err
+		}
+		if err := tx.ForgetAPITokens(now.Add(-keepEndedTokens)); err != nil {
 			return err
 		}
 		_, err := tx.ForgetJoinTokens(now.Add(-maxJoinTTL))

@@ -11,6 +11,10 @@ type metrics struct {
 	changes    *prometheus.CounterVec
 	refused    prometheus.Counter
 	unrecorded prometheus.Counter
+	grants     *prometheus.CounterVec
+	hasty      prometheus.Counter
+	sessions   *prometheus.CounterVec
+	deliveries *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -31,10 +35,22 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Namespace: "isthmus", Subsystem: "control", Name: "denied_unrecorded_total", Help: "Denied decisions without an audit record, because one principal had too many.",
 		}),
 	}
+	m.grants = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "isthmus", Subsystem: "control", Name: "grant_steps_total", Help: "Steps in the lives of grants, by step; break-glass is one to be alarmed by.",
+	}, []string{"step"})
+	m.hasty = prometheus.NewCounter(prometheus.CounterOpts{
+		Namespace: "isthmus", Subsystem: "control", Name: "requests_too_often_total", Help: "Requests of people for access, passes and certificates that were refused because they came too often.",
+	})
+	m.sessions = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "isthmus", Subsystem: "control", Name: "session_records_total", Help: "Records of sessions that members sent, by phase, or by what was wrong with them.",
+	}, []string{"phase"})
+	m.deliveries = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "isthmus", Subsystem: "control", Name: "webhook_deliveries_total", Help: "Tries to deliver events to webhooks, by outcome.",
+	}, []string{"outcome"})
 	if reg == nil {
 		return m, nil
 	}
-	for _, col := range []prometheus.Collector{m.watchers, m.plans, m.changes, m.refused, m.unrecorded} {
+	for _, col := range []prometheus.Collector{m.watchers, m.plans, m.changes, m.refused, m.unrecorded, m.grants, m.hasty, m.sessions, m.deliveries} {
 		if err := reg.Register(col); err != nil {
 			return nil, err
 		}

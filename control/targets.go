@@ -64,6 +64,7 @@ func (w *world) applyAccess(ch change, d *dirty) {
 		return // nobody's plan has had a use for it yet
 	}
 	w.setGrant(*ch.grant)
+	d.grants = append(d.grants, ch.grant.ID)
 	if t := w.owned[ch.grant.TargetUID]; t != nil {
 		d.add(placeOf(t))
 	}

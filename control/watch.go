@@ -28,7 +28,14 @@ func (c *Control) wake(d dirty) {
 			one(w)
 		}
 	}
+	for _, id := range d.grants {
+		c.stirs.stir(id)
+	}
+	if d.all || len(d.grants) > 0 {
+		nudge(c.granted)
+	}
 	if d.all {
+		c.stirs.stirAll()
 		for _, ws := range c.watchers {
 			signal(ws)
 		}
@@ -43,6 +50,14 @@ func (c *Control) wake(d dirty) {
 				one(w)
 			}
 		}
+	}
+}
+
+// nudge leaves a signal in a channel that holds one.
+func nudge(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
 

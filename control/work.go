@@ -21,6 +21,7 @@ type work struct {
 	why     string
 	now     time.Time
 	changes []change
+	posted  bool                                            // a webhook has something to send
 	taken   map[string]map[netip.Addr]string                // addresses read so far, by the network's uid
 	claimed map[placeKey]claims                             // names as the changes so far leave them, where somebody asked
 	zones   map[placeKey][]*resource.Zone                   // linked, where somebody asked
@@ -44,7 +45,7 @@ func (c *Control) update(ctx context.Context, who, why string, fn func(w *work) 
 		}
 	}()
 	err := c.store.Update(ctx, func(tx *store.Tx) error {
-		w.Tx, w.changes, w.taken = tx, nil, map[string]map[netip.Addr]string{}
+		w.Tx, w.changes, w.posted, w.taken = tx, nil, false, map[string]map[netip.Addr]string{}
 		if err := c.catchUp(tx); err != nil {
 			return err
 		}
@@ -55,6 +56,9 @@ func (c *Control) update(ctx context.Context, who, why string, fn func(w *work) 
 	})
 	if errors.Is(err, errDry) {
 		return nil
+	}
+	if err == nil && w.posted {
+		nudge(c.posted)
 	}
 	if err != nil || len(w.changes) == 0 {
 		return err

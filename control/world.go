@@ -91,6 +91,7 @@ type dirty struct {
 	all     bool
 	places  map[placeKey]struct{}
 	members map[identity.ID]struct{}
+	grants  []string // ids
 }
 
 func (d *dirty) add(k placeKey) { d.places[k] = struct{}{} }

@@ -18,11 +18,36 @@ func (tx *Tx) PutGrant(g grant.Grant) error {
 	if g.State == grant.Approved {
 		due = g.Until
 	}
+	unreviewed := 0
+	if g.Unreviewed() {
+		unreviewed = 1
+	}
 	tx.nouns = true
-	_, err = tx.sql.Exec(`INSERT INTO grants (id, tenant, target_uid, person, home, state, requested, due, grant_doc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (id) DO UPDATE SET state = excluded.state, due = excluded.due, grant_doc = excluded.grant_doc`,
-		g.ID, g.Tenant, g.TargetUID, g.Person.ID, g.Person.Tenant, string(g.State), nanos(g.RequestedAt), nanos(due), string(doc))
+	_, err = tx.sql.Exec(`INSERT INTO grants (id, tenant, target, target_uid, person, person_name, home, asker, state, unreviewed, requested, due, grant_doc)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET state = excluded.state, unreviewed = excluded.unreviewed, due = excluded.due, grant_doc = excluded.grant_doc`,
+		g.ID, g.Tenant, g.Target, g.TargetUID, g.Person.ID, g.Person.Name, g.Person.Tenant, g.RequestedBy.ID, string(g.State), unreviewed,
+		nanos(g.RequestedAt), nanos(due), string(doc))
 	return err
+}
+
+// CountGrants returns how many requests of a person wait, and how many grants are requested or approved.
+func (tx *Tx) CountGrants(person string) (requested, open int, err error) {
+	_, err = tx.sql.Row([]any{&requested, &open}, `SELECT COALESCE(SUM(CASE state WHEN 'Requested' THEN 1 ELSE 0 END), 0), COUNT(*)
+		FROM grants WHERE person = ? AND state IN ('Requested', 'Approved')`, person)
+	return requested, open, err
+}
+
+// NextDue returns when the next grant or request ends by itself; ok is false when none does.
+func (tx *Tx) NextDue() (due time.Time, ok bool, err error) {
+	var at int64
+	ok, err = tx.sql.Row([]any{&at}, "SELECT due FROM grants WHERE state IN ('Requested', 'Approved') ORDER BY due LIMIT 1")
+	return moment(at), ok, err
+}
+
+// DueGrants returns grants and requests that have ended by itself, the earliest first.
+func (tx *Tx) DueGrants(now time.Time, limit int) ([]grant.Grant, error) {
+	return tx.grants("state IN ('Requested', 'Approved') AND due <= ? ORDER BY due LIMIT ?", nanos(now), limit)
 }
 
 // Grant returns a grant; ok is false when there is none.
@@ -44,6 +69,11 @@ type GrantFilter struct {
 	State     grant.State
 	Before    time.Time // requested before
 	Limit     int       // 100 when 0
+
+	Side, OrTenant string // uid of who is let in or who asked; grants of this target's tenant beside them
+	Target         string // TENANT/NETWORK/NAME
+	PersonName     string
+	Unreviewed     bool // emergencies nobody has looked at
 }
 
 // Grants returns grants, those requested last first.
@@ -70,6 +100,23 @@ func (tx *Tx) Grants(f GrantFilter) ([]grant.Grant, error) {
 	}
 	if !f.Before.IsZero() {
 		and("requested < ?", nanos(f.Before))
+	}
+	switch {
+	case f.OrTenant != "" && f.Side != "":
+		and("(person = ? OR asker = ? OR tenant = ?)", f.Side, f.Side, f.OrTenant)
+	case f.OrTenant != "":
+		and("tenant = ?", f.OrTenant)
+	case f.Side != "":
+		and("(person = ? OR asker = ?)", f.Side, f.Side)
+	}
+	if f.Target != "" {
+		and("target = ?", f.Target)
+	}
+	if f.PersonName != "" {
+		and("person_name = ?", f.PersonName)
+	}
+	if f.Unreviewed {
+		and("unreviewed = 1")
 	}
 	if f.Limit == 0 {
 		f.Limit = 100

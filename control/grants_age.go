@@ -1,0 +1,133 @@
+package control
+
+import (
+	"context"
+	"time"
+
+	"github.com/isthmus-io/isthmus/access/grant"
+	"github.com/isthmus-io/isthmus/resource"
+	"github.com/isthmus-io/isthmus/store"
+)
+
+// agedAtOnce bounds the grants that one transaction ends.
+const agedAtOnce = 100
+
+// itself is who time is, in records.
+const itself = "the control plane"
+
+// ageGrants ends grants and requests at the moment they are due, until the context ends.
+func (c *Control) ageGrants(ctx context.Context) {
+	for {
+		wait, err := c.ageOnce(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			c.log.Warn("control: grants that are over could not be ended; their sessions are cut all the same", "error", err)
+			wait = ageAgain
+		}
+		var due <-chan time.Time
+		stop := func() {}
+		if wait >= 0 {
+			due, stop = c.clock.After(wait)
+		}
+		select {
+		case <-ctx.Done():
+			stop()
+			return
+		case <-c.granted: // something may be due earlier
+		case <-due:
+		}
+		stop()
+	}
+}
+
+const ageAgain = 5 * time.Second
+
+// ageOnce ends what is due, and says how long it is until something will be; negative when nothing is.
+func (c *Control) ageOnce(ctx context.Context) (wait time.Duration, err error) {
+	for {
+		var due time.Time
+		var some bool
+		if err := c.store.View(ctx, func(tx *store.Tx) (err error) {
+			due, some, err = tx.NextDue()
+			return err
+		}); err != nil || !some {
+			return -1, err
+		}
+		if wait := due.Sub(c.clock.Now()); wait > 0 {
+			return wait, nil
+		}
+		if err := c.update(ctx, itself, "", func(w *work) error {
+			list, err := w.DueGrants(w.now, agedAtOnce)
+			if err != nil {
+				return err
+			}
+			for _, g := range list {
+				if next, changed := g.Age(w.now); changed {
+					if err := w.ageGrant(g, next); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		}); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// ageGrant keeps what time has made of a grant.
+func (w *work) ageGrant(before, after grant.Grant) error {
+	if err := w.putGrant(after); err != nil {
+		return err
+	}
+	who := w.who
+	defer func() { w.who = who }()
+	w.who = itself
+	step := "expire"
+	if after.State == grant.Lapsed {
+		step = "lapse"
+	}
+	w.c.metrics.grants.WithLabelValues(step).Inc()
+	return w.recordGrant(step, before, after)
+}
+
+// endGrantsOf ends every grant and request of a person who may not be let in any more.
+func (w *work) endGrantsOf(person, why string) error {
+	open, err := w.Grants(store.GrantFilter{Person: person, Open: true, Limit: maxGrantsOfTarget})
+	if err != nil {
+		return err
+	}
+	for _, g := range open {
+		if err := w.cancelGrant(g, why); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// narrowTarget ends the grants of people whose tenant may not know of a target any more. Those of others stay when a target gets another
+// address or agent: whoever leads there cuts the sessions, and the next ones go where the target leads now.
+func (w *work) narrowTarget(before, after *resource.Target) error {
+	narrower := false
+	for _, tenant := range before.Spec.VisibleTo {
+		narrower = narrower || !after.VisibleTo(tenant)
+	}
+	if !narrower {
+		return nil
+	}
+	open, err := w.Grants(store.GrantFilter{TargetUID: after.Metadata.UID, Open: true, Limit: maxGrantsOfTarget})
+	if err != nil {
+		return err
+	}
+	for _, g := range open {
+		if after.VisibleTo(g.Person.Tenant) {
+			continue
+		}
+		if err := w.cancelGrant(g, "the target is not visible to "+g.Person.Tenant+" any more"); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,5 @@
+package control
+
+import "context"
+
+func (c *Control) deliverWebhooks(ctx context.Context) { <-ctx.Done() }
