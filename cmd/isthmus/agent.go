@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
+	"github.com/isthmus-io/isthmus/envflag"
 	"github.com/isthmus-io/isthmus/node/agentnode"
 )
 
@@ -58,19 +59,32 @@ func newAgentRun(w *world) *cobra.Command {
 	p := &process{w: w}
 	var cfg agentnode.Config
 	var secure dnsSecure
+	var rate agentnode.Rate
+	j := joining{process: process{w: w}}
 	c := &cobra.Command{
 		Use:   "run",
 		Short: "Run an agent that has joined",
 		Long: `Run an agent that has joined: it holds the addresses of private endpoints, answers their names, and dials the services of its network for
-others. It only dials out. Its last plan is kept on disk, so that it goes on while the control plane is away.`,
-		Example: "  isthmus agent run --interface eth0 --dns 192.168.1.2:53\n  isthmus agent run --direct-listen :7443 --direct 10.0.0.7:7443",
+others. It only dials out. Its last plan is kept on disk, so that it goes on while the control plane is away.
+
+People come through it into machines, as far as targets and grants of its plan say; --access-allow narrows what targets may be, --no-access lets nobody
+in. What happens in sessions is kept below --data-dir until the control plane has it.
+
+Every flag may be given by the environment instead: --access-rate as ISTHMUS_AGENT_ACCESS_RATE, a list with commas. With a join token, in
+ISTHMUS_JOIN_TOKEN or --token-file, an agent that has not joined does so first.`,
+		Example: "  isthmus agent run --access-allow 127.0.0.1:22 --access-allow 192.168.10.0/24 --access-rate 2MB\n  isthmus agent run --interface eth0 --dns 192.168.1.2:53\n  isthmus agent run --direct-listen :7443 --direct 10.0.0.7:7443",
 		Args:    cobra.NoArgs,
+		PreRunE: func(c *cobra.Command, _ []string) error { return envflag.Fill(c.Flags(), agentEnvironment, w.getenv) },
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := secure.apply(&cfg.Agent.DNS); err != nil {
 				return err
 			}
+			cfg.Agent.Access.BytesPerSecond = int64(rate)
 			return p.run(c.Context(), func(ctx context.Context, log *slog.Logger, reg *prometheus.Registry) error {
 				cfg.DataDir, cfg.Version = p.dataDir, versionText()
+				if err := agentnode.JoinOnce(ctx, cfg, j.tokenIfAny, j.name, w.clock); err != nil {
+					return err
+				}
 				return agentnode.Run(ctx, cfg, log, w.clock, reg)
 			})
 		},
@@ -84,5 +98,21 @@ others. It only dials out. Its last plan is kept on disk, so that it goes on whi
 	f.StringVar(&cfg.Direct, "direct", "", "`HOST:PORT` at which other agents reach --direct-listen")
 	f.StringSliceVar(&cfg.Servers, "server", nil, "`HOST:PORT` of the control plane instead of the addresses it joined with")
 	f.StringVar(&cfg.Proxy, "proxy", "", "`URL` of an HTTP proxy; HTTPS_PROXY when absent (the place for one with a password), none for none")
+	f.StringVar(&j.name, "name", "", "`NAME` to join under, when it has not joined; the token's when absent")
+	f.StringVar(&j.tokenFile, "token-file", "", "`FILE` with the join token, for an agent that has not joined (or the token itself in ISTHMUS_JOIN_TOKEN)")
+	f.StringSliceVar(&cfg.Agent.Access.Allow, "access-allow", nil, "what targets of people may be: `PATTERN` such as 127.0.0.1:22, 192.168.10.0/24 or unix:/run/; may be repeated; everything the plan says when absent")
+	f.BoolVar(&cfg.Agent.Access.Off, "no-access", false, "let nobody in, whatever the plan says")
+	f.Var(&rate, "access-rate", "bytes per second of all people's sessions together, as a `RATE` such as 500k or 2MB; no limit when absent")
 	return c
+}
+
+// agentEnvironment is what the variables that stand in for an agent's flags begin with.
+const agentEnvironment = "ISTHMUS_AGENT_"
+
+// tokenIfAny is token without looking at standard input unless told so; empty when nobody gave one.
+func (j *joining) tokenIfAny() (string, error) {
+	if j.tokenFile == "" && j.w.getenv("ISTHMUS_JOIN_TOKEN") == "" {
+		return "", nil
+	}
+	return j.token()
 }

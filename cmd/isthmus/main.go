@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // working hours name time zones, which small machines may not have
 )
 
 func main() {

@@ -34,6 +34,19 @@ func Join(ctx context.Context, cfg Config, token, name string, clk clock.Clock) 
 		membership.JoinInfo{Name: name, Direct: cfg.Direct, Clock: clk})
 }
 
+// JoinOnce is Join for a directory that holds no identity yet, and nothing otherwise: for containers, which join when they first start.
+// token is asked for the join token only when there is need; an empty one leaves everything as it is.
+func JoinOnce(ctx context.Context, cfg Config, token func() (string, error), name string, clk clock.Clock) error {
+	if membership.Joined(cfg.DataDir) {
+		return nil
+	}
+	t, err := token()
+	if err != nil || t == "" {
+		return err
+	}
+	return Join(ctx, cfg, t, name, clk)
+}
+
 // Run runs an agent that has joined: it follows its plan, from the disk when the control plane is away.
 func Run(ctx context.Context, cfg Config, log *slog.Logger, clk clock.Clock, reg prometheus.Registerer) error {
 	m, err := membership.Open(membership.Config{Dir: cfg.DataDir, Proxy: cfg.Proxy, Servers: cfg.Servers, Version: cfg.Version}, log, clk)
