@@ -96,7 +96,6 @@ func New(cfg Config, st *store.Store, authority *identity.Authority, log *slog.L
 	cfg.ClockTolerance = orDuration(cfg.ClockTolerance, 2*time.Minute)
 	cfg.Keep = orDuration(cfg.Keep, 15*time.Second)
 	cfg.CheckpointEvery = orDuration(cfg.CheckpointEvery, defaultCheckpointEvery)
-	cfg.CheckpointEvery = orDuration(cfg.CheckpointEvery, defaultCheckpointEvery)
 	m, err := newMetrics(reg)
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err, "")
@@ -139,9 +138,6 @@ func (c *Control) Run(ctx context.Context) error {
 	defer others.Wait()
 	others.Go(func() { c.ageGrants(ctx) })
 	others.Go(func() { c.deliverWebhooks(ctx) })
-	others.Go(func() { c.checkpointChains(ctx) })
-	var others sync.WaitGroup
-	defer others.Wait()
 	others.Go(func() { c.checkpointChains(ctx) })
 	last := c.clock.Now()
 	for {
