@@ -57,6 +57,8 @@ type Members interface {
 type API interface {
 	People
 	Members
+	Access
+	Leaders
 }
 
 // Config is how the door behaves. With the zero value it serves people; members need Roots.
@@ -117,6 +119,7 @@ func New(ctl API, cfg Config, log *slog.Logger, clk clock.Clock, reg prometheus.
 	d.registerTokens()
 	d.registerAudit()
 	d.registerMembers()
+	d.registerAccess()
 	d.registerPlan()
 	d.serveDocument(mux)
 	return &outer{mux: mux, door: d}
