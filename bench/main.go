@@ -111,6 +111,10 @@ func suites(b *binaries, files int) []suite {
 			subjects: []subject{raw{}, &isthmus{b}, frp{}, chisel{}, stunnel{}, ssh{}, wireguard{}},
 		},
 		{
+			name: "access", title: "A person's way into a machine, and others' ways to forward a port", reference: "isthmus connect", metrics: accessMetrics, one: measureAccess,
+			subjects: []subject{raw{}, &isthmusAccess{b}, ssh{}, sshHops{}, frp{}, chisel{}},
+		},
+		{
 			name: "front", title: "The gateway, routing by the name in the ClientHello and by 1,000 source rules", reference: "isthmus", metrics: frontMetrics, one: front{idle: min(frontIdle, (files-1000)/2)}.measure,
 			subjects: []subject{haproxy{}, haproxy{splice: true}, &gatewayFront{b}, raw{}},
 		},

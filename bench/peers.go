@@ -138,7 +138,7 @@ type ssh struct{}
 func (ssh) name() string    { return "ssh -L" }
 func (ssh) needs() []string { return []string{"sshd", "ssh", "ssh-keygen"} }
 func (ssh) start(ctx context.Context, target string, p *processes) (way, error) {
-	bind, err := freePort()
+	bind, user, err := startSSHD(ctx, p, "sshd")
 	if err != nil {
 		return way{}, err
 	}
@@ -146,37 +146,38 @@ func (ssh) start(ctx context.Context, target string, p *processes) (way, error) 
 	if err != nil {
 		return way{}, err
 	}
-	host, user := filepath.Join(p.dir, "host"), filepath.Join(p.dir, "user")
+	_, err = p.run(ctx, "ssh", "ssh", "-N", "-L", entry+":"+target, "-p", portOf(bind), "-i", user, "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "ExitOnForwardFailure=yes", "127.0.0.1")
+	return way{addr: entry}, err
+}
+
+// startSSHD starts an sshd which lets in whoever has the user's key, the same one for all that a subject starts.
+func startSSHD(ctx context.Context, p *processes, role string) (bind, user string, err error) {
+	if bind, err = freePort(); err != nil {
+		return "", "", err
+	}
+	host, user := filepath.Join(p.dir, role+"-host"), filepath.Join(p.dir, "user")
 	for _, k := range []string{host, user} {
-		if out, err := exec.CommandContext(ctx, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", k).CombinedOutput(); err != nil {
-			return way{}, fmt.Errorf("ssh-keygen: %w: %s", err, out)
+		if _, err := os.Stat(k); err == nil {
+			continue
 		}
-	}
-	pub, err := os.ReadFile(user + ".pub")
-	if err != nil {
-		return way{}, err
-	}
-	if _, err := p.file("authorized", string(pub)); err != nil {
-		return way{}, err
+		if out, err := exec.CommandContext(ctx, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", k).CombinedOutput(); err != nil {
+			return "", "", fmt.Errorf("ssh-keygen: %w: %s", err, out)
+		}
 	}
 	if os.Getuid() == 0 {
 		_ = os.MkdirAll("/run/sshd", 0o755)
 	}
-	conf, err := p.file("sshd.conf", fmt.Sprintf("Port %s\nListenAddress 127.0.0.1\nHostKey %s\nAuthorizedKeysFile %s\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\nPidFile none\nMaxSessions 100000\n",
-		portOf(bind), host, filepath.Join(p.dir, "authorized")))
+	conf, err := p.file(role+".conf", fmt.Sprintf("Port %s\nListenAddress 127.0.0.1\nHostKey %s\nAuthorizedKeysFile %s\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\nPidFile none\nMaxSessions 100000\n",
+		portOf(bind), host, user+".pub"))
 	if err != nil {
-		return way{}, err
+		return "", "", err
 	}
 	sshd, err := exec.LookPath("sshd")
 	if err != nil {
-		return way{}, err
+		return "", "", err
 	}
-	if _, err := p.run(ctx, "sshd", sshd, "-D", "-e", "-f", conf); err != nil {
-		return way{}, err
+	if _, err := p.run(ctx, role, sshd, "-D", "-e", "-f", conf); err != nil {
+		return "", "", err
 	}
-	if err := waitListening(ctx, bind); err != nil {
-		return way{}, err
-	}
-	_, err = p.run(ctx, "ssh", "ssh", "-N", "-L", entry+":"+target, "-p", portOf(bind), "-i", user, "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "ExitOnForwardFailure=yes", "127.0.0.1")
-	return way{addr: entry}, err
+	return bind, user, waitListening(ctx, bind)
 }
