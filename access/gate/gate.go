@@ -5,58 +5,242 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/isthmus-io/isthmus/access/gate/share"
 	"github.com/isthmus-io/isthmus/access/session"
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/identity"
-	"github.com/isthmus-io/isthmus/link/mux"
+	"github.com/isthmus-io/isthmus/link/flow"
 	"github.com/isthmus-io/isthmus/plan"
-	"github.com/isthmus-io/isthmus/wire/tunnel"
+	"github.com/isthmus-io/isthmus/throttle"
 )
 
-// Journal is told of every session. Note makes the record durable soon and must not wait long; it is called from many goroutines.
-type Journal interface{ Note(r session.Record) }
+// What one person may begin: bursts, as of a program that opens many connections, and so many in the long run.
+const (
+	beginBurst = 256
+	beginEvery = time.Second / 32
+)
 
-// Terminator ends a protocol here and records it. Serve returns when the session is over; it may close both connections, which are
-// closed when it has returned. When ctx ends both have been closed already. An error's words stand in the record.
-type Terminator interface {
-	Serve(ctx context.Context, s Session, person net.Conn, machine net.Conn) (Outcome, error)
+// tick is the longest for which open sessions are not looked at: a clock that is set forward tells nobody.
+const tick = time.Second
+
+// Gate lets people in.
+type Gate struct {
+	cfg     Config
+	log     *slog.Logger
+	clk     clock.Clock
+	elapsed func() time.Duration // since the gate was made, by a clock that is never set
+	allow   *allowlist
+	wrong   []string // with Config, in words
+	dialer  net.Dialer
+	room    *share.Room
+	begun   *throttle.Throttle[string]
+	count   *counters
+
+	refusals refusals
+	problems problems
+	offset   atomic.Int64
+	wake     chan struct{}
+
+	setting sync.Mutex // held by Set and SetOffset, so that they take effect one after the other; taken before mu
+
+	mu      sync.Mutex // guards the fields below
+	rules   *rules
+	visits  map[*visit]struct{}
+	open    map[string]int // visits by grant id
+	next    time.Duration  // when visits are looked at next, in the gate's time
+	stopped bool
+	wg      sync.WaitGroup // visits
 }
 
-// Session is one connection of a person into a target, as a Terminator needs to know it.
-type Session struct {
-	ID     string // 32 lower-case hexadecimal digits
-	Target plan.Target
-	Grant  plan.Grant
-	Peer   identity.ID    // of the person's pass
-	From   netip.AddrPort // where the person's program says it is; may be the zero value
-	Opened time.Time      // by the control plane's clock, as far as it is known
+// New returns a Gate that refuses everybody until Set. reg may be nil.
+func New(cfg Config, log *slog.Logger, clk clock.Clock, reg prometheus.Registerer) *Gate {
+	began := clk.Now()
+	g := &Gate{
+		cfg: cfg, log: log, clk: clk,
+		elapsed: func() time.Duration { return clk.Now().Sub(began) },
+		dialer:  net.Dialer{Timeout: flow.DialTimeout, KeepAliveConfig: flow.KeepAlive()},
+		room:    share.New(cfg.BytesPerSecond),
+		begun:   throttle.New[string](throttle.Config{Burst: beginBurst, Every: beginEvery}, clk),
+		wake:    make(chan struct{}, 1),
+		rules:   compile(nil), visits: map[*visit]struct{}{}, open: map[string]int{},
+	}
+	g.dialer.SetMultipathTCP(false)
+	var bad []error
+	g.allow, bad = newAllowlist(cfg.Allow)
+	for _, err := range bad {
+		g.wrong = append(g.wrong, "the setting of what people may be let into: "+words(err))
+		log.Error("a pattern of what people may be let into is wrong and allows nothing", "error", err)
+	}
+	g.count = newCounters(g, reg)
+	return g
 }
 
-// Outcome is what a Terminator can say of a session that is over.
-type Outcome struct {
-	Login     string // the account
-	Recording string // name of what was recorded; empty: nothing was
-	Files     []session.File
-	MoreFiles int // that Files had no room for
-	Commands  []string
-	End       session.End // empty: closed
-	Words     string      // for people
+// now is read without a lock.
+func (g *Gate) now() instant {
+	// Without the monotonic reading, which would make times of this process compare by it.
+	return instant{g.clk.Now().Round(0).Add(time.Duration(g.offset.Load())), g.elapsed()}
 }
 
-// Config says how people come in. Its zero value works: everything the plan says, recorded nowhere.
-type Config struct {
-	// Dial connects to a target. nil: TCP or a Unix socket, by its address, within 10 s; a Dial given has a minute. A fault of kind
-	// Denied means that the device said no; the words of a fault reach the person. The connection may have a CloseWrite() error.
-	Dial func(ctx context.Context, t *plan.Target) (net.Conn, error)
+// Run looks after the sessions until ctx ends, then refuses new ones, cuts those there are and returns nil when they are gone. It runs
+// once. The Journal must outlive it.
+func (g *Gate) Run(ctx context.Context) error {
+	for {
+		due, stop := g.clk.After(g.lookAround())
+		select {
+		case <-due:
+		case <-g.wake:
+			stop()
+		case <-ctx.Done():
+			stop()
+			g.end()
+			return nil
+		}
+	}
+}
 
-	SSH            Terminator // ends and records SSH; nil: targets that have to be recorded are refused
-	Journal        Journal    // nil: nobody is told
-	Allow          []string   // what targets may be, as CheckAllow describes it; nil: everything the plan says
-	BytesPerSecond int64      // of all sessions together, both ways, shared fairly between those that want it; 0: no limit
+func (g *Gate) end() {
+	g.mu.Lock()
+	g.stopped = true
+	g.rules = compile(nil)
+	g.mu.Unlock()
+	for _, v := range g.list() {
+		v.cut(session.EndStopping, "the process that leads there is stopping")
+	}
+	g.wg.Wait()
+	records, _, _ := g.refusals.due(g.elapsed(), true)
+	g.tell(records)
+}
+
+// rest is how long Run sleeps when there is nothing to look after.
+const rest = time.Hour
+
+// lookAround cuts what must end now and writes what was counted; it returns how long it is until that has to be done again.
+func (g *Gate) lookAround() time.Duration {
+	now := g.now()
+	records, wait, ok := g.refusals.due(now.mono, false)
+	g.tell(records)
+	if !ok {
+		wait = rest
+	}
+	g.mu.Lock()
+	visits := g.listLocked()
+	if len(visits) > 0 {
+		wait = min(wait, tick)
+	}
+	g.next = now.mono + wait // whoever comes meanwhile and has less time wakes us
+	g.mu.Unlock()
+	for _, v := range visits {
+		end, words, again := v.due(now)
+		if end != "" {
+			g.cut(v, end, words)
+			continue
+		}
+		wait = min(wait, again)
+	}
+	return max(wait, time.Millisecond)
+}
+
+func (g *Gate) cut(v *visit, end session.End, words string) {
+	if v.cut(end, words) {
+		g.log.Info("session cut", "session", v.id, "end", end, "why", words)
+	}
+}
+
+func (g *Gate) rouse() {
+	select {
+	case g.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Set makes the targets given, and no others, the ones that may be reached. Sessions of a grant that is gone or has ended, or whose target
+// has another address or device or must now be recorded, are cut when it returns. Others are not touched, and go on with the limits and
+// ends given now.
+func (g *Gate) Set(targets []plan.Target) {
+	g.setting.Lock()
+	defer g.setting.Unlock()
+	next := compile(targets)
+	g.mu.Lock()
+	if g.stopped {
+		g.mu.Unlock()
+		return
+	}
+	g.rules = next
+	visits := g.listLocked()
+	g.mu.Unlock()
+	g.problems.keep(next)
+	now := g.now()
+	for _, v := range visits {
+		if end, words := v.adopt(next, now); end != "" {
+			g.cut(v, end, words)
+		}
+	}
+	g.rouse()
+}
+
+// SetOffset says by how much the control plane's clock is ahead of ours. Less than two seconds either way is taken for none. Sessions that
+// are over by the corrected clock are cut when it returns.
+func (g *Gate) SetOffset(d time.Duration) {
+	if d.Abs() <= leastOffset {
+		d = 0
+	}
+	g.setting.Lock()
+	defer g.setting.Unlock()
+	g.mu.Lock() // a session that is admitted meanwhile counts by the one or is found for the other
+	was := time.Duration(g.offset.Swap(int64(d)))
+	visits := g.listLocked()
+	g.mu.Unlock()
+	if was == d {
+		return
+	}
+	g.log.Info("the control plane's clock differs from this machine's", "by", d)
+	now := g.now()
+	for _, v := range visits {
+		if end, words := v.correct(now); end != "" {
+			g.cut(v, end, words)
+		}
+	}
+	g.rouse()
+}
+
+func (g *Gate) list() []*visit {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.listLocked()
+}
+
+func (g *Gate) listLocked() []*visit {
+	list := make([]*visit, 0, len(g.visits))
+	for v := range g.visits {
+		list = append(list, v)
+	}
+	return list
+}
+
+// Allowed says whether any grant of the plan is the peer's: whoever has none may be turned away before it costs a tunnel. The decision
+// proper is Handle's.
+func (g *Gate) Allowed(peer identity.ID) bool {
+	if _, ok := peer.Person(); !ok {
+		return false
+	}
+	g.mu.Lock()
+	r := g.rules
+	g.mu.Unlock()
+	_, ok := r.people[person(peer)]
+	return ok
+}
+
+// person is what the ids of all passes of a person begin with.
+func person(peer identity.ID) string {
+	return string(peer[:strings.LastIndexByte(string(peer), '/')+1])
 }
 
 // Info is what a screen shows of one open session.
@@ -67,45 +251,29 @@ type Info struct {
 	Person   string // alice of ot
 	From     netip.AddrPort
 	Since    time.Time
-	Until    time.Time // when the grant ends it, or its working hours do
+	Until    time.Time // when the grant ends, or its working hours do
 	Recorded bool
 	Sent     uint64 // bytes from the person to the machine
 	Received uint64 // bytes from the machine to the person
 }
 
-// Gate lets people in.
-type Gate struct{}
-
-// New returns a Gate that refuses everybody until Set. reg may be nil.
-func New(cfg Config, log *slog.Logger, clk clock.Clock, reg prometheus.Registerer) *Gate {
-	return &Gate{}
-}
-
-// Run looks after the sessions until ctx ends, then refuses new ones, cuts those there are and returns nil when they are gone. It runs
-// once.
-func (g *Gate) Run(ctx context.Context) error {
-	<-ctx.Done()
-	return nil
-}
-
-// Set makes the targets given, and no others, the ones that may be reached. Sessions of a grant that is gone, or whose target has another
-// address or device or must now be recorded, are cut when it returns. Others are not touched, and go on with the limits and ends given now.
-func (g *Gate) Set(targets []plan.Target) {}
-
-// SetOffset says by how much the control plane's clock is ahead of ours. Less than two seconds either way is taken for none.
-func (g *Gate) SetOffset(d time.Duration) {}
-
-// Handle is the life of one stream that a person opened: it decides, dials, passes bytes on, and returns when the session has ended. The
-// peer's id is the one its certificate was verified for; the stream's endpoint is the id of a grant.
-func (g *Gate) Handle(peer identity.ID, s *mux.Stream) { s.Reset(tunnel.ResetRefused, "nobody is let in yet") }
-
-// Allowed says whether any grant of the plan is the peer's: whoever has none may be turned away before it costs a tunnel. The decision
-// proper is Handle's.
-func (g *Gate) Allowed(peer identity.ID) bool { return false }
-
 // Sessions returns the open sessions, oldest first.
-func (g *Gate) Sessions() []Info { return nil }
+func (g *Gate) Sessions() []Info {
+	visits := g.list()
+	list := make([]Info, len(visits))
+	for i, v := range visits {
+		list[i] = v.info()
+	}
+	slices.SortFunc(list, func(a, b Info) int {
+		if c := a.Since.Compare(b.Since); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Session, b.Session)
+	})
+	return list
+}
 
 // Problems says in words what does not work now, one sentence for each target that could not be reached lately.
-func (g *Gate) Problems() []string { return nil }
-
+func (g *Gate) Problems() []string {
+	return append(slices.Clone(g.wrong), g.problems.list(g.elapsed())...)
+}
