@@ -77,6 +77,10 @@ func (d *Dialer) attempt(ctx context.Context, grant string, client netip.AddrPor
 	if err != nil {
 		return nil, noMore, err
 	}
+	if len(g.Providers) == 0 {
+		return nil, noMore, fault.Newf(op, fault.Unavailable, "nothing leads to %s: the agent that the target names has not joined", g.Target).
+			Advise("whoever owns the target can see why: isthmus describe target %s", g.Target)
+	}
 	way, err := d.transport(ctx)
 	if err != nil {
 		return nil, noMore, err
@@ -136,7 +140,7 @@ func (d *Dialer) refusal(op string, g PassGrant, reset *mux.ResetError) error {
 	if reset.Message == "" {
 		f.Message = g.Target + " was refused: " + reset.Code.String()
 	}
-	if f.Kind == fault.Denied && !d.clk.Now().Before(g.Until) {
+	if f.Kind == fault.Denied && d.past(g) {
 		f.Kind = fault.Expired
 	}
 	return f
@@ -145,8 +149,8 @@ func (d *Dialer) refusal(op string, g PassGrant, reset *mux.ResetError) error {
 // noWay says why there is no tunnel to those who lead to a target.
 func (d *Dialer) noWay(op string, g PassGrant, err error) (another, error) {
 	if s, ok := errors.AsType[tunnel.Status](err); ok && s == tunnel.StatusDeclined {
-		if !d.clk.Now().Before(g.Until) {
-			return noMore, ended(op, g).Because(err)
+		if d.past(g) {
+			return noMore, ended(op, g, d.clk.Now()).Because(err)
 		}
 		return untilSettled, fault.Newf(op, fault.Denied, "nobody lets you into %s any more, or yet: the grant is not in force there", g.Target).Because(err).
 			Advise("see what became of it: isthmus access show %s", g.ID)
@@ -160,7 +164,18 @@ func (d *Dialer) noWay(op string, g PassGrant, err error) (another, error) {
 	}
 }
 
-func ended(op string, g PassGrant) *fault.Error {
+// past tells whether a grant that has begun lets nobody in by this machine's clock, which decides about words and nothing else.
+func (d *Dialer) past(g PassGrant) bool {
+	now := d.clk.Now()
+	_, open := g.Open(now)
+	return !open && !now.Before(g.From)
+}
+
+func ended(op string, g PassGrant, now time.Time) *fault.Error {
+	if g.Hours != nil && now.Before(g.Until) {
+		return fault.Newf(op, fault.Expired, "the working hours of the grant for %s are over", g.Target).
+			Advise("it opens again with them; for now, ask for another: isthmus access request %s --reason TEXT", g.Target)
+	}
 	return fault.Newf(op, fault.Expired, "the grant for %s ended at %s", g.Target, moment(g.Until)).
 		Advise("ask for another: isthmus access request %s --reason TEXT", g.Target)
 }

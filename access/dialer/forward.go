@@ -103,7 +103,15 @@ func (f *forwarding) watch(ctx context.Context) {
 			f.end(&grantOver{gone(f.grant)})
 			return
 		}
-		due, stop := d.clk.After(g.Until.Sub(d.clk.Now()))
+		now := d.clk.Now()
+		until, open := g.Open(now)
+		if !open { // it begins later, or is over
+			until = g.Until
+			if now.Before(g.From) {
+				until = g.From
+			}
+		}
+		due, stop := d.clk.After(max(until.Sub(now), time.Second))
 		select {
 		case <-renewed:
 			stop()
@@ -112,24 +120,32 @@ func (f *forwarding) watch(ctx context.Context) {
 			return
 		case <-due:
 			if why := f.lapsed(ctx, g); why != nil {
-				f.end(&grantOver{why})
+				if ctx.Err() == nil {
+					f.end(&grantOver{why})
+				}
 				return
 			}
 		}
 	}
 }
 
-// lapsed says why a grant whose time has come is over; nil when it was extended.
+// lapsed says why a grant whose time has come is over; nil when it was extended, or has just begun.
 func (f *forwarding) lapsed(ctx context.Context, g PassGrant) error {
 	const op = "dialer.Forward"
+	if _, open := g.Open(f.d.clk.Now()); open {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
 	defer cancel()
 	if p, err := f.d.Renew(ctx); err == nil {
-		if now, ok := p.Grant(g.ID); ok && now.Until.After(f.d.clk.Now()) {
-			return nil
+		if now, ok := p.Grant(g.ID); ok {
+			if _, open := now.Open(f.d.clk.Now()); open {
+				return nil
+			}
+			g = now
 		}
 	}
-	return ended(op, g)
+	return ended(op, g, f.d.clk.Now())
 }
 
 // renewTimeout is how long a grant's end waits to hear that it was extended.

@@ -29,12 +29,13 @@ type PassGrant struct {
 	Address   string                  `json:"address,omitempty"` // the target's own, to be found by it; only for people of its tenant
 	From      time.Time               `json:"from"`
 	Until     time.Time               `json:"until"`
-	Providers []plan.Peer             `json:"providers"`
+	Hours     *resource.WorkingHours  `json:"hours,omitempty"` // of a standing grant: only within them
+	Providers []plan.Peer             `json:"providers"`       // none while the agent that leads there has not joined
 	Recorded  bool                    `json:"recorded,omitempty"`
 	Socks     bool                    `json:"socks,omitempty"`    // its policy allows SOCKS
 	Logins    []string                `json:"logins,omitempty"`   // SSH: accounts a certificate may name; none: any
 	HostKeys  []string                `json:"hostKeys,omitempty"` // SSH: the machine's, as in ssh_host_ed25519_key.pub
-	HostCA    string                  `json:"hostCa,omitempty"`   // SSH: the authority of host certificates, as in an authorized_keys file
+	HostCA    string                  `json:"hostCA,omitempty"`   // SSH: the authority of host certificates, as in an authorized_keys file
 }
 
 // Grant returns the grant of an id.
@@ -46,11 +47,20 @@ func (p *Pass) Grant(id string) (PassGrant, bool) {
 	return p.Grants[i], true
 }
 
+// Open tells whether the grant lets its person in at a moment, and until when without another look.
+func (g *PassGrant) Open(at time.Time) (until time.Time, ok bool) {
+	return (&plan.Grant{From: g.From, Until: g.Until, Hours: g.Hours}).Open(at)
+}
+
 // For returns the grant that lets into a target (ot/plant-7/press-4-ssh) at a moment: of several the one that lasts longest.
 func (p *Pass) For(target string, at time.Time) (best PassGrant, ok bool) {
+	var last time.Time
 	for _, g := range p.Grants {
-		if g.Target == target && !at.Before(g.From) && at.Before(g.Until) && (!ok || g.Until.After(best.Until)) {
-			best, ok = g, true
+		if g.Target != target {
+			continue
+		}
+		if until, open := g.Open(at); open && (!ok || until.After(last)) {
+			best, last, ok = g, until, true
 		}
 	}
 	return best, ok
