@@ -88,7 +88,7 @@ func (e *Events) Next() (Event, error) {
 		e.last = max(e.last, time.Duration(math.Min(at, year.Seconds())*float64(time.Second)))
 		out := Event{At: e.last, Kind: Kind(code[0]), Terminal: 1, Data: data}
 		if len(code) > 1 {
-			n, err := strconv.ParseUint(code[1:], 10, 16)
+			n, err := strconv.ParseUint(code[1:], 10, 31)
 			if err != nil || n < 2 || out.Kind == Marker {
 				continue
 			}

@@ -19,48 +19,54 @@ type Terminal struct {
 func (w *Writer) Terminal(width, height int, term string) *Terminal {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	n := len(w.terms) + 1
-	if n == 1 && !w.begun {
-		w.header.Width, w.header.Height, w.header.Term = width, height, term
-		return w.terminal()
-	}
 	t := w.terminal()
-	if n > 1 {
-		w.event("m", fmt.Sprintf("terminal %d", n))
+	if w.numbered == 1 && !w.begun {
+		w.header.Width, w.header.Height, w.header.Term = width, height, term
+		return t
 	}
+	w.event("m", fmt.Sprintf("terminal %d", w.numbered))
 	w.event(t.code[2], size(width, height))
 	return t
+}
+
+// Close ends the terminal. The recording goes on.
+func (t *Terminal) Close() {
+	t.w.mu.Lock()
+	defer t.w.mu.Unlock()
+	t.finish()
+	delete(t.w.terms, t)
 }
 
 // terminal is called with mu held.
 func (w *Writer) terminal() *Terminal {
 	t := &Terminal{w: w, code: [3]string{"o", "i", "r"}}
-	if n := len(w.terms); n > 0 {
+	w.numbered++
+	if w.numbered > 1 {
 		for i := range t.code {
-			t.code[i] += strconv.Itoa(n + 1)
+			t.code[i] += strconv.Itoa(w.numbered)
 		}
 	}
-	w.terms = append(w.terms, t)
+	w.terms[t] = struct{}{}
 	return t
 }
 
-// first is the terminal that the Writer's own methods are about.
+// first is the terminal that the Writer's own methods are about: the first, when Terminal was not called before.
 func (w *Writer) first() *Terminal {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.terms) == 0 {
-		w.terminal()
+	if w.one == nil {
+		w.one = w.terminal()
 	}
-	return w.terms[0]
+	return w.one
 }
 
-// Output records what the first terminal shows.
+// Output records what the terminal shows, for recordings that have only one.
 func (w *Writer) Output(p []byte) error { return w.first().Output(p) }
 
-// Input records what is typed at the first terminal.
+// Input records what is typed at that terminal.
 func (w *Writer) Input(p []byte) error { return w.first().Input(p) }
 
-// Resize records the first terminal's new size.
+// Resize records that terminal's new size.
 func (w *Writer) Resize(width, height int) error { return w.first().Resize(width, height) }
 
 // Output records what the terminal shows. The bytes are not kept.

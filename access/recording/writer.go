@@ -61,8 +61,10 @@ type Writer struct {
 	text     bytes.Buffer // not yet written; whole lines
 	size     int64        // of all text
 	full     bool
-	lost     [2]int64 // bytes shown and typed that are missing, when full
-	terms    []*Terminal
+	lost     [2]int64               // bytes shown and typed that are missing, when full
+	terms    map[*Terminal]struct{} // open
+	numbered int                    // terminals there ever were
+	one      *Terminal              // that of Output, Input and Resize
 	closed   bool
 	err      error
 }
@@ -75,7 +77,7 @@ func NewWriter(w io.WriteCloser, public []string, h Header, clk clock.Clock, opt
 	if err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err, "")
 	}
-	out := &Writer{clk: clk, most: defaultMost, file: w, segments: segments{w: w, to: to}, header: h, start: clk.Now()}
+	out := &Writer{clk: clk, most: defaultMost, file: w, segments: segments{w: w, to: to}, header: h, start: clk.Now(), terms: map[*Terminal]struct{}{}}
 	if _, err := rand.Read(out.segments.id[:]); err != nil {
 		return nil, fault.Wrap(op, fault.Internal, err, "")
 	}
@@ -152,7 +154,7 @@ func (w *Writer) Close() error {
 	if w.closed {
 		return w.err
 	}
-	for _, t := range w.terms {
+	for t := range w.terms {
 		t.finish()
 	}
 	if w.full {
