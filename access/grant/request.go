@@ -13,7 +13,7 @@ import (
 const (
 	MaxReason = 500
 	MaxAsk    = 10
-	shortest  = time.Minute
+	shortest  = 5 * time.Second
 	atOnce    = time.Minute // a beginning that is not further in the past than this means now
 )
 
