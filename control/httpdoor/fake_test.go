@@ -31,6 +31,8 @@ type fake struct {
 	hosts    []string
 	enrolled control.EnrolRequest
 
+	asked asked
+
 	plans   chan plan.Plan
 	removed chan struct{}
 }
