@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/isthmus-io/isthmus/audit"
 	"github.com/isthmus-io/isthmus/control"
 )
 
@@ -25,7 +26,25 @@ type auditRecord struct {
 }
 
 type intact struct {
-	Intact bool `json:"intact" doc:"every chain of records the caller may read is whole"`
+	Intact bool `json:"intact" doc:"every chain of records the caller may read is whole, and as its checkpoints say"`
+}
+
+type checkpointsInput struct {
+	Tenant string `query:"tenant" doc:"of whose records; one's own when absent" example:"ot"`
+	After  int64  `query:"after" minimum:"0" doc:"only checkpoints of records with a higher sequence; for paging"`
+	Limit  int    `query:"limit" minimum:"1" maximum:"1000" doc:"how many; 100 when absent"`
+}
+
+type checkpointBody struct {
+	Tenant string `json:"tenant,omitempty" doc:"of whose records; one's own when absent" example:"ot"`
+}
+
+// Chains is what the door needs of package control for audit records.
+type Chains interface {
+	Audit(ctx context.Context, p control.Principal, f control.AuditFilter) ([]control.AuditRecord, error)
+	VerifyAudit(ctx context.Context, p control.Principal) error
+	Checkpoints(ctx context.Context, p control.Principal, tenant string, after int64, limit int) ([]audit.Checkpoint, error)
+	Checkpoint(ctx context.Context, p control.Principal, tenant string) (audit.Checkpoint, error)
 }
 
 func (d *door) registerAudit() {
@@ -48,8 +67,23 @@ func (d *door) registerAudit() {
 			}
 			return out, nil
 		})
+	handle(d, route{id: "list-audit-checkpoints", method: http.MethodGet, path: "/v1/audit/checkpoints", access: person, tag: "audit",
+		summary: "List signed checkpoints of audit records"},
+		func(ctx context.Context, in *checkpointsInput) (*many[audit.Checkpoint], error) {
+			list, err := d.ctl.Checkpoints(ctx, principal(ctx), in.Tenant, in.After, in.Limit)
+			if list == nil {
+				list = []audit.Checkpoint{}
+			}
+			return &many[audit.Checkpoint]{Body: items[audit.Checkpoint]{list}}, err
+		})
+	handleBody(d, route{id: "make-audit-checkpoint", method: http.MethodPost, path: "/v1/audit/checkpoints", access: person, tag: "audit",
+		summary: "Sign where the audit records end now"},
+		func(ctx context.Context, _ *body, b checkpointBody) (*struct{ Body audit.Checkpoint }, error) {
+			c, err := d.ctl.Checkpoint(ctx, principal(ctx), b.Tenant)
+			return &struct{ Body audit.Checkpoint }{c}, err
+		})
 	handle(d, route{id: "verify-audit", method: http.MethodGet, path: "/v1/audit/verify", access: person, tag: "audit",
-		summary: "Check the chains of audit records"},
+		summary: "Check the chains of audit records and their checkpoints"},
 		func(ctx context.Context, _ *struct{}) (*struct{ Body intact }, error) {
 			if err := d.ctl.VerifyAudit(ctx, principal(ctx)); err != nil {
 				return nil, err

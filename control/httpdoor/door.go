@@ -36,8 +36,6 @@ type People interface {
 	CreateJoinToken(ctx context.Context, p control.Principal, req control.JoinTokenRequest) (control.JoinToken, error)
 	ListJoinTokens(ctx context.Context, p control.Principal, f control.Filter) ([]control.JoinTokenView, error)
 	RevokeJoinToken(ctx context.Context, p control.Principal, id, reason string) error
-	Audit(ctx context.Context, p control.Principal, f control.AuditFilter) ([]control.AuditRecord, error)
-	VerifyAudit(ctx context.Context, p control.Principal) error
 	NetworkNames(ctx context.Context, p control.Principal, network resource.Key) (control.NetworkNames, error)
 	ExplainName(ctx context.Context, p control.Principal, network resource.Key, name, qtype string) (control.NameExplanation, error)
 	ExplainGateway(ctx context.Context, p control.Principal, gateway resource.Key, q decide.Question) (control.GatewayExplanation, error)
@@ -57,6 +55,7 @@ type Members interface {
 type API interface {
 	People
 	Members
+	Chains
 	Access
 	Leaders
 }

@@ -26,6 +26,7 @@ type fake struct {
 	decided  []resource.Decision
 	join     control.JoinTokenRequest
 	audit    control.AuditFilter
+	records  []control.AuditRecord // answered by Audit instead of one, when set
 	filter   control.Filter
 	reports  []control.AgentReport
 	hosts    []string
@@ -180,6 +181,9 @@ func (f *fake) Audit(_ context.Context, _ control.Principal, filter control.Audi
 	unlock, err := f.lock()
 	defer unlock()
 	f.audit = filter
+	if f.records != nil {
+		return f.records, err
+	}
 	return []control.AuditRecord{{Sequence: 1, Who: "root", Operation: "create", Time: time.Unix(1, 0).UTC(), After: []byte(`{"a":1}`)}}, err
 }
 
