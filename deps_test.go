@@ -62,6 +62,8 @@ var rules = []rule{
 	{in: "access/sshproxy", never: []string{"control/...", "store/...", "membership/...", "link/..."}, because: "certificates come through functions it is given"},
 	{in: "access/dialer", never: []string{"control/...", "store/...", "membership/...", "hub/...", "agent"}, because: "a person's program knows a pass and a path"},
 	{in: "signin/...", never: []string{"control/...", "store/...", "link/...", "client"}, because: "it reads tokens of others; what they are good for here is decided by the control plane"},
+	{in: "audit", only: []string{"fault", "identity"}, because: "whoever checks the audit log needs nothing of those who wrote it"},
+	{in: "audit/syslog", only: []string{"audit", "clock", "fault"}, because: "it says records in another language; which ones, and until when, is the caller's business"},
 	{in: "store", only: []string{"access/grant", "access/session", "audit", "fault", "resource", "store/database"}, because: "it keeps nouns; who may change them is control's business"},
 	{in: "store/hubstore", only: []string{"fault", "hub/query", "hub/twin", "store/database"},
 		because: "it keeps what hubs have, and answers queries about it; who may change it is the hub's business"},
@@ -106,7 +108,7 @@ var rules = []rule{
 	{in: "eventlog", only: []string{"clock", "fault"}, because: "a log knows no protocol and no hub"},
 
 	{in: "manifest", only: []string{"fault", "resource"}, because: "it reads text; it never speaks to a server"},
-	{in: "client", only: []string{"access/grant", "access/session", "clock", "fault", "identity", "plan", "resource"}, because: "other people's programs import it and should get nothing but the vocabulary"},
+	{in: "client", only: []string{"access/grant", "access/session", "audit", "clock", "fault", "identity", "plan", "resource"}, because: "other people's programs import it and should get nothing but the vocabulary"},
 	{in: "node/...", never: []string{"cmd/...", "testworld", "test/...", "client", "manifest"}, because: "it builds rooms from configuration; reading commands is cmd's business"},
 }
 

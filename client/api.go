@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/resource"
@@ -163,33 +161,6 @@ func (c *Client) JoinTokens(ctx context.Context, f Filter) ([]JoinTokenView, err
 // RevokeJoinToken ends a join token before it is used. The reason stands in the audit record.
 func (c *Client) RevokeJoinToken(ctx context.Context, id, reason string) error {
 	return c.do(ctx, request{method: http.MethodDelete, path: "/v1/join-tokens/" + id, query: values("reason", reason)})
-}
-
-// Audit lists audit records in the order of their sequence.
-func (c *Client) Audit(ctx context.Context, f AuditFilter) ([]AuditRecord, error) {
-	var reply struct {
-		Items []AuditRecord `json:"items"`
-	}
-	q := values("tenant", f.Tenant, "kind", f.Kind, "path", f.Path)
-	if !f.Since.IsZero() {
-		q.Set("since", f.Since.UTC().Format(time.RFC3339Nano))
-	}
-	if f.After > 0 {
-		q.Set("after", strconv.FormatInt(f.After, 10))
-	}
-	if f.Limit > 0 {
-		q.Set("limit", strconv.Itoa(f.Limit))
-	}
-	if f.Last {
-		q.Set("last", "true")
-	}
-	err := c.do(ctx, request{method: http.MethodGet, path: "/v1/audit", query: q, into: &reply})
-	return reply.Items, err
-}
-
-// VerifyAudit lets the server check the chains of hashes the caller may read; the fault names the first record that does not fit.
-func (c *Client) VerifyAudit(ctx context.Context) error {
-	return c.do(ctx, request{method: http.MethodGet, path: "/v1/audit/verify"})
 }
 
 func objectPath(k resource.Key) string { return "/v1/" + Plural(k.Kind) + "/" + k.Path() }

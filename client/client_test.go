@@ -125,6 +125,8 @@ func TestEveryMethodSpeaksTheAPI(t *testing.T) {
 		"POST /v1/join-tokens":                       `{"id":"j1","secret":"isthmus-join.x"}`,
 		"GET /v1/audit":                              `{"items":[{"sequence":7,"why":"because"}]}`,
 		"GET /v1/audit/verify":                       `{"intact":true}`,
+		"GET /v1/audit/checkpoints":                  `{"items":[{"sequence":5,"hash":"ab"}]}`,
+		"POST /v1/audit/checkpoints":                 `{"sequence":6,"hash":"cd"}`,
 		"DELETE /v1/tenants/ot":                      "",
 		"DELETE /v1/tokens/t1":                       "",
 		"GET /v1/join-tokens":                        `{"items":[{"id":"j1","for":"agent","state":"used"}]}`,
@@ -215,6 +217,13 @@ func TestEveryMethodSpeaksTheAPI(t *testing.T) {
 		{"GET /v1/audit?after=6&kind=Tenant&last=true&limit=5&path=ot&since=2026-11-22T03%3A00%3A00.000000005Z&tenant=ot", func(ctx context.Context) (any, error) {
 			return c.Audit(ctx, client.AuditFilter{Tenant: "ot", Kind: "Tenant", Path: "ot", Since: since, After: 6, Limit: 5, Last: true})
 		}, []client.AuditRecord{{Sequence: 7, Why: "because"}}},
+		{"GET /v1/audit/checkpoints?after=3&limit=2&tenant=ot", func(ctx context.Context) (any, error) {
+			return c.AuditChain("ot").Checkpoints(ctx, 3, 2)
+		}, []client.AuditCheckpoint{{Sequence: 5, Hash: "ab"}}},
+		{`POST /v1/audit/checkpoints {"tenant":"ot"}`, func(ctx context.Context) (any, error) { return c.AuditCheckpoint(ctx, "ot") }, client.AuditCheckpoint{Sequence: 6, Hash: "cd"}},
+		{"GET /v1/audit?after=6&limit=5&tenant=ot", func(ctx context.Context) (any, error) {
+			return c.AuditChain("ot").Records(ctx, 6, 5)
+		}, []client.AuditRecord{{Sequence: 7, Why: "because"}}},
 		{"GET /v1/audit/verify", func(ctx context.Context) (any, error) { return nil, c.VerifyAudit(ctx) }, nil},
 		{"DELETE /v1/tenants/ot?reason=it+is+over", func(ctx context.Context) (any, error) {
 			return nil, c.Delete(ctx, resource.Key{Kind: resource.KindTenant, Name: "ot"}, "it is over")
@@ -246,7 +255,6 @@ func TestTypesAreTheServers(t *testing.T) {
 		{client.Token{}, control.Token{}},
 		{client.JoinToken{}, control.JoinToken{}},
 		{client.JoinTokenView{}, control.JoinTokenView{}},
-		{client.AuditRecord{}, control.AuditRecord{}},
 		{client.NameExplanation{}, control.NameExplanation{}},
 		{client.NameStep{}, control.NameStep{}},
 		{client.GatewayExplanation{}, control.GatewayExplanation{}},

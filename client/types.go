@@ -1,7 +1,6 @@
 package client
 
 import (
-	"encoding/json"
 	"time"
 
 	"github.com/isthmus-io/isthmus/resource"
@@ -16,8 +15,8 @@ type Version struct {
 
 // Principal is who a token belongs to. Tenant is empty for the whole deployment.
 type Principal struct {
-	Name   string `json:"name"`
-	Tenant string `json:"tenant,omitempty"`
+	Name   string   `json:"name"`
+	Tenant string   `json:"tenant,omitempty"`
 	Role   string   `json:"role,omitempty"`   // of a program: admin, owner, network-admin, auditor or reader
 	Person string   `json:"person,omitempty"` // a person's uid
 	Roles  []string `json:"roles,omitempty"`  // of a person: owner, network-admin, operator, approver, auditor
@@ -114,31 +113,4 @@ type JoinTokenView struct {
 	Reason    string    `json:"reason,omitempty"` // for which it was revoked
 
 	EphemeralAfter string `json:"ephemeralAfter,omitempty"` // a duration
-}
-
-// AuditFilter narrows an audit list.
-type AuditFilter struct {
-	Tenant string    // whose chain; the caller's own when empty
-	Kind   string    // of the noun
-	Path   string    // of the noun
-	Since  time.Time // not before
-	After  int64     // sequence, for paging
-	Limit  int       // 100 when 0, at most 1000
-	Last   bool      // the last Limit records instead of the first
-}
-
-// AuditRecord is one change.
-type AuditRecord struct {
-	Tenant    string          `json:"tenant,omitempty"`
-	Sequence  int64           `json:"sequence"`
-	Time      time.Time       `json:"time"`
-	Who       string          `json:"who"`
-	Operation string          `json:"operation"`
-	Kind      string          `json:"kind"`
-	Path      string          `json:"path"`
-	Before    json.RawMessage `json:"before,omitempty"`
-	After     json.RawMessage `json:"after,omitempty"`
-	Why       string          `json:"why,omitempty"`
-	Previous  string          `json:"previous"`
-	Hash      string          `json:"hash"`
 }
