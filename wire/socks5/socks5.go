@@ -141,6 +141,9 @@ func ReadRequest(r io.Reader) (Request, error) {
 // host returns a name as it is looked up, empty for what is none. Some clients send addresses as names.
 func host(s string) string {
 	s = strings.TrimSuffix(s, ".")
+	if strings.HasSuffix(s, ".") {
+		return ""
+	}
 	for i := range len(s) {
 		if s[i] <= ' ' || s[i] > '~' {
 			return ""
