@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/identity"
+	"github.com/isthmus-io/isthmus/signin"
 	"github.com/isthmus-io/isthmus/store"
 	"github.com/isthmus-io/isthmus/throttle"
 )
@@ -46,6 +48,9 @@ type Config struct {
 	// KeepRecordings is how long a recording is kept, and KeepSessions how long a session is listed, after its end; a year each when 0, for
 	// good when negative. The audit log keeps what a session was for good.
 	KeepRecordings, KeepSessions time.Duration
+	// SignInPrivate lets identity providers be at private, loopback and link-local addresses, and behind the proxy that the environment
+	// names. Owners of tenants choose providers as they choose receivers of webhooks.
+	SignInPrivate bool
 	// WebhookPrivate lets webhooks go to private and link-local addresses. Without it owners of tenants cannot use them to look around in
 	// the control plane's own network.
 	WebhookPrivate bool
@@ -64,9 +69,11 @@ type Control struct {
 	metrics   *metrics
 	presence  presence
 	uses      tokenUses
+	signins   *signin.Verifier
 	denied    *throttle.Throttle[string] // decisions that were denied, by who tried
 	requests  *throttle.Throttle[string] // for access, by person
 	passes    *throttle.Throttle[string] // and certificates, by person
+	refusals  *throttle.Throttle[string] // of sessions, by the process that told of them
 	stirs     stirs
 	granted   chan struct{} // holds a signal when grants have changed
 	posted    chan struct{} // holds a signal when webhooks have something to send
@@ -95,6 +102,8 @@ func New(cfg Config, st *store.Store, authority *identity.Authority, log *slog.L
 	cfg.ServingTTL = orDuration(cfg.ServingTTL, 90*24*time.Hour)
 	cfg.ClockTolerance = orDuration(cfg.ClockTolerance, 2*time.Minute)
 	cfg.Keep = orDuration(cfg.Keep, 15*time.Second)
+	cfg.MaxRecording, cfg.MaxRecordings = cmp.Or(cfg.MaxRecording, 1<<30), cmp.Or(cfg.MaxRecordings, 100<<30)
+	cfg.KeepRecordings, cfg.KeepSessions = cmp.Or(cfg.KeepRecordings, keptFor), cmp.Or(cfg.KeepSessions, keptFor)
 	cfg.CheckpointEvery = orDuration(cfg.CheckpointEvery, defaultCheckpointEvery)
 	m, err := newMetrics(reg)
 	if err != nil {
@@ -105,11 +114,13 @@ func New(cfg Config, st *store.Store, authority *identity.Authority, log *slog.L
 		compiler: compiler{trustDomain: cfg.TrustDomain, roots: string(authority.CertificatePEM())},
 		presence: presence{seen: map[identity.ID]*sighting{}},
 		uses:     tokenUses{at: map[string]time.Time{}},
+		signins:  signin.NewVerifier(signin.Config{Private: cfg.SignInPrivate}, clk),
 		watchers: map[placeKey]map[*watcher]struct{}{},
 		denied:   throttle.New[string](throttle.Config{Burst: deniedBurst, Every: deniedEvery}, clk),
 		absences: map[identity.ID]absence{},
 		requests: throttle.New[string](throttle.Config{Burst: requestBurst, Every: requestEvery}, clk),
 		passes:   throttle.New[string](throttle.Config{Burst: passBurst, Every: passEvery}, clk),
+		refusals: throttle.New[string](throttle.Config{Burst: refusedBurst, Every: refusedEvery}, clk),
 		stirs:    stirs{waiting: map[string]map[chan struct{}]struct{}{}},
 		granted:  make(chan struct{}, 1),
 		posted:   make(chan struct{}, 1),
@@ -164,7 +175,7 @@ func (c *Control) Run(ctx context.Context) error {
 
 // keep writes what is only in memory. A failure is logged and tried again next time: none of it decides anything.
 func (c *Control) keep(ctx context.Context) {
-	if err := errors.Join(c.keepPresence(ctx), c.keepUses(ctx), c.forget(ctx), c.sweep(ctx)); err != nil {
+	if err := errors.Join(c.keepPresence(ctx), c.keepUses(ctx), c.forget(ctx), c.sweep(ctx), c.loseSessions(ctx), c.forgetRecordings(ctx)); err != nil {
 		c.log.Warn("control: reports could not be written down", "error", err)
 	}
 }
@@ -180,8 +191,13 @@ func (c *Control) forget(ctx context.Context) error {
 		if err := tx.ForgetAPITokens(now.Add(-keepEndedTokens)); err != nil {
 			return err
 		}
-		_, err := tx.ForgetJoinTokens(now.Add(-maxJoinTTL))
-		return err
+		if _, err := tx.ForgetJoinTokens(now.Add(-maxJoinTTL)); err != nil {
+			return err
+		}
+		if err := tx.ForgetLeaders(now.Add(-longestLate)); err != nil || c.cfg.KeepSessions < 0 {
+			return err
+		}
+		return tx.ForgetSessions(now.Add(-c.cfg.KeepSessions), forgottenAtOnce)
 	})
 }
 

@@ -76,6 +76,8 @@ func (w *work) delete(o resource.Object) error {
 		err = w.withdraw(o)
 	case *resource.AccessPolicy:
 		err = w.leavePolicy(o)
+	case *resource.IdentityProvider:
+		err = w.leaveProvider(o)
 	case *resource.Target:
 		err = w.leaveTarget(o)
 	case *resource.Agent:

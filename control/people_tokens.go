@@ -57,8 +57,11 @@ func (c *Control) CreatePersonToken(ctx context.Context, p Principal, uid string
 		if err := w.mayHaveToken(op, of, own); err != nil {
 			return err
 		}
-		secret, t, err = w.newPersonToken(of, store.APIToken{Name: req.Name, Expires: w.now.Add(req.Life)})
-		return err
+		kept := store.APIToken{Name: req.Name, Expires: w.now.Add(req.Life)}
+		if secret, t, err = w.newPersonToken(of, kept); err != nil {
+			return err
+		}
+		return w.record(of.Tenant, "create", keyOfToken(t.ID), nil, portrayToken(kept, of.Name))
 	})
 	if err != nil {
 		return "", Token{}, err
@@ -93,15 +96,12 @@ func (w *work) liveTokens(uid string) ([]store.APIToken, error) {
 	return slices.DeleteFunc(all, func(t store.APIToken) bool { return !t.Revoked.IsZero() || !w.now.Before(t.Expires) }), err
 }
 
-// newPersonToken makes a token of a person out of its name, end and provider.
+// newPersonToken makes a token of a person out of its name, end and provider. The record is the caller's.
 func (w *work) newPersonToken(of store.Person, t store.APIToken) (string, Token, error) {
 	t.ID = letters(12)
 	secret := tokenPrefix + t.ID + "_" + letters(52)
 	t.Hash, t.Tenant, t.Person, t.Created, t.MadeBy = hashOf(secret), of.Tenant, of.UID, w.now, w.who
-	if err := w.AddAPIToken(t); err != nil {
-		return "", Token{}, err
-	}
-	return secret, tokenView(t), w.record(of.Tenant, "create", keyOfToken(t.ID), nil, portrayToken(t, of.Name))
+	return secret, tokenView(t), w.AddAPIToken(t)
 }
 
 // tokenPortrait is what an audit record shows of a person's token.
