@@ -20,6 +20,8 @@ type Principal struct {
 	Role   string   `json:"role,omitempty"`   // of a program: admin, owner, network-admin, auditor or reader
 	Person string   `json:"person,omitempty"` // a person's uid
 	Roles  []string `json:"roles,omitempty"`  // of a person: owner, network-admin, operator, approver, auditor
+
+	Expires time.Time `json:"expires,omitzero"` // when a person's token ends
 }
 
 // ApplyOptions go with a set of nouns.
@@ -59,7 +61,7 @@ type Connection struct {
 type TokenRequest struct {
 	Name   string `json:"name"`
 	Tenant string `json:"tenant,omitempty"` // empty for the whole deployment
-	Role   string `json:"role"`             // admin, operator or reader
+	Role   string `json:"role"`             // admin, owner, network-admin, auditor or reader
 }
 
 // Token is what is known of an API token; never the token itself.
@@ -67,10 +69,13 @@ type Token struct {
 	ID        string    `json:"id"`
 	Name      string    `json:"name"`
 	Tenant    string    `json:"tenant,omitempty"`
-	Role      string    `json:"role"`
+	Role      string    `json:"role,omitempty"`     // of a program's
+	Person    string    `json:"person,omitempty"`   // uid of whose it is
+	Provider  string    `json:"provider,omitempty"` // the identity provider at which the person signed in for it
 	CreatedAt time.Time `json:"createdAt"`
 	CreatedBy string    `json:"createdBy,omitempty"`
 	LastUsed  time.Time `json:"lastUsed,omitzero"`
+	ExpiresAt time.Time `json:"expiresAt,omitzero"`
 	RevokedAt time.Time `json:"revokedAt,omitzero"`
 }
 
