@@ -107,7 +107,7 @@ func (v *visit) attach(l link, metered bool, now instant) bool {
 		return false
 	}
 	v.link, v.metered, v.still, v.look = l, metered, now.mono, now.mono
-	v.limit(v.entry.target.Limits, v.entry.target.Limits) // which may have changed meanwhile
+	v.limit(v.entry.target.Limits) // which may have changed meanwhile
 	return true
 }
 
@@ -146,23 +146,23 @@ func (v *visit) adopt(r *rules, now instant) (end session.End, words string) {
 	}
 	was := v.entry
 	v.entry = next
-	v.limit(was.target.Limits, next.target.Limits)
+	if was.target.Limits != next.target.Limits {
+		v.meter.member.SetOwn(next.target.Limits.BytesPerSecond)
+		v.limit(next.target.Limits)
+		v.still, v.look = now.mono, now.mono // nobody has looked before whether anything moves
+	}
 	if sameTimes(was.grant, next.grant) {
 		return "", ""
 	}
 	return v.reopen(now)
 }
 
-// limit makes other limits hold. It is called with mu held.
-func (v *visit) limit(was, next resource.SessionLimits) {
-	if was.BytesPerSecond != next.BytesPerSecond {
-		v.meter.member.SetOwn(next.BytesPerSecond)
-	}
-	if m := v.meter.limits(next); v.link != nil && v.metered != (m != nil) {
+// limit has the bytes metered, or not any more. It is called with mu held.
+func (v *visit) limit(l resource.SessionLimits) {
+	if m := v.meter.limits(l); v.link != nil && v.metered != (m != nil) {
 		v.link.SetMeter(m)
 		v.metered = m != nil
 	}
-	v.look = 0
 }
 
 // correct makes the visit count its time anew, by a clock that was corrected; it returns why it must end by it, if it must.
