@@ -209,6 +209,10 @@ func (d *Dialer) renew(ctx context.Context, asked bool) (Pass, error) {
 	defer d.mu.Unlock()
 	if d.asking, d.asked = nil, err; err == nil {
 		d.adoptLocked(&p)
+	} else if before != nil && fault.KindOf(err) == fault.Denied { // by somebody who knows: no grant is left
+		none := *before
+		none.Grants = nil
+		d.adoptLocked(&none)
 	}
 	close(done)
 	return p, err

@@ -319,3 +319,22 @@ func TestAListenerThatIsClosed(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A control plane that gives no pass at all any more, as no grant is left, has said that this one is over.
+func TestForwardEndsWhenNoPassIsGiven(t *testing.T) {
+	w := newWorld(t)
+	w.grant("g-1", machine(t, echo))
+	d := w.dialer(Config{})
+	address, _, done, _ := forward(t, d, "g-1")
+	if got, err := talkTo(address, "x"); got != "x" {
+		t.Fatalf("%q, %v", got, err)
+	}
+	w.set(func() { w.away = fault.New("test", fault.Denied, "no grant of yours is in force") })
+	w.revoke("g-1", "it was revoked")
+	_, _ = talkTo(address, "x")
+	if err := <-done; fault.KindOf(err) != fault.Denied {
+		t.Errorf("got %v", err)
+	}
+	_, err := d.Dial(t.Context(), "g-1")
+	kind(t, err, fault.Denied, "no grant of yours is in force")
+}

@@ -27,14 +27,14 @@ func (d *Dialer) Stdio(ctx context.Context, in io.Reader, out io.Writer, grant s
 	stop := context.AfterFunc(ctx, func() { s.Reset(tunnel.ResetPeer, "the person's program has ended") })
 	defer stop()
 	go func() {
-		_, err := s.ReadFrom(plainReader{in})
+		_, err := s.ReadFrom(in)
 		if err != nil {
 			s.Reset(tunnel.ResetPeer, "")
 			return
 		}
 		_ = s.CloseWrite()
 	}()
-	_, err = s.WriteTo(plainWriter{out})
+	_, err = s.WriteTo(out)
 	if c, ok := out.(io.Closer); ok {
 		_ = c.Close()
 	}
@@ -57,9 +57,3 @@ func (d *Dialer) Stdio(ctx context.Context, in io.Reader, out io.Writer, grant s
 	}
 	return nil
 }
-
-// plainReader and plainWriter hide what else a file can do: it is read and written by its methods.
-type (
-	plainReader struct{ io.Reader }
-	plainWriter struct{ io.Writer }
-)
