@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"net/http"
@@ -34,22 +35,21 @@ func (c *caller) upload(ctx context.Context, path string, r io.Reader, size int6
 			again = false
 		}
 	}
-	body := &upload{r: r, left: size}
+	read := false // by an earlier attempt
 	err := c.each(ctx, func(server string) (answered bool, err error) {
-		if body.begun() {
+		if read {
 			if !again {
 				return true, fault.New(op, fault.Unavailable, "the control plane fell silent in the middle of it")
 			}
 			if _, err := seeker.Seek(begin, io.SeekStart); err != nil {
 				return true, err
 			}
-			body = &upload{r: r, left: size}
 		}
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		stuck := time.AfterFunc(c.timeout, cancel) // a connection's own time: nothing here is decided by it
 		defer stuck.Stop()
-		body.moved = func() { stuck.Reset(c.timeout) }
+		body := &upload{r: r, left: size, moved: func() { stuck.Reset(c.timeout) }}
 		req, err := http.NewRequestWithContext(ctx, http.MethodPut, "https://"+server+path, body)
 		if err != nil {
 			return true, err
@@ -63,13 +63,15 @@ func (c *caller) upload(ctx context.Context, path string, r io.Reader, size int6
 		}
 		resp, err := c.ask(req)
 		if err != nil {
-			if own := body.stop(); own != nil {
-				return true, own
-			}
-			return false, err
+			begun, own := body.stop()
+			read = read || begun
+			return own != nil, cmp.Or(own, err)
 		}
 		defer resp.Body.Close()
-		defer body.stop() // an answer may come before everything was read
+		defer func() { // an answer may come before everything was read
+			begun, _ := body.stop()
+			read = read || begun
+		}()
 		if resp.StatusCode/100 != 2 {
 			return refusal(resp)
 		}
@@ -113,16 +115,10 @@ func (u *upload) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (u *upload) begun() bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.read
-}
-
-// stop returns what went wrong with the reader, which is not touched afterwards.
-func (u *upload) stop() error {
+// stop tells whether something was read, and what went wrong with the reader, which is not touched afterwards.
+func (u *upload) stop() (begun bool, err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.stopped = true
-	return u.err
+	return u.read, u.err
 }
