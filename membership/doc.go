@@ -1,5 +1,6 @@
 // Package membership is how a process belongs to a deployment: it joins once with a token, keeps and renews its certificate, follows
-// its plan, and says how it is. Agents, hubs and relays are its users.
+// its plan, says how it is, and learns what time it is there. Agents, hubs and relays are its users; rooms above them meet the control
+// plane through [Member.Call] and [Member.Upload].
 //
 // [Join] makes a key that never leaves the machine and trades a one-time token for an identity, which it keeps in a directory.
 // [Open] reads that directory; [Member.Run] then does the rest until its context ends.
@@ -15,5 +16,5 @@
 //   - no failure makes it spin: attempts are apart by an exponential back-off with full jitter.
 //
 // Run owns three goroutines (plan, renewals, reports), which end before it returns; the plan's has one more while a stream is open.
-// A Member is safe for concurrent use. Its one lock, Member.mu, is never held over a network call.
+// A Member is safe for concurrent use. No lock is held over a network call.
 package membership

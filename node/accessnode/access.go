@@ -8,6 +8,7 @@ import (
 
 	"github.com/isthmus-io/isthmus/access/gate"
 	"github.com/isthmus-io/isthmus/access/journal"
+	"github.com/isthmus-io/isthmus/access/sshproxy"
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/membership"
 )
@@ -16,15 +17,18 @@ import (
 type Access struct {
 	member  *membership.Member
 	journal *journal.Journal
+	ssh     *sshproxy.Proxy
 }
 
-// Open opens the journal below dir, the member's data directory. What it returns has to be closed.
+// Open opens the journal below dir, the member's data directory, where the proxy keeps its host key too. What it returns has to be closed.
 func Open(dir string, m *membership.Member, log *slog.Logger, clk clock.Clock) (*Access, error) {
 	j, err := journal.Open(journal.Config{Dir: filepath.Join(dir, "access")}, log, clk)
 	if err != nil {
 		return nil, err
 	}
-	return &Access{member: m, journal: j}, nil
+	c := certifier{m}
+	ssh := sshproxy.New(sshproxy.Config{Certify: c.session, HostCertify: c.host, Journal: j, Dir: filepath.Join(dir, "access", "ssh")}, log, clk)
+	return &Access{member: m, journal: j, ssh: ssh}, nil
 }
 
 // Close lets go of the journal, after Run.
@@ -37,6 +41,9 @@ func (a *Access) Journal() *journal.Journal { return a.journal }
 func (a *Access) Gate(c gate.Config) gate.Config {
 	if c.Journal == nil {
 		c.Journal = a.journal
+	}
+	if c.SSH == nil {
+		c.SSH = a.ssh
 	}
 	return c
 }
