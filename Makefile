@@ -5,7 +5,7 @@ GO ?= go
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 BUILD := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)"
-APT := iproute2 nftables tcpdump bind9-dnsutils openssl curl postgresql haproxy bind9 unbound dnsmasq-base knot-dnsutils dnsperf mosquitto mosquitto-clients openssh-client openssh-server rsync ansible-core xrdp
+APT := iproute2 nftables tcpdump bind9-dnsutils openssl curl postgresql haproxy bind9 unbound dnsmasq-base knot-dnsutils dnsperf mosquitto mosquitto-clients openssh-client openssh-server rsync ansible-core xrdp rsyslog rsyslog-gnutls
 GOLANGCI := v2.15.0
 STATICCHECK := v0.8.2
 GOVULNCHECK := v1.8.0
