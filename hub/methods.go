@@ -178,24 +178,26 @@ func (h *Hub) ask(ctx context.Context, n Name, q question) (answer MethodRespons
 
 func (s *Session) await(ctx context.Context, answers <-chan methodAnswer, patience time.Duration) (MethodResponse, error) {
 	op := "hub.InvokeMethod"
+	var err error
 	over, stop := s.hub.server.clock.After(patience)
 	defer stop()
 	select {
 	case a := <-answers:
 		return a.MethodResponse, a.err
-	case <-over:
-		return MethodResponse{}, code.With(fault.Newf(op, fault.Timeout, "%s did not answer within %g s", s.Name().Words(), patience.Seconds()).
-			Advise("it may have done what it was asked all the same; give it more time"), code.DeviceDidNotAnswer)
 	case <-ctx.Done():
 		return MethodResponse{}, givenUp(op, ctx)
+	case <-over:
+		err = code.With(fault.Newf(op, fault.Timeout, "%s did not answer within %g s", s.Name().Words(), patience.Seconds()).
+			Advise("it may have done what it was asked all the same; give it more time"), code.DeviceDidNotAnswer)
 	case <-s.gone:
+		err = code.With(fault.Newf(op, fault.Unavailable, "the connection of %s ended before it answered", s.Name().Words()).
+			Advise("it may have done what it was asked all the same; call again when it is back"), code.ConnectionClosed)
 	}
 	select {
 	case a := <-answers: // its last word
 		return a.MethodResponse, a.err
 	default:
-		return MethodResponse{}, code.With(fault.Newf(op, fault.Unavailable, "the connection of %s ended before it answered", s.Name().Words()).
-			Advise("it may have done what it was asked all the same; call again when it is back"), code.ConnectionClosed)
+		return MethodResponse{}, err
 	}
 }
 

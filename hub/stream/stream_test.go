@@ -35,12 +35,16 @@ func (d *device) DesiredChanged(int64, json.RawMessage) {}
 func (d *device) MethodCalled(hub.MethodCall)           {}
 func (d *device) CommandsWaiting()                      {}
 func (d *device) StreamRequested(r hub.StreamRequest) {
-	go d.session.AnswerStream(r.ID, !d.refuses) // a receiver must not wait
-	d.asked <- r
+	refuses := d.refuses
+	go func() { // a receiver must not wait
+		d.session.AnswerStream(r.ID, !refuses)
+		d.asked <- r
+	}()
 }
 
 type world struct {
 	t       *testing.T
+	server  *hub.Server
 	hub     *hub.Hub
 	gateway *stream.Gateway
 	clock   *clock.Fake
@@ -52,7 +56,7 @@ func newWorld(t *testing.T, cfg stream.Config) *world {
 	t.Helper()
 	fake := clock.NewFake(time.Now())
 	all := hubtest.Start(t, hubtest.Options{Clock: fake})
-	w := &world{t: t, hub: all.Hub(hubtest.Contoso), gateway: stream.New(cfg, hubtest.Silent(), fake), clock: fake, device: &device{asked: make(chan hub.StreamRequest, 100)}}
+	w := &world{t: t, server: all.Server, hub: all.Hub(hubtest.Contoso), gateway: stream.New(cfg, hubtest.Silent(), fake), clock: fake, device: &device{asked: make(chan hub.StreamRequest, 100)}}
 	d := all.Device(hubtest.Contoso, "d")
 	s, err := w.hub.Connect(t.Context(), hub.Request{Device: "d", Token: all.Token(hubtest.Contoso, d), Receiver: w.device, Cut: func(hub.Cause) {}})
 	if err != nil {

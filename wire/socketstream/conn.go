@@ -111,12 +111,15 @@ func (c *Conn) listen() {
 	close(c.gone)
 }
 
-// words says in the words of net.Conn that a deadline has passed.
+// words says in the words of net.Conn that a deadline has passed, and that the end was not in order.
 func (c *Conn) words(err error) error {
 	c.timing.Lock()
 	defer c.timing.Unlock()
 	if c.late {
 		return os.ErrDeadlineExceeded
+	}
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
 	}
 	return err
 }
