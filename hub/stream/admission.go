@@ -117,6 +117,7 @@ func (g *Gateway) admit(b *bridge, now time.Time) (session.End, error) {
 	}
 	b.target = a.target.ID
 	b.person = a.grant.Person + personWay
+	b.pace.set(a.target.Limits.BytesPerSecond)
 	switch _, open := a.grant.Open(g.correct(now)); {
 	case !a.leads(h, r.To, r.Name):
 		d := a.target.Device
