@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub"
 	"github.com/isthmus-io/isthmus/hub/file"
+	"github.com/isthmus-io/isthmus/hub/stream"
 	"github.com/isthmus-io/isthmus/membership"
 	"github.com/isthmus-io/isthmus/plan"
 )
@@ -34,8 +36,12 @@ type HubConfig struct {
 	Files    file.Config     // Blobs.Dir is DataDir/files when empty
 	// TransferHosts are those whose blob containers import and export jobs may reach, beside the hub's own; *.name is every host below.
 	TransferHosts []string
+	// DevicePort is where devices find the HTTPS door, when that is not the port it listens on; they are told it with a stream's address.
+	DevicePort int
 	// Ready is called once the doors are open.
 	Ready func(*hub.Server)
+
+	sessions stream.Journal // nil: nobody is told of device streams
 }
 
 // DefaultRetention is how long a hub keeps events unless told otherwise (IoT Hub: retention time, 1 to 7 days).
@@ -50,21 +56,29 @@ func Hub(ctx context.Context, cfg HubConfig, log *slog.Logger, clk clock.Clock, 
 	if err != nil {
 		return err
 	}
+	j, err := openJournal(cfg, log, clk)
+	if err != nil {
+		return err
+	}
+	defer j.Close()
+	cfg.sessions = j
 	certs := &certificates{member: m, log: log, clock: clk, byHost: map[string]getter{}}
 	h, err := openHub(ctx, cfg, certs.find, log, clk, reg)
 	defer h.close()
 	if err != nil {
 		return err
 	}
+	people := newHubPeople(cfg, m, h, j, log, clk, reg)
 	m.Report(func() membership.Report {
-		return membership.Report{Version: cfg.Version, Problems: certs.problems()}
+		return membership.Report{Version: cfg.Version, Problems: slices.Concat(certs.problems(), people.problems())}
 	})
 	log.Info("the hub is ready", "id", string(m.Credentials().ID()), "mqtt", strings.Join(h.cfg.MQTT, " "), "https", strings.Join(h.cfg.HTTPS, " "))
-	return h.run(ctx, m.Run, func(ctx context.Context) error { return follow(ctx, m, h, certs, log) })
+	return h.run(ctx, m.Run, people.run, func(ctx context.Context) error { return follow(ctx, m, h, people, certs, log) })
 }
 
-// follow carries out plans: hubs first, so that their links are known, then their certificates, which may have to be asked for.
-func follow(ctx context.Context, m *membership.Member, h *hubProcess, certs *certificates, log *slog.Logger) error {
+// follow carries out plans: first what nobody may any more, then hubs, so that their links are known, then their certificates, which may
+// have to be asked for.
+func follow(ctx context.Context, m *membership.Member, h *hubProcess, people *hubPeople, certs *certificates, log *slog.Logger) error {
 	var asking sync.WaitGroup
 	defer asking.Wait()
 	asking.Go(func() { certs.keepAsking(ctx) })
@@ -73,6 +87,7 @@ func follow(ctx context.Context, m *membership.Member, h *hubProcess, certs *cer
 		case <-ctx.Done():
 			return nil
 		case p := <-m.Updates():
+			people.carryOut(p)
 			if err := h.carryOut(ctx, p.Hubs); err != nil {
 				log.Error("a plan could not be carried out", "revision", p.Revision, "error", err)
 			}

@@ -93,7 +93,7 @@ func openHub(ctx context.Context, cfg HubConfig, find front.Certificate, log *sl
 	h.later(func() { _ = h.files.Close() })
 	h.rooms = httpdoor.Config{
 		Jobs: job.New(job.Config{Containers: newContainers(h.files, cfg.TransferHosts)}, h.server, log, clk), Configurations: configuration.New(configuration.Config{}, h.server, log, clk),
-		Streams: stream.New(stream.Config{}, log, clk), Files: h.files, Provisioning: h.prov,
+		Streams: stream.New(stream.Config{Journal: cfg.sessions}, log, clk), Files: h.files, Provisioning: h.prov,
 	}
 	h.forwards = forward.New(forward.Config{Bucket: endpointFiles{h.files.Blobs()}}, h.server, log, clk, reg)
 	h.mqtt = mqttdoor.New(mqttdoor.Config{Provisioning: h.prov.serveMQTT}, h.server, fr, log, clk)
