@@ -85,11 +85,19 @@ func principal(ctx context.Context) control.Principal {
 
 func memberOf(ctx context.Context) memberCert { return ctx.Value(keyMember).(memberCert) }
 
+// bearer is the token a request carries (RFC 6750 2.1); empty when there is none.
+func bearer(r *http.Request) string {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
+}
+
 func (d *door) person(r *http.Request) (control.Principal, error) {
 	op := "httpdoor.person"
-	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
-	token = strings.TrimSpace(token)
-	if !ok || !strings.EqualFold(scheme, "Bearer") || token == "" || len(token) > maxBearer {
+	token := bearer(r)
+	if token == "" || len(token) > maxBearer {
 		return control.Principal{}, fault.New(op, fault.Unauthenticated, "the request carries no API token").
 			Advise("send it as: Authorization: Bearer TOKEN")
 	}

@@ -54,6 +54,8 @@ type Members interface {
 // API is what the door needs of package control.
 type API interface {
 	People
+	Persons
+	SignIns
 	Members
 	Chains
 	Access
@@ -101,6 +103,8 @@ type door struct {
 	api     huma.API
 	metrics *metrics
 	guesses *throttle.Throttle[netip.Prefix]
+
+	strangers *throttle.Throttle[netip.Prefix]
 }
 
 // New returns the door's handler. The registerer may be nil. The handler needs TLS only where members are concerned: without it they
@@ -109,6 +113,7 @@ func New(ctl API, cfg Config, log *slog.Logger, clk clock.Clock, reg prometheus.
 	mux := http.NewServeMux()
 	d := &door{ctl: ctl, cfg: cfg.withDefaults(), log: log, clock: clk, metrics: newMetrics(reg)}
 	d.guesses = throttle.New[netip.Prefix](throttle.Config{Burst: guessBurst, Every: guessEvery}, clk)
+	d.strangers = throttle.New[netip.Prefix](throttle.Config{Burst: strangerBurst, Every: strangerEvery}, clk)
 	d.api = humago.New(mux, d.humaConfig())
 	d.registerSelf(mux)
 	d.registerResources()
@@ -116,6 +121,8 @@ func New(ctl API, cfg Config, log *slog.Logger, clk clock.Clock, reg prometheus.
 	d.registerOutlines()
 	d.registerWhy()
 	d.registerTokens()
+	d.registerPeople()
+	d.registerSignIn()
 	d.registerAudit()
 	d.registerMembers()
 	d.registerAccess()

@@ -34,6 +34,8 @@ type fake struct {
 
 	asked asked
 
+	people people
+
 	plans   chan plan.Plan
 	removed chan struct{}
 }
