@@ -108,8 +108,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.endpoints.Run(ctx) })
 	g.Go(func() error { return a.services.Run(ctx) })
-	g.Go(func() error { return a.transport.Run(ctx) })
-	g.Go(func() error { return a.runGate(ctx) })
+	tunnels, endTunnels := context.WithCancel(context.WithoutCancel(ctx))
+	g.Go(func() error { return a.transport.Run(tunnels) })
+	g.Go(func() error { return a.runGate(ctx, endTunnels) })
 	if a.resolver != nil {
 		g.Go(func() error { return a.resolver.Run(ctx) })
 	}

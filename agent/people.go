@@ -54,9 +54,11 @@ func (a *Agent) admit(targets []plan.Target) {
 	}
 }
 
-// runGate runs the gate, if there is one.
-func (a *Agent) runGate(ctx context.Context) error {
+// runGate runs the gate, if there is one, until ctx ends, and then ends the tunnels: people are told why before these go.
+func (a *Agent) runGate(ctx context.Context, tunnels context.CancelFunc) error {
+	defer tunnels()
 	if a.gate == nil {
+		<-ctx.Done()
 		return nil
 	}
 	return a.gate.Run(ctx)
