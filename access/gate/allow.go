@@ -86,7 +86,10 @@ func (a *allowlist) add(pattern string) error {
 		a.networks = append(a.networks, network{netip.PrefixFrom(addr.WithZone(""), addr.BitLen()), port})
 		return nil
 	}
-	name := strings.TrimSuffix(strings.ToLower(text), ".")
+	name := strings.ToLower(text)
+	if name != "*." {
+		name = strings.TrimSuffix(name, ".")
+	}
 	if rest := strings.TrimPrefix(strings.TrimPrefix(name, "*"), "."); name == "" || name != "*" && rest == "" || strings.ContainsAny(rest, "*/:[] \t") ||
 		strings.HasPrefix(name, "*") && name != "*" && !strings.HasPrefix(name, "*.") {
 		return bad

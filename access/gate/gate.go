@@ -259,10 +259,11 @@ type Info struct {
 
 // Sessions returns the open sessions, oldest first.
 func (g *Gate) Sessions() []Info {
-	visits := g.list()
-	list := make([]Info, len(visits))
-	for i, v := range visits {
-		list[i] = v.info()
+	var list []Info
+	for _, v := range g.list() {
+		if i, ok := v.info(); ok {
+			list = append(list, i)
+		}
 	}
 	slices.SortFunc(list, func(a, b Info) int {
 		if c := a.Since.Compare(b.Since); c != 0 {

@@ -226,15 +226,16 @@ func (v *visit) progress() (sent, received uint64) {
 	return sent, received
 }
 
-func (v *visit) info() Info {
+// info returns what a screen shows; ok is false for a visit that was cut.
+func (v *visit) info() (i Info, ok bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	i := Info{
+	i = Info{
 		Session: v.id, Grant: v.entry.grant.ID, Target: v.entry.target.Name, Person: v.entry.grant.Name, From: v.from,
 		Since: v.opened.wall, Until: v.until, Recorded: v.entry.target.Record != nil,
 	}
 	if v.link != nil {
 		i.Sent, i.Received = v.link.Passed()
 	}
-	return i
+	return i, v.end == ""
 }

@@ -130,6 +130,9 @@ func (w *world) build(cfg gate.Config, clk clock.Clock, a, b net.Conn) {
 	}
 	cfg.Journal = w.journal
 	w.gate = gate.New(cfg, slog.New(slog.NewTextHandler(testLog{w.t}, &slog.HandlerOptions{Level: level})), clk, w.reg)
+	if _, may := clk.(*wallClock); may { // what it shows says nothing about how much time goes by
+		w.gate.SetElapsed(func() time.Duration { return time.Since(w.begun) })
+	}
 	w.near, w.far = mux.Client(a, mux.Config{}), mux.Server(b, mux.Config{})
 	ctx, cancel := context.WithCancel(context.Background())
 	run, stop := context.WithCancel(ctx)
