@@ -34,6 +34,12 @@ type ServerConfig struct {
 	TrustDomain string   // isthmus.local when empty; fixed at first start
 	Database    string   // postgres:// connection string; SQLite in DataDir when empty
 	Version     string
+
+	// KeepRecordings is how long recordings of sessions are kept, in DataDir/recordings: a year when 0, for good when negative.
+	KeepRecordings time.Duration
+	// PrivateWebhooks lets webhooks of tenants go to private addresses, PrivateSignIn their identity providers be there.
+	PrivateWebhooks, PrivateSignIn bool
+
 	// Relay, when set, also runs a relay in this process.
 	Relay *RelayConfig
 	// Ready is called once requests are answered.
@@ -86,7 +92,11 @@ func Server(ctx context.Context, cfg ServerConfig, log *slog.Logger, clk clock.C
 	if len(cfg.Advertise) == 0 {
 		cfg.Advertise = []string{l.Addr().String()}
 	}
-	ctl, err := control.New(control.Config{TrustDomain: authority.TrustDomain, Addresses: cfg.Advertise}, st, authority, log, clk, reg)
+	ctl, err := control.New(control.Config{
+		TrustDomain: authority.TrustDomain, Addresses: cfg.Advertise,
+		Recordings: filepath.Join(cfg.DataDir, "recordings"), KeepRecordings: cfg.KeepRecordings,
+		WebhookPrivate: cfg.PrivateWebhooks, SignInPrivate: cfg.PrivateSignIn,
+	}, st, authority, log, clk, reg)
 	if err != nil {
 		return err
 	}

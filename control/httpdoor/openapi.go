@@ -8,6 +8,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/isthmus-io/isthmus/access/grant"
 	"github.com/isthmus-io/isthmus/control"
 	"github.com/isthmus-io/isthmus/resource"
 )
@@ -39,8 +40,16 @@ func (d *door) humaConfig() huma.Config {
 	}
 }
 
-// schemaName keeps the names of lists apart from the names of what they list.
-func schemaName(t reflect.Type, hint string) string { return huma.DefaultSchemaNamer(t, hint) }
+// schemaName names a type of the document. What a grant has of a person is not what the tenant has of one.
+func schemaName(t reflect.Type, hint string) string {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if name := huma.DefaultSchemaNamer(t, hint); t != reflect.TypeFor[grant.Person]() {
+		return name
+	}
+	return "GrantPerson"
+}
 
 func schemaOf[T any](r huma.Registry) *huma.Schema { return r.Schema(reflect.TypeFor[T](), true, "") }
 
