@@ -197,6 +197,6 @@ type SSHAuthority struct {
 
 // SSHAuthority returns that of a tenant; the caller's own when it is empty.
 func (c *Client) SSHAuthority(ctx context.Context, tenant string) (a SSHAuthority, err error) {
-	err = c.do(ctx, request{method: http.MethodGet, path: "/v1/access/ssh-authority", query: values("tenant", tenant), into: &a})
+	err = c.do(ctx, request{method: http.MethodGet, path: "/v1/access/authority", query: values("tenant", tenant), into: &a})
 	return a, err
 }

@@ -58,14 +58,14 @@ func (c *Client) Sessions(ctx context.Context, f SessionFilter) ([]Session, erro
 	return reply.Items, err
 }
 
-// Recording opens the recording of a session. sealed: it is an age file whose keys the control plane does not have; otherwise it is asciicast v2.
+// Recording opens the recording of a session. sealed: it is the encrypted file, whose keys the control plane does not have; otherwise it is asciicast v2.
 // The caller closes it. A content that ends with an error other than io.EOF is not whole.
 func (c *Client) Recording(ctx context.Context, id string) (content io.ReadCloser, sealed bool, err error) {
 	resp, err := c.stream(ctx, "/v1/access/sessions/"+id+"/recording")
 	if err != nil {
 		return nil, false, err
 	}
-	return resp.Body, resp.Header.Get("Content-Type") == "application/age", nil
+	return resp.Body, resp.Header.Get("Content-Type") == "application/vnd.isthmus.recording", nil
 }
 
 // stream asks for something of any length, of the address that answered last and then of the others.

@@ -137,6 +137,14 @@ func (w *work) apply(p Principal, wanted resource.Object) (Change, error) {
 		if err := w.changeKey(s); err != nil {
 			return Change{}, err
 		}
+		if err := w.noteLeadersOf(s); err != nil {
+			return Change{}, err
+		}
+	}
+	if t, ok := after.(*resource.Target); ok {
+		if err := w.changeTarget(before.(*resource.Target), t); err != nil {
+			return Change{}, err
+		}
 	}
 	then, now := w.portrayBoth(before, after)
 	return Change{Action: Updated, Warnings: warnings}, w.record(ownerOf(key), "update", key, then, now)

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 
@@ -75,8 +76,10 @@ type Control struct {
 	passes    *throttle.Throttle[string] // and certificates, by person
 	refusals  *throttle.Throttle[string] // of sessions, by the process that told of them
 	stirs     stirs
+	receiving receiving
 	granted   chan struct{} // holds a signal when grants have changed
 	posted    chan struct{} // holds a signal when webhooks have something to send
+	receivers *http.Client  // of webhooks
 
 	sweeping sync.Mutex // guards absences
 	absences map[identity.ID]absence
@@ -125,6 +128,7 @@ func New(cfg Config, st *store.Store, authority *identity.Authority, log *slog.L
 		granted:  make(chan struct{}, 1),
 		posted:   make(chan struct{}, 1),
 	}
+	c.receivers = c.newReceivers()
 	if err := c.reload(context.Background()); err != nil {
 		return nil, err
 	}

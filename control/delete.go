@@ -121,6 +121,9 @@ func (w *work) leaveTenant(t *resource.Tenant) error {
 	if err := w.leavePeople(t.Metadata.Name); err != nil {
 		return err
 	}
+	if err := w.leaveWebhooks(t.Metadata.Name); err != nil {
+		return err
+	}
 	tokens, err := w.APITokens(t.Metadata.Name, false)
 	if err != nil {
 		return err

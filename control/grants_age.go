@@ -107,9 +107,12 @@ func (w *work) endGrantsOf(person, why string) error {
 	return nil
 }
 
-// narrowTarget ends the grants of people whose tenant may not know of a target any more. Those of others stay when a target gets another
-// address or agent: whoever leads there cuts the sessions, and the next ones go where the target leads now.
-func (w *work) narrowTarget(before, after *resource.Target) error {
+// changeTarget ends the grants of people whose tenant may not know of a target any more. Those of others stay when a target gets another
+// address, agent or policy: whoever leads there cuts the sessions, and the next ones go where the target leads now.
+func (w *work) changeTarget(before, after *resource.Target) error {
+	if err := w.noteLeaders(before); err != nil {
+		return err
+	}
 	narrower := false
 	for _, tenant := range before.Spec.VisibleTo {
 		narrower = narrower || !after.VisibleTo(tenant)

@@ -4,8 +4,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 
-	"filippo.io/age"
-
+	"github.com/isthmus-io/isthmus/access/recording"
 	"github.com/isthmus-io/isthmus/access/sshca"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/store"
@@ -59,11 +58,8 @@ func (w *work) ensureKeys(tenant string) error {
 	}{
 		{store.KeySSHUsers, sshca.NewKey}, {store.KeySSHHosts, sshca.NewKey},
 		{store.KeyRecordings, func() (string, []byte, error) {
-			k, err := age.GenerateX25519Identity()
-			if err != nil {
-				return "", nil, fault.Wrap("control.ensureKeys", fault.Internal, err, "")
-			}
-			return k.Recipient().String(), []byte(k.String()), nil
+			public, private, err := recording.NewKey()
+			return public, []byte(private), err
 		}},
 	} {
 		if w.world().publics[tenant][k.purpose] != "" {

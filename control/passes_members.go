@@ -51,7 +51,7 @@ func (c *Control) CertifySession(ctx context.Context, id identity.ID, r SessionC
 const hostCertificate = 30 * 24 * time.Hour
 
 // HostCertificate certifies the host key under which an agent shows itself to people whose sessions it records, for every SSH target that it leads
-// to: NAME.NETWORK.TENANT, which is the name that "isthmus ssh" checks. Denied when it leads to none.
+// to: NAME.NETWORK.TENANT.isthmus, which is the name that "isthmus ssh" checks. Denied when it leads to none.
 func (c *Control) HostCertificate(ctx context.Context, id identity.ID, publicKey string) (SSHCertificate, error) {
 	op := "control.HostCertificate"
 	if err := c.mustBeMember(op, id); err != nil {
@@ -96,9 +96,9 @@ func (c *Control) HostCertificate(ctx context.Context, id identity.ID, publicKey
 // maxHostNames is how many names a host certificate takes.
 const maxHostNames = 64
 
-// HostKeyAlias is the name under which SSH knows a target: NAME.NETWORK.TENANT.
+// HostKeyAlias is the name under which SSH knows a target: NAME.NETWORK.TENANT.isthmus.
 func HostKeyAlias(target resource.Key) string {
-	return strings.Join([]string{target.Name, target.Scope, target.Tenant}, ".")
+	return strings.Join([]string{target.Name, target.Scope, target.Tenant, "isthmus"}, ".")
 }
 
 // mustBeMember refuses processes that were deleted.

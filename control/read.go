@@ -24,8 +24,10 @@ func (c *Control) Get(ctx context.Context, p Principal, key resource.Key) (resou
 	}
 	var o resource.Object
 	err := c.store.View(ctx, func(tx *store.Tx) (err error) {
-		o, err = tx.Get(key)
-		return err
+		if o, err = tx.Get(key); err != nil || key.Kind != resource.KindTarget {
+			return err
+		}
+		return c.countSessions(tx, []resource.Object{o})
 	})
 	if fault.KindOf(err) == fault.NotFound {
 		if o = c.endpointRecord(p, key); o == nil {
@@ -55,8 +57,10 @@ func (c *Control) List(ctx context.Context, p Principal, kind resource.Kind, f F
 	}
 	var all []resource.Object
 	if err := c.store.View(ctx, func(tx *store.Tx) (err error) {
-		all, err = tx.List(kind, storeFilter(f.Tenant, f.Scope))
-		return err
+		if all, err = tx.List(kind, storeFilter(f.Tenant, f.Scope)); err != nil || kind != resource.KindTarget {
+			return err
+		}
+		return c.countSessions(tx, all)
 	}); err != nil {
 		return nil, err
 	}
@@ -144,7 +148,7 @@ func (c *Control) fill(o resource.Object) {
 	case *resource.AccessPolicy:
 		o.Status = resource.AccessPolicyStatus{Targets: w.targetsOf(o)}
 	case *resource.Target:
-		o.Status = resource.TargetStatus{Grants: w.liveGrants(o, c.clock.Now())}
+		o.Status.Grants = w.liveGrants(o, c.clock.Now())
 	}
 }
 

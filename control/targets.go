@@ -168,6 +168,9 @@ func (w *work) checkTarget(t *resource.Target) (warnings []string, err error) {
 
 // leaveTarget ends the grants of a target that goes.
 func (w *work) leaveTarget(t *resource.Target) error {
+	if err := w.noteLeaders(t); err != nil {
+		return err
+	}
 	open, err := w.Grants(store.GrantFilter{TargetUID: t.Metadata.UID, Open: true, Limit: maxGrantsOfTarget})
 	if err != nil {
 		return err

@@ -149,3 +149,22 @@ func (tx *Tx) sessions(where string, args ...any) ([]Session, error) {
 	}, "SELECT session_doc FROM sessions WHERE "+where, args...)
 	return out, err
 }
+
+// LedThere notes that a process led to a target until a moment. What it tells of later is old.
+func (tx *Tx) LedThere(target, agent string, until time.Time) error {
+	_, err := tx.sql.Exec("INSERT INTO former_leaders (target_uid, agent, until) VALUES (?, ?, ?) ON CONFLICT (target_uid, agent) DO UPDATE SET until = excluded.until",
+		target, agent, nanos(until))
+	return err
+}
+
+// Led tells whether a process led to a target before.
+func (tx *Tx) Led(target, agent string) (bool, error) {
+	var one int
+	return tx.sql.Row([]any{&one}, "SELECT 1 FROM former_leaders WHERE target_uid = ? AND agent = ?", target, agent)
+}
+
+// ForgetLeaders drops what is older than a moment.
+func (tx *Tx) ForgetLeaders(before time.Time) error {
+	_, err := tx.sql.Exec("DELETE FROM former_leaders WHERE until < ?", nanos(before))
+	return err
+}

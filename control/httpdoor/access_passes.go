@@ -28,7 +28,7 @@ func (d *door) registerPasses() {
 			}
 			return &sshCertificate{c}, nil
 		})
-	handle(d, route{id: "get-ssh-authority", method: http.MethodGet, path: "/v1/access/ssh-authority", access: person, tag: "access",
+	handle(d, route{id: "get-ssh-authority", method: http.MethodGet, path: "/v1/access/authority", access: person, tag: "access",
 		summary: "Read the public keys of a tenant's SSH authority"},
 		func(ctx context.Context, in *struct {
 			Tenant string `query:"tenant" doc:"one's own when absent" example:"ot"`

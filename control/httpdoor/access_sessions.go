@@ -2,9 +2,13 @@ package httpdoor
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -15,10 +19,10 @@ import (
 	"github.com/isthmus-io/isthmus/fault"
 )
 
-// Media types of recordings: asciicast v2, and the same inside an age file whose keys the control plane does not have.
+// Media types of recordings: asciicast v2, and the encrypted file when only others have its keys.
 const (
 	mediaCast   = "application/x-asciicast"
-	mediaSealed = "application/age"
+	mediaSealed = "application/vnd.isthmus.recording"
 )
 
 const (
@@ -69,7 +73,7 @@ func (d *door) registerSessions() {
 			return &huma.StreamResponse{Body: func(hctx huma.Context) { d.sendRecording(hctx, r) }}, nil
 		})
 	d.api.OpenAPI().Paths[path].Get.Responses["200"] = &huma.Response{
-		Description: "The recording: asciicast v2, inside an age file when only others have the keys.",
+		Description: "The recording: asciicast v2, or the encrypted file when only others have its keys.",
 		Content:     map[string]*huma.MediaType{mediaCast: {Schema: &huma.Schema{Type: "string", Format: "binary"}}, mediaSealed: {Schema: &huma.Schema{Type: "string", Format: "binary"}}},
 	}
 	d.registerLeaders()
@@ -135,19 +139,38 @@ func (d *door) registerLeaders() {
 		status: http.StatusNoContent, summary: "Send the recording of a session"},
 		func(ctx context.Context, in *struct {
 			Session string `path:"session" doc:"the session's id"`
-			SHA256  string `query:"sha256" doc:"of the whole content, in hexadecimal"`
+			Digest  string `header:"Content-Digest" doc:"of the whole content (RFC 9530)" example:"sha-256=:RK/0qy18MlBSVnWgjwz6lZEWjP/lF5HF9bvEF8FabDg=:"`
 		}) (*struct{}, error) {
 			r := requestOf(ctx)
 			if r.ContentLength < 0 {
 				return nil, fault.New("httpdoor.putRecording", fault.Invalid, "the request does not say how long the recording is").Advise("send a Content-Length")
 			}
+			sum, err := contentDigest(in.Digest)
+			if err != nil {
+				return nil, err
+			}
 			_, w := humago.Unwrap(ctx.Value(keyRequest).(huma.Context))
 			body := &patient{Reader: r.Body, rc: http.NewResponseController(w)}
-			return nil, orRemoved(d.ctl.PutRecording(ctx, memberOf(ctx).id, in.Session, body, r.ContentLength, in.SHA256))
+			return nil, orRemoved(d.ctl.PutRecording(ctx, memberOf(ctx).id, in.Session, body, r.ContentLength, sum))
 		})
 	op := d.api.OpenAPI().Paths[recordingPath].Put
 	op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 		"application/octet-stream": {Schema: &huma.Schema{Type: "string", Format: "binary"}}}}
+}
+
+// contentDigest takes the SHA-256 out of a Content-Digest (RFC 9530 2, a dictionary of RFC 8941), in hexadecimal.
+func contentDigest(header string) (string, error) {
+	for part := range strings.SplitSeq(header, ",") {
+		text, ok := strings.CutPrefix(strings.TrimSpace(part), "sha-256=:")
+		if !ok {
+			continue
+		}
+		text, ok = strings.CutSuffix(text, ":")
+		if sum, err := base64.StdEncoding.DecodeString(text); ok && err == nil && len(sum) == sha256.Size {
+			return hex.EncodeToString(sum), nil
+		}
+	}
+	return "", fault.New("httpdoor.contentDigest", fault.Invalid, "the request carries no SHA-256 of the recording").Advise("send it as: Content-Digest: sha-256=:BASE64:")
 }
 
 // patient reads a body of any length so long as some of it comes now and then.

@@ -64,6 +64,13 @@ CREATE INDEX sessions_by_grant ON sessions (grant_id, opened);
 CREATE INDEX sessions_by_person ON sessions (person, opened);
 CREATE INDEX sessions_open ON sessions (agent) WHERE ended = 0;
 
+CREATE TABLE former_leaders (
+    target_uid TEXT    NOT NULL,
+    agent      TEXT    NOT NULL,
+    until      BIGINT NOT NULL,
+    PRIMARY KEY (target_uid, agent)
+);
+
 CREATE TABLE recordings (
     session  TEXT    NOT NULL PRIMARY KEY,
     tenant   TEXT    NOT NULL,
@@ -85,9 +92,9 @@ CREATE TABLE sealed_keys (
 CREATE TABLE webhooks (
     id       TEXT    NOT NULL PRIMARY KEY,
     tenant   TEXT    NOT NULL,
-    url      TEXT    NOT NULL,
+    shown    TEXT    NOT NULL,
     events   TEXT    NOT NULL,
-    sealed   BYTEA    NOT NULL,
+    sealed   BYTEA   NOT NULL,
     created  BIGINT NOT NULL,
     made_by  TEXT    NOT NULL,
     state    TEXT    NOT NULL DEFAULT ''
@@ -95,15 +102,15 @@ CREATE TABLE webhooks (
 CREATE INDEX webhooks_by_tenant ON webhooks (tenant);
 
 CREATE TABLE deliveries (
-    id       BIGSERIAL NOT NULL PRIMARY KEY,
+    id       TEXT    NOT NULL PRIMARY KEY,
     webhook  TEXT    NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,
-    event    TEXT    NOT NULL,
     body     TEXT    NOT NULL,
+    created  BIGINT NOT NULL,
     due      BIGINT NOT NULL,
-    attempts BIGINT NOT NULL DEFAULT 0,
-    problem  TEXT    NOT NULL DEFAULT ''
+    attempts INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX deliveries_by_due ON deliveries (due);
+CREATE INDEX deliveries_by_webhook ON deliveries (webhook, created);
 
 CREATE TABLE audit_checkpoints (
     tenant    TEXT    NOT NULL,

@@ -64,6 +64,13 @@ CREATE INDEX sessions_by_grant ON sessions (grant_id, opened);
 CREATE INDEX sessions_by_person ON sessions (person, opened);
 CREATE INDEX sessions_open ON sessions (agent) WHERE ended = 0;
 
+CREATE TABLE former_leaders (
+    target_uid TEXT    NOT NULL,
+    agent      TEXT    NOT NULL,
+    until      INTEGER NOT NULL,
+    PRIMARY KEY (target_uid, agent)
+) STRICT;
+
 CREATE TABLE recordings (
     session  TEXT    NOT NULL PRIMARY KEY,
     tenant   TEXT    NOT NULL,
@@ -85,7 +92,7 @@ CREATE TABLE sealed_keys (
 CREATE TABLE webhooks (
     id       TEXT    NOT NULL PRIMARY KEY,
     tenant   TEXT    NOT NULL,
-    url      TEXT    NOT NULL,
+    shown    TEXT    NOT NULL,
     events   TEXT    NOT NULL,
     sealed   BLOB    NOT NULL,
     created  INTEGER NOT NULL,
@@ -95,15 +102,15 @@ CREATE TABLE webhooks (
 CREATE INDEX webhooks_by_tenant ON webhooks (tenant);
 
 CREATE TABLE deliveries (
-    id       INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    id       TEXT    NOT NULL PRIMARY KEY,
     webhook  TEXT    NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,
-    event    TEXT    NOT NULL,
     body     TEXT    NOT NULL,
+    created  INTEGER NOT NULL,
     due      INTEGER NOT NULL,
-    attempts INTEGER NOT NULL DEFAULT 0,
-    problem  TEXT    NOT NULL DEFAULT ''
+    attempts INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX deliveries_by_due ON deliveries (due);
+CREATE INDEX deliveries_by_webhook ON deliveries (webhook, created);
 
 CREATE TABLE audit_checkpoints (
     tenant    TEXT    NOT NULL,
