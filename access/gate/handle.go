@@ -168,7 +168,7 @@ func (g *Gate) refuse(v *visit, no *refusal) {
 	if v.from.IsValid() {
 		rec.From = v.from.String()
 	}
-	if t := v.entry.target; t != nil {
+	if t, _ := v.now(); t != nil {
 		rec.Target, rec.To = t.ID, clip(place(t))
 	}
 	write, fresh := g.refusals.take(person(v.peer), now.mono, rec)
