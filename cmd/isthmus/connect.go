@@ -89,22 +89,13 @@ func (n *connection) asking(do func(c *cobra.Command, s *session, args []string)
 // resolve merges flags, environment and context. A server given by flag or environment is never shown the token of a context, which
 // was meant for another.
 func (n *connection) resolve() (client.Config, string, error) {
-	cfg := client.Config{UserAgent: "isthmus/" + versionText(), Addresses: n.servers, Pin: first(n.pin, n.w.getenv("ISTHMUS_PIN"))}
-	if env := n.w.getenv("ISTHMUS_SERVER"); len(cfg.Addresses) == 0 && env != "" {
-		cfg.Addresses = strings.Split(env, ",")
-	}
-	if file := first(n.caFile, n.w.getenv("ISTHMUS_CA_FILE")); file != "" {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			return cfg, "", fault.Wrap("isthmus.connect", fault.NotFound, err, "the CA file cannot be read: "+err.Error())
-		}
-		cfg.Roots = b
-	}
-	token, err := n.token()
+	cfg, err := n.reach()
 	if err != nil {
 		return cfg, "", err
 	}
-	cfg.Token = token
+	if cfg.Token, err = n.token(); err != nil {
+		return cfg, "", err
+	}
 	if len(cfg.Addresses) > 0 {
 		if cfg.Token == "" {
 			return cfg, "", fault.Newf("isthmus.connect", fault.Unauthenticated, "no token for %s", cfg.Addresses[0]).
@@ -112,33 +103,60 @@ func (n *connection) resolve() (client.Config, string, error) {
 		}
 		return cfg, "", nil
 	}
-	saved, err := n.saved()
+	saved, current, err := n.saved()
 	if err != nil {
 		return cfg, "", err
 	}
-	cfg.Addresses = saved.Servers
-	cfg.Token = first(cfg.Token, saved.Token)
-	if cfg.Pin == "" && cfg.Roots == nil {
-		cfg.Pin, cfg.Roots = saved.Pin, []byte(saved.CA)
+	if cfg.Token == "" {
+		if err := saved.usable(current, n.w.clock.Now()); err != nil {
+			return cfg, "", err
+		}
+		cfg.Token = saved.Token
 	}
+	saved.lead(&cfg)
 	return cfg, saved.Tenant, nil
 }
 
-func (n *connection) saved() (savedContext, error) {
+// reach is what flags and environment say of where the server is and how to know it.
+func (n *connection) reach() (client.Config, error) {
+	cfg := client.Config{UserAgent: "isthmus/" + versionText(), Addresses: n.servers, Pin: first(n.pin, n.w.getenv("ISTHMUS_PIN"))}
+	if env := n.w.getenv("ISTHMUS_SERVER"); len(cfg.Addresses) == 0 && env != "" {
+		cfg.Addresses = strings.Split(env, ",")
+	}
+	if file := first(n.caFile, n.w.getenv("ISTHMUS_CA_FILE")); file != "" {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return cfg, fault.Wrap("isthmus.connect", fault.NotFound, err, "the CA file cannot be read: "+err.Error())
+		}
+		cfg.Roots = b
+	}
+	return cfg, nil
+}
+
+// lead adds where a context leads to what is said already.
+func (s savedContext) lead(cfg *client.Config) {
+	cfg.Addresses = s.Servers
+	if cfg.Pin == "" && cfg.Roots == nil {
+		cfg.Pin, cfg.Roots = s.Pin, []byte(s.CA)
+	}
+}
+
+// saved is the context that is meant, and the name of the current one.
+func (n *connection) saved() (s savedContext, current string, err error) {
 	all, err := n.w.loadContexts()
 	if err != nil {
-		return savedContext{}, err
+		return savedContext{}, "", err
 	}
 	name := first(n.context, n.w.getenv("ISTHMUS_CONTEXT"), all.Current)
 	saved, ok := all.find(name)
 	switch {
 	case ok:
-		return saved, nil
+		return saved, all.Current, nil
 	case name == "":
-		return saved, fault.New("isthmus.connect", fault.Unauthenticated, "no control plane is chosen").
+		return saved, "", fault.New("isthmus.connect", fault.Unauthenticated, "no control plane is chosen").
 			Advise("log in: isthmus login --server HOST:PORT --pin FINGERPRINT --token-file FILE")
 	}
-	return saved, noContext(name, all)
+	return saved, "", noContext(name, all)
 }
 
 func noContext(name string, all contexts) error {

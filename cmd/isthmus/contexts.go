@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -26,9 +27,33 @@ type savedContext struct {
 	Servers []string `yaml:"servers,flow"`
 	Pin     string   `yaml:"pin,omitempty"`
 	CA      string   `yaml:"ca,omitempty"` // PEM
-	Token   string   `yaml:"token"`
+	Token   string   `yaml:"token,omitempty"`
 	User    string   `yaml:"user,omitempty"`   // whose token it is
 	Tenant  string   `yaml:"tenant,omitempty"` // of the token; empty for the whole deployment
+
+	Provider string    `yaml:"provider,omitempty"` // TENANT/NAME at which the user signs in; empty for a token that was made by hand
+	Expires  time.Time `yaml:"expires,omitempty"`  // of the token; zero for one that has no end
+}
+
+// usable tells why a context's token is no good any more; nil when it may be.
+func (s savedContext) usable(current string, now time.Time) error {
+	again := "isthmus login"
+	if s.Name != current {
+		again += " --name " + s.Name
+	}
+	op := "isthmus.context"
+	switch {
+	case s.Token == "" && s.Provider == "":
+		return fault.Newf(op, fault.Unauthenticated, "the context %s has no token: you logged out", s.Name).Advise("log in again: %s --server %s --token-file FILE", again, s.Servers[0])
+	case s.Token == "":
+		return fault.Newf(op, fault.Unauthenticated, "you are signed out of %s", s.Name).Advise("sign in again: %s", again)
+	case s.Expires.IsZero() || now.Before(s.Expires):
+		return nil
+	case s.Provider == "":
+		return fault.Newf(op, fault.Unauthenticated, "the token of %s ended at %s", s.User, s.Expires.UTC().Format(time.RFC3339)).
+			Advise("ask an owner of the tenant for a new one, and log in with it: %s --server %s --token-file FILE", again, s.Servers[0])
+	}
+	return fault.Newf(op, fault.Unauthenticated, "the sign-in of %s ended at %s", s.User, s.Expires.UTC().Format(time.RFC3339)).Advise("sign in again: %s", again)
 }
 
 // loadContexts reads the file; none is the same as an empty one.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -10,67 +11,103 @@ import (
 
 func newLogin(w *world) *cobra.Command {
 	n := &connection{w: w}
-	var name string
+	var in signInFlags
 	c := &cobra.Command{
 		Use:   "login --server HOST:PORT",
-		Short: "Remember a control plane and the token to use there",
-		Long: `Check a token against a control plane and remember both as a context, which later commands use.
+		Short: "Sign in at a control plane, or remember a token to use there",
+		Long: `Sign in and remember the control plane, with the token to use there, as a context, which later commands use.
 
-The token comes from --token-file, from ISTHMUS_TOKEN or from standard input; never from the command line, where other users of the machine could
-read it. It is kept in a file only this user may read.`,
-		Example: `  isthmus login --server relay.example.net:443 --pin 3f0a… --token-file operator.token
-  isthmus login --server 10.0.0.5:7443 --ca-file ca.pem --name lab < operator.token`,
+With --provider a person signs in at an identity provider of his tenant (OpenID Connect): a browser opens, or its URL is shown. With --device the
+browser may be on any machine: type the code there. What is kept is a token of a session that ends by itself, usually after eight hours; "isthmus login"
+alone signs in again.
+
+Without --provider the token was made by somebody: it comes from --token-file, from ISTHMUS_TOKEN or from standard input; never from the command line,
+where other users of the machine could read it. It is checked first. Either is kept in a file only this user may read.`,
+		Example: `  isthmus login --server relay.example.net:443 --pin 3f0a… --provider ot/corp
+  isthmus login --device
+  isthmus login --server relay.example.net:443 --pin 3f0a… --token-file ann.token
+  isthmus login --server 10.0.0.5:7443 --ca-file ca.pem --name lab < ann.token`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return login(c, w, n, name) },
+		RunE: func(c *cobra.Command, _ []string) error { return login(c, w, n, in) },
 	}
 	n.addTo(c)
-	c.Flags().StringVar(&name, "name", "", "`NAME` of the context; the server's host when absent")
+	f := c.Flags()
+	f.StringVar(&in.name, "name", "", "`NAME` of the context; the server's host when absent")
+	f.StringVar(&in.provider, "provider", "", "`TENANT/NAME` of the identity provider to sign in at")
+	f.BoolVar(&in.device, "device", false, "show a code, to be typed into a browser on any machine")
+	f.BoolVar(&in.noBrowser, "no-browser", false, "show the URL and open nothing; the browser must be on this machine")
 	return c
 }
 
-func login(c *cobra.Command, w *world, n *connection, name string) error {
-	if len(n.servers) == 0 && w.getenv("ISTHMUS_SERVER") == "" {
-		return usagef("--server is missing").advise("isthmus login --server HOST:PORT --pin FINGERPRINT --token-file FILE")
-	}
-	if n.tokenFile == "" && w.getenv("ISTHMUS_TOKEN") == "" {
-		n.tokenFile = "-"
-	}
-	cfg, _, err := n.resolve()
+func login(c *cobra.Command, w *world, n *connection, in signInFlags) error {
+	cfg, err := n.reach()
 	if err != nil {
 		return err
-	}
-	cl, err := client.New(cfg)
-	if err != nil {
-		return err
-	}
-	defer cl.Close()
-	defer w.waiting(cfg.Addresses[0])()
-	who, err := cl.WhoAmI(c.Context())
-	if err != nil {
-		return err
-	}
-	if name == "" {
-		u, err := client.ParseAddress(cfg.Addresses[0])
-		if err != nil {
-			return err
-		}
-		name = u.Hostname()
 	}
 	all, err := w.loadContexts()
 	if err != nil {
 		return err
 	}
-	all.put(savedContext{
-		Name: name, Servers: cfg.Addresses, Pin: cfg.Pin, CA: string(cfg.Roots), Token: cfg.Token, User: who.Name, Tenant: who.Tenant,
-	})
-	all.Current = name
+	if len(cfg.Addresses) == 0 {
+		again, ok := all.find(first(in.name, all.Current))
+		if !ok || first(in.provider, again.Provider) == "" {
+			return usagef("--server is missing").advise("isthmus login --server HOST:PORT --pin FINGERPRINT --provider TENANT/NAME, or --token-file FILE")
+		}
+		again.lead(&cfg)
+		in.name, in.provider = again.Name, first(in.provider, again.Provider)
+	}
+	if in.name == "" {
+		u, err := client.ParseAddress(cfg.Addresses[0])
+		if err != nil {
+			return err
+		}
+		in.name = u.Hostname()
+	}
+	var saved savedContext
+	if in.provider != "" {
+		saved, err = signIn(c, w, cfg, in)
+	} else {
+		saved, err = withToken(c, w, n, cfg, in)
+	}
+	if err != nil {
+		return err
+	}
+	all.put(saved)
+	all.Current = saved.Name
 	path, err := w.saveContexts(all)
 	if err != nil {
 		return err
 	}
-	w.printf("logged in to %s as %s\n", cfg.Addresses[0], principalWords(who))
-	w.note("context %q is current; kept in %s", name, path)
+	w.note("context %q is current; kept in %s", saved.Name, path)
 	return nil
+}
+
+// withToken checks a token that somebody made.
+func withToken(c *cobra.Command, w *world, n *connection, cfg client.Config, in signInFlags) (savedContext, error) {
+	if in.device || in.noBrowser {
+		return savedContext{}, usagef("--device and --no-browser go with --provider").advise("isthmus login --provider TENANT/NAME --device")
+	}
+	if n.tokenFile == "" && w.getenv("ISTHMUS_TOKEN") == "" {
+		n.tokenFile = "-"
+	}
+	var err error
+	if cfg.Token, err = n.token(); err != nil {
+		return savedContext{}, err
+	}
+	cl, err := client.New(cfg)
+	if err != nil {
+		return savedContext{}, err
+	}
+	defer cl.Close()
+	defer w.waiting(cfg.Addresses[0])()
+	who, err := cl.WhoAmI(c.Context())
+	if err != nil {
+		return savedContext{}, err
+	}
+	w.printf("logged in to %s as %s\n", cfg.Addresses[0], principalWords(who))
+	return savedContext{
+		Name: in.name, Servers: cfg.Addresses, Pin: cfg.Pin, CA: string(cfg.Roots), Token: cfg.Token, User: who.Name, Tenant: who.Tenant, Expires: who.Expires,
+	}, nil
 }
 
 func newContext(w *world) *cobra.Command {
@@ -97,7 +134,7 @@ func newContext(w *world) *cobra.Command {
 		&cobra.Command{
 			Use: "remove NAME", Short: "Forget a context and its token", Example: "  isthmus context remove lab", Args: cobra.ExactArgs(1), ValidArgsFunction: names,
 			RunE: func(_ *cobra.Command, args []string) error {
-				return changeContexts(w, args[0], func(all *contexts) { all.remove(args[0]) }, "removed")
+				return errors.Join(w.forgetAccess(args[0]), changeContexts(w, args[0], func(all *contexts) { all.remove(args[0]) }, "removed"))
 			},
 		},
 	)
@@ -144,7 +181,7 @@ func changeContexts(w *world, name string, change func(*contexts), done string) 
 func newWhoami(w *world) *cobra.Command {
 	var out output
 	c := &cobra.Command{
-		Use: "whoami", Short: "Show whose token is used, and where", Args: cobra.NoArgs,
+		Use: "whoami", Short: "Show whose token is used, where, with which roles and until when", Args: cobra.NoArgs,
 		Example: "  isthmus whoami\n  isthmus whoami -o json",
 	}
 	n := addConnection(w, c)
@@ -157,7 +194,11 @@ func newWhoami(w *world) *cobra.Command {
 		if out.structured() {
 			return out.write(w, who)
 		}
-		w.printf("%s at %s\n", principalWords(who), s.server)
+		until := ""
+		if !who.Expires.IsZero() {
+			until = ", until " + w.at(who.Expires)
+		}
+		w.printf("%s at %s%s\n", principalWords(who), s.server, until)
 		return nil
 	})
 	return c

@@ -22,7 +22,7 @@ a link must say yes; every decision is recorded.
 
 Commands that speak to a control plane use the context that "isthmus login" made.
 Exit codes: 0 done, 1 failed, 2 used wrongly.`,
-		Example: `  isthmus login --server relay.example.net:443 --pin 3f0a… --token-file operator.token
+		Example: `  isthmus login --server relay.example.net:443 --pin 3f0a… --provider ot/corp
   isthmus apply -f plant-7/ --reason "new line 3"
   isthmus endpoint list`,
 		SilenceErrors:     true,
@@ -53,9 +53,11 @@ Exit codes: 0 done, 1 failed, 2 used wrongly.`,
 	)
 	add(groupAccess,
 		newLogin(w),
+		newLogout(w),
 		newContext(w),
 		newToken(w),
 		newWhoami(w),
+		newPerson(w),
 		newAudit(w),
 	)
 	add(groupProcesses,

@@ -18,7 +18,8 @@ func newToken(w *world) *cobra.Command {
 		Use: "token", Aliases: []string{"tokens"}, Short: "Make, list and revoke API tokens, and let processes join",
 		Long: `API tokens are for people and programs that use the API. Join tokens are for processes: each lets one agent, gateway, hub or relay in, once, for a short time.
 The text of a token is shown once, on standard output; the server keeps only a hash of it.`,
-		Example: `  isthmus token create ann --tenant ot --role owner > ann.token
+		Example: `  isthmus token create backup --tenant ot --role owner > backup.token
+  isthmus token create --mine --expires 30d > laptop.token
   isthmus token join --for agent --network ot/plant-7 --ttl 1h`,
 	}
 	c.AddCommand(newTokenCreate(w), newTokenList(w), newTokenRevoke(w), newTokenJoin(w), newTokenJoins(w))
@@ -27,87 +28,66 @@ The text of a token is shown once, on standard output; the server keeps only a h
 
 func newTokenCreate(w *world) *cobra.Command {
 	var (
-		req  client.TokenRequest
-		out  output
-		file string
+		req   client.TokenRequest
+		given handover
+		mine  bool
+		life  string
 	)
 	c := &cobra.Command{
-		Use: "create NAME", Short: "Make an API token", Args: cobra.ExactArgs(1),
+		Use: "create [NAME]", Short: "Make an API token", Args: cobra.MaximumNArgs(1),
 		Long: `Make an API token. Roles: reader sees, auditor also reads the audit log, network-admin changes networks and what is in
-them, owner changes everything of its tenant, admin is for the whole deployment. Such a token is for a program; people have their own, made with
-isthmus person token. The name stands in the audit records.`,
-		Example: `  isthmus token create ann --tenant ot --role owner --out ann.token
-  isthmus token create monitoring --role reader`,
+them, owner changes everything of its tenant, admin is for the whole deployment. Such a token is for a program and is good until it is revoked. The name
+stands in the audit records.
+
+With --mine it is another token of your own: it may do what your roles let you do, and it ends after --expires.`,
+		Example: `  isthmus token create backup --tenant ot --role network-admin --out backup.token
+  isthmus token create monitoring --role reader
+  isthmus token create laptop --mine --expires 30d --out laptop.token`,
 	}
 	n := addConnection(w, c)
-	out.addTo(c, outTable, outJSON, outYAML)
-	c.Flags().StringVarP(&req.Tenant, "tenant", "t", "", "`TENANT` it is for; the whole deployment when absent (your own tenant if you have one)")
-	c.Flags().StringVar(&req.Role, "role", "owner", "`ROLE`: admin, owner, network-admin, auditor, reader")
-	c.Flags().StringVar(&file, "out", "", "write the token to a new `FILE` only this user may read, instead of standard output")
+	given.addTo(c)
+	f := c.Flags()
+	f.StringVarP(&req.Tenant, "tenant", "t", "", "`TENANT` it is for; the whole deployment when absent (your own tenant if you have one)")
+	f.StringVar(&req.Role, "role", "owner", "`ROLE`: admin, owner, network-admin, auditor, reader")
+	f.BoolVar(&mine, "mine", false, "a token of your own, with your roles; NAME says what it is for")
+	f.StringVar(&life, "expires", "", "how long a token of your own is good, as a `DURATION`: 90d when absent, at most 366d")
 	_ = c.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{"admin", "owner", "network-admin", "auditor", "reader"}, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
 	c.RunE = n.asking(func(c *cobra.Command, s *session, args []string) error {
+		switch {
+		case mine && (f.Changed("role") || f.Changed("tenant")):
+			return usagef("a token of your own has your roles, in your tenant").advise("leave --role and --tenant out")
+		case mine:
+			return createMine(c, s, &given, strings.Join(args, ""), life)
+		case life != "":
+			return usagef("--expires goes with --mine: a program's token is good until it is revoked").advise("isthmus token revoke ID ends it")
+		case len(args) == 0:
+			return usagef("the token's NAME is missing").advise("isthmus token create NAME --role ROLE, or --mine for one of your own")
+		}
 		req.Name = args[0]
 		req.Tenant = first(req.Tenant, s.tenant)
-		kept, err := createSecret(file)
-		if err != nil {
-			return err
-		}
-		defer kept.close()
-		secret, t, err := s.CreateToken(c.Context(), req)
-		if err != nil {
-			return err
-		}
-		switch {
-		case file != "":
-			if err := kept.write(secret); err != nil {
-				return err
-			}
-			w.printf("token %s of %s is in %s\n", t.ID, t.Name, file)
-		case out.structured():
-			return out.write(w, struct {
-				Secret string       `json:"secret"`
-				Token  client.Token `json:"token"`
-			}{secret, t})
-		default:
-			w.printf("%s\n", secret)
-			w.note("this is token %s of %s; it is not shown again", t.ID, t.Name)
-		}
-		return nil
+		return given.make(w, func() (string, client.Token, error) { return s.CreateToken(c.Context(), req) })
 	})
 	return c
 }
 
 func newTokenList(w *world) *cobra.Command {
 	var out output
+	var mine bool
 	c := &cobra.Command{
-		Use: "list", Short: "List API tokens, never their text", Args: cobra.NoArgs, Example: "  isthmus token list",
+		Use: "list", Short: "List API tokens, never their text", Args: cobra.NoArgs, Example: "  isthmus token list\n  isthmus token list --mine",
 	}
 	n := addConnection(w, c)
 	out.addTo(c, outTable, outJSON, outYAML)
+	c.Flags().BoolVar(&mine, "mine", false, "only your own")
 	c.RunE = n.asking(func(c *cobra.Command, s *session, _ []string) error {
 		list, err := s.Tokens(c.Context())
+		if err == nil && mine {
+			list, err = s.mine(c.Context())
+		}
 		if err != nil {
 			return err
 		}
-		if out.structured() {
-			if list == nil {
-				list = []client.Token{}
-			}
-			return out.write(w, struct {
-				Items []client.Token `json:"items"`
-			}{list})
-		}
-		var rows [][]cell
-		for _, t := range list {
-			r := cells(t.ID, t.Name, first(t.Tenant, "(deployment)"), t.Role, "", w.ago(t.LastUsed), w.age(t.CreatedAt), t.CreatedBy)
-			r[4] = cell{"valid", green}
-			if !t.RevokedAt.IsZero() {
-				r[4] = cell{"revoked " + w.ago(t.RevokedAt), red}
-			}
-			rows = append(rows, r)
-		}
-		w.table([]string{"ID", "NAME", "TENANT", "ROLE", "STATE", "LAST USED", "AGE", "MADE BY"}, rows)
-		return nil
+		return showTokens(w, &out, list)
 	})
 	return c
 }
