@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"net/http"
 	"reflect"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/isthmus-io/isthmus/access/grant"
 	"github.com/isthmus-io/isthmus/control"
+	"github.com/isthmus-io/isthmus/plan"
 	"github.com/isthmus-io/isthmus/resource"
 )
 
@@ -40,15 +42,18 @@ func (d *door) humaConfig() huma.Config {
 	}
 }
 
-// schemaName names a type of the document. What a grant has of a person is not what the tenant has of one.
+// schemaName names a type of the document. What plans and grants have of a relay or a person is not what the tenant has of one.
 func schemaName(t reflect.Type, hint string) string {
+	name := huma.DefaultSchemaNamer(t, hint)
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	if name := huma.DefaultSchemaNamer(t, hint); t != reflect.TypeFor[grant.Person]() {
-		return name
+	for prefix, in := range map[string]reflect.Type{"Plan": reflect.TypeFor[plan.Plan](), "Grant": reflect.TypeFor[grant.Grant]()} {
+		if t.PkgPath() == in.PkgPath() && !strings.HasPrefix(name, prefix) {
+			return prefix + name
+		}
 	}
-	return "GrantPerson"
+	return name
 }
 
 func schemaOf[T any](r huma.Registry) *huma.Schema { return r.Schema(reflect.TypeFor[T](), true, "") }
