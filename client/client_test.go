@@ -392,6 +392,9 @@ func TestTheServerIsVerifiedBeforeItSeesTheToken(t *testing.T) {
 		cl, err := client.New(c.cfg)
 		if err == nil {
 			_, err = cl.WhoAmI(t.Context())
+			if known := string(cl.Authority()); (known == string(d.authority.CertificatePEM())) != (err == nil) || known != "" && err != nil {
+				t.Errorf("%s: the authority is %q", name, known)
+			}
 			cl.Close()
 		}
 		switch {

@@ -34,6 +34,7 @@ type Config struct {
 type Client struct {
 	token, agent string
 	clock        clock.Clock
+	trust        trust
 	servers      []server
 	last         atomic.Int32 // index of the server that answered last
 }
@@ -62,6 +63,7 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.trust = trust
 	timeout := cfg.Timeout
 	if timeout <= 0 {
 		timeout = 30 * time.Second

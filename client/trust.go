@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"strings"
+	"sync/atomic"
 
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/identity"
@@ -17,11 +18,12 @@ import (
 type trust struct {
 	pin   string
 	roots *x509.CertPool // nil for the machine's own
+	seen  *atomic.Pointer[x509.Certificate]
 }
 
 func newTrust(roots []byte, pin string) (trust, error) {
 	op := "client.New"
-	t := trust{pin: strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(strings.TrimSpace(pin), "sha256:"), ":", ""))}
+	t := trust{seen: &atomic.Pointer[x509.Certificate]{}, pin: strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(strings.TrimSpace(pin), "sha256:"), ":", ""))}
 	if b, err := hex.DecodeString(t.pin); t.pin != "" && (err != nil || len(b) != sha256.Size) {
 		return t, fault.New(op, fault.Invalid, "the pin is not 64 hexadecimal digits").
 			Advise("it is the SHA-256 of the authority's certificate, which the server prints when it starts")
@@ -71,7 +73,11 @@ func (t trust) verify(cs tls.ConnectionState, host string) error {
 				return fault.Newf(op, fault.Unauthenticated, "%s belongs to this deployment but is not its control plane", host).
 					Advise("give the address of the server or of a relay")
 			}
-			return identity.Only(identity.ControlID(id.TrustDomain()))(own)
+			if err := identity.Only(identity.ControlID(id.TrustDomain()))(own); err != nil {
+				return err
+			}
+			t.seen.Store(chain[len(chain)-1])
+			return nil
 		}
 	}
 	if err := leaf.VerifyHostname(host); err != nil {
@@ -99,6 +105,16 @@ func (t trust) refused(host string, err error) error {
 		return e.Advise("a server with its own authority is known by --ca-file FILE or --pin FINGERPRINT, which it prints when it starts")
 	}
 	return e.Advise("somebody stands in between, the address is of another server, or the CA file is of another deployment")
+}
+
+// Authority is the deployment's authority, by which a server was verified, as PEM text. Nil before the first answer, and where the server has a
+// certificate of somebody else's authority.
+func (c *Client) Authority() []byte {
+	seen := c.trust.seen.Load()
+	if seen == nil {
+		return nil
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: seen.Raw})
 }
 
 // Fingerprint returns the pin of the first certificate of PEM text.
