@@ -84,7 +84,7 @@ func NewWriter(w io.WriteCloser, public []string, h Header, clk clock.Clock, opt
 	for _, o := range opts {
 		o(out)
 	}
-	if _, err := io.WriteString(w, magic); err != nil {
+	if _, err := w.Write([]byte(magic)); err != nil {
 		_ = w.Close() // what matters is the error before
 		return nil, failed(op, err)
 	}

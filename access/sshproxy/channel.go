@@ -125,9 +125,9 @@ func (c *channel) broken(err error) {
 		c.v.abort(session.NotRecordable, u.err)
 		return
 	}
-	_ = c.v.mark("ended: " + fault.Message(u.err)) // it ended the session if it failed
+	_ = c.v.mark("ended: " + fault.Message(u.err))                                                      // it ended the session if it failed
 	_, _ = fmt.Fprintf(&c.errors, "isthmus: this target is recorded, and %s\r\n", fault.Message(u.err)) // the person may have gone
-	_ = c.machine.Close()                                                                                // as above
+	_ = c.machine.Close()                                                                               // as above
 }
 
 // carry copies until the end of data. see is called with all that passes before it does, and its error ends it. The buffer grows with what

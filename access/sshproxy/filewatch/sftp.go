@@ -60,6 +60,7 @@ type file struct {
 
 	up, down    stream
 	outstanding int  // writes without an answer
+	cut         bool // what stood behind what was written is gone
 	spoiled     bool // what was written is not all that is in it
 	atEnd       bool // the machine said that there is no more than was read
 }
@@ -183,10 +184,15 @@ func (s *SFTP) request(kind byte, body []byte) error {
 			f.outstanding++
 		}
 	case sshFxpFsetstat:
-		if f := s.open[first]; f != nil && len(rest) >= 12 && binary.BigEndian.Uint32(rest)&attrSize != 0 {
-			f.spoiled = f.spoiled || binary.BigEndian.Uint64(rest[4:]) != f.up.next
+		f := s.open[first]
+		if f == nil || len(rest) < 12 || binary.BigEndian.Uint32(rest)&attrSize == 0 {
+			return nil
 		}
-		return nil
+		// OpenSSH's scp cuts a file that was there before to what it wrote, when all is written.
+		r.file = f
+		if binary.BigEndian.Uint64(rest[4:]) != f.up.next {
+			f.spoiled = true
+		}
 	default:
 		if r.name = s.deed(kind, first, rest); r.name == "" {
 			return nil
@@ -273,6 +279,8 @@ func (s *SFTP) answer(kind byte, body []byte) error {
 	case r.kind == sshFxpWrite:
 		r.file.outstanding--
 		r.file.spoiled = r.file.spoiled || number != statusOK
+	case r.kind == sshFxpFsetstat:
+		r.file.cut = r.file.cut || number == statusOK
 	case r.kind == sshFxpClose:
 		if s.open[r.file.handle] == r.file {
 			delete(s.open, r.file.handle)
@@ -288,7 +296,7 @@ func (s *SFTP) answer(kind byte, body []byte) error {
 func (s *SFTP) over(f *file, closed bool) {
 	if f.up.passed || f.flags&openWrite != 0 && f.flags&(openTrunc|openCreate) != 0 {
 		// Content that stood there before may still be behind what was written.
-		all := f.flags&(openTrunc|openExcl) != 0 && f.flags&openAppend == 0 && f.outstanding == 0
+		all := (f.cut || f.flags&(openTrunc|openExcl) != 0) && f.flags&openAppend == 0 && f.outstanding == 0
 		s.tell(f, true, &f.up, closed && all && !f.spoiled)
 	}
 	if f.down.passed || f.atEnd {
