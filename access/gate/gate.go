@@ -126,7 +126,7 @@ const rest = time.Hour
 func (g *Gate) lookAround() time.Duration {
 	now := g.now()
 	records, wait, ok := g.refusals.due(now.mono, false)
-	g.tell(records)
+	defer g.tell(records)
 	if !ok {
 		wait = rest
 	}
@@ -186,21 +186,21 @@ func (g *Gate) Set(targets []plan.Target) {
 	g.rouse()
 }
 
-// SetOffset says by how much the control plane's clock is ahead of ours. Less than two seconds either way is taken for none. Sessions that
-// are over by the corrected clock are cut when it returns.
+// SetOffset says by how much the control plane's clock is ahead of ours. Up to two seconds either way are taken for none, and less than one
+// more or less than before for no change. Sessions that are over by the corrected clock are cut when it returns.
 func (g *Gate) SetOffset(d time.Duration) {
 	if d.Abs() <= leastOffset {
 		d = 0
 	}
 	g.setting.Lock()
 	defer g.setting.Unlock()
-	g.mu.Lock() // a session that is admitted meanwhile counts by the one or is found for the other
-	was := time.Duration(g.offset.Swap(int64(d)))
-	visits := g.listLocked()
-	g.mu.Unlock()
-	if was == d {
+	if was := time.Duration(g.offset.Load()); (d - was).Abs() < leastOffset/2 {
 		return
 	}
+	g.mu.Lock() // a session that is admitted meanwhile counts by the one or is found for the other
+	g.offset.Store(int64(d))
+	visits := g.listLocked()
+	g.mu.Unlock()
 	g.log.Info("the control plane's clock differs from this machine's", "by", d)
 	now := g.now()
 	for _, v := range visits {

@@ -55,6 +55,9 @@ func (s *terminated) carry() (session.End, Outcome) {
 // Cut closes both connections, and then ends the context.
 func (s *terminated) Cut(code tunnel.ResetCode, words string) {
 	s.person.stream.Reset(code, words)
+	if tcp, ok := s.machine.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // what waits to be sent is not
+	}
 	_ = s.machine.Close()
 	s.cancel()
 }

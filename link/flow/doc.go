@@ -1,6 +1,7 @@
 // Package flow is where TCP becomes streams and streams become TCP again: [Endpoints] on the consumer's side listens on the private
 // addresses of a network, [Services] on the provider's side decides about each stream that arrives and dials the service's one
-// target. Both belong to an agent.
+// target. Both belong to an agent. [Given] is for connections which somebody else accepted and decided about, [Joined] for streams of
+// that kind; both go the same way.
 //
 // Invariants:
 //
