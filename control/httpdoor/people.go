@@ -28,10 +28,13 @@ type personPath struct {
 	UID string `path:"uid" doc:"the person's uid, which the list shows"`
 }
 
+// personInput has its fields itself: the library passes over embedded structs that are not exported.
 type personInput struct {
-	body
-	personPath
+	UID     string `path:"uid" doc:"the person's uid, which the list shows"`
+	RawBody []byte `contentType:"application/json"`
 }
+
+func (i personInput) raw() []byte { return i.RawBody }
 
 type personReply struct{ Body control.Person }
 
