@@ -42,6 +42,9 @@ func (w *world) fail(c *cobra.Command, err error) int {
 	if errors.Is(err, errSilent) {
 		return exitFailed
 	}
+	if code, ok := codeOf(err); ok {
+		return code
+	}
 	var u *usageError
 	if errors.As(err, &u) {
 		next := u.next
