@@ -143,20 +143,26 @@ func newClient(p Provider, cfg Config) (*http.Client, error) {
 		t.Proxy = http.ProxyFromEnvironment
 	}
 	return &http.Client{
-		Transport: bounds{t}, Timeout: cfg.Timeout,
+		Transport: bounds{t, cfg.Timeout},
 		// An answer that leads elsewhere is none: whoever wrote the issuer named this place and no other.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, nil
 }
 
-// bounds keeps requests to https and answers to a size.
-type bounds struct{ next http.RoundTripper }
+// bounds keeps requests to https, and answers to a size and a time. Answers are read before they are returned, so that nothing is left
+// behind by whoever does not close them.
+type bounds struct {
+	next  http.RoundTripper
+	limit time.Duration
+}
 
 func (b bounds) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := CheckURL(r.URL.String()); err != nil {
 		return nil, err
 	}
-	resp, err := b.next.RoundTrip(r)
+	ctx, cancel := context.WithTimeout(r.Context(), b.limit)
+	defer cancel()
+	resp, err := b.next.RoundTrip(r.WithContext(ctx))
 	if err != nil {
 		return nil, err
 	}

@@ -196,6 +196,6 @@ func (k *known) ready(ctx context.Context, cfg Config, clk clock.Clock) (oidc.Ke
 // learn begins with no keys: one that the provider took back is good for an hour at most.
 func (k *known) learn(m *Metadata, now time.Time, clk clock.Clock) {
 	k.err, k.at = nil, now
-	client := &http.Client{Transport: &memo{next: m.Client.Transport, clk: clk}, Timeout: m.Client.Timeout, CheckRedirect: m.Client.CheckRedirect}
+	client := &http.Client{Transport: &memo{next: m.Client.Transport, clk: clk}, CheckRedirect: m.Client.CheckRedirect}
 	k.keys = oidc.NewRemoteKeySet(oidc.ClientContext(context.Background(), client), m.keys)
 }

@@ -35,6 +35,7 @@ type Provider struct {
 	asked    map[string]int
 	metadata map[string]any // put over what it says of itself
 	down     bool
+	interval int
 }
 
 // begun is a sign-in under way.
@@ -42,7 +43,7 @@ type begun struct{ nonce, challenge, redirect string }
 
 // Start begins to serve, with TLS where secure is set. It signs in whom Person names, at the time of clk.
 func Start(clk clock.Clock, secure bool) *Provider {
-	p := &Provider{clk: clk, key: newKey(), codes: map[string]begun{}, asked: map[string]int{}, metadata: map[string]any{}}
+	p := &Provider{clk: clk, key: newKey(), codes: map[string]begun{}, asked: map[string]int{}, metadata: map[string]any{}, interval: 5}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/openid-configuration", p.describe)
 	mux.HandleFunc("GET /keys", p.keys)
@@ -97,6 +98,13 @@ func (p *Provider) Answer(errors ...string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.answers = errors
+}
+
+// Interval is how many seconds there must be between two questions for a device's token; 5 until it is set.
+func (p *Provider) Interval(seconds int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.interval = seconds
 }
 
 // Asked tells how often a path was asked for.
@@ -221,7 +229,10 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Provider) device(w http.ResponseWriter, _ *http.Request) {
+	p.mu.Lock()
+	interval := p.interval
+	p.mu.Unlock()
 	reply(w, http.StatusOK, map[string]any{
-		"device_code": "dc-1", "user_code": "WDJB-MJHT", "verification_uri": p.Issuer + "/activate", "expires_in": 600, "interval": 5,
+		"device_code": "dc-1", "user_code": "WDJB-MJHT", "verification_uri": p.Issuer + "/activate", "expires_in": 600, "interval": interval,
 	})
 }
