@@ -13,9 +13,23 @@ a grant lets one person into one target until a moment, and is taken back at any
   isthmus ssh service@ot/plant-7/press-4-ssh --reason "spindle 2 trips, ticket 4711"`,
 	}
 	c.AddCommand(
+		newAccessRequest(w),
+		newAccessList(w),
+		newAccessShow(w),
+		newAccessExtend(w),
+		newAccessBreakGlass(w),
+		newAccessStanding(w),
+		newAccessWhy(w),
+		newAccessSessions(w),
+		newAccessReplay(w),
+		newAccessWebhook(w),
+		newAccessAuthority(w),
 		newAccessProxy(w),
 		newAccessCertificate(w),
 		newAccessSSHConfig(w),
 	)
+	for _, st := range grantSteps() {
+		c.AddCommand(newAccessStep(w, st))
+	}
 	return c
 }
