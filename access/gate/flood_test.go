@@ -57,7 +57,7 @@ func TestAFloodOfSessionsIsHeldBack(t *testing.T) {
 		w := newWorld(t, gate.Config{}, nil)
 		w.gate.Set([]plan.Target{w.target()})
 		begun := 0
-		for range 1000 {
+		for range 1500 {
 			s := w.open("grant-1")
 			if err := s.WaitAccepted(context.Background()); err == nil {
 				begun++
@@ -66,10 +66,10 @@ func TestAFloodOfSessionsIsHeldBack(t *testing.T) {
 			s.Reset(tunnel.ResetPeer, "")
 			synctest.Wait()
 		}
-		if begun != 256 {
+		if begun != 1024 {
 			t.Error(begun, "sessions at once")
 		}
-		if n := w.metric("refused_total", "too-many"); n != 1000-256 {
+		if n := w.metric("refused_total", "too-many"); n != 1500-1024 {
 			t.Error("refused:", n)
 		}
 		time.Sleep(time.Second)

@@ -24,8 +24,8 @@ import (
 
 // What one person may begin: bursts, as of a program that opens many connections, and so many in the long run.
 const (
-	beginBurst = 256
-	beginEvery = time.Second / 32
+	beginBurst = 1024
+	beginEvery = time.Second / 64
 )
 
 // tick is the longest for which open sessions are not looked at: a clock that is set forward tells nobody.

@@ -142,6 +142,10 @@ func (v *visit) adopt(r *rules, now instant) (end session.End, words string) {
 	defer v.mu.Unlock()
 	next, words := r.keep(v.entry)
 	if words != "" {
+		// A grant that has ended leaves the plan at the same moment as it ends here.
+		if at := v.anchor.at(now); !at.Before(v.entry.grant.Until) {
+			return session.EndExpired, notOpen(v.entry.grant, at)
+		}
 		return session.EndRevoked, words
 	}
 	was := v.entry
