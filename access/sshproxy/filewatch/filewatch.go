@@ -37,10 +37,7 @@ func Printable(s string) string {
 		s = s[:4*session.MaxText]
 	}
 	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		s = strconv.QuoteToGraphic(s)
-		if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
-			s = strconv.Quote(s) // spaces that are not U+0020
-		}
+		s = strconv.Quote(s)
 	}
 	if len(s) > session.MaxText {
 		s = strings.ToValidUTF8(s[:session.MaxText-3], "") + "..."

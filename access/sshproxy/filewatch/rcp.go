@@ -91,6 +91,9 @@ func (r *RCP) End() {
 // sink counts answers and goes on with what waited for them.
 func (r *RCP) sink(p []byte) {
 	for _, c := range p {
+		if r.err != nil {
+			return
+		}
 		if r.message {
 			r.message = c != '\n'
 			continue
@@ -185,7 +188,7 @@ func (r *RCP) read(line string) {
 		r.err = lost("a line is empty")
 		return
 	}
-	r.state, r.entered = rcpLineAnswer, line[0] == 'D'
+	r.state, r.entered = rcpLineAnswer, false
 	switch line[0] {
 	case 'C', 'D': // Cmmmm <length> <filename>
 		fields := strings.SplitN(line[1:], " ", 3)
@@ -203,7 +206,7 @@ func (r *RCP) read(line string) {
 				r.err = lost("too many folders")
 				return
 			}
-			r.folders = append(r.folders, fields[2])
+			r.folders, r.entered = append(r.folders, fields[2]), true
 			return
 		}
 		r.name, r.size, r.whole = r.path(fields[2]), size, false
