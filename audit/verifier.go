@@ -121,6 +121,14 @@ func (v *Verifier) Record(r Record) error {
 	return v.breaks(v.judge())
 }
 
+// AtLeast is a head of which only the number is known; nil for 0, when nothing is.
+func AtLeast(sequence int64) *Place {
+	if sequence <= 0 {
+		return nil
+	}
+	return &Place{Sequence: sequence}
+}
+
 // End says that there are no more records. The head is where the chain ends by what else is known: nil when nothing is, and without a hash
 // when the chain is known to go at least so far.
 func (v *Verifier) End(head *Place) error {

@@ -54,7 +54,7 @@ func VerifyExport(in *Reader, rootsPEM []byte, kept []Checkpoint, progress func(
 		case err != nil:
 			return nil, err
 		}
-		tenant := ""
+		var tenant string
 		if l.Record != nil {
 			tenant = l.Record.Tenant
 		} else {
@@ -124,7 +124,7 @@ func (x *verifying) end() ([]Verified, error) {
 		}
 	}
 	for _, c := range x.chains {
-		if err := c.v.End(&Place{Sequence: c.through}); err != nil {
+		if err := c.v.End(AtLeast(c.through)); err != nil {
 			return nil, err
 		}
 		c.Last, c.Covered = c.v.Last(), c.v.Covered()

@@ -147,7 +147,7 @@ func TestRsyslogReadsIt(t *testing.T) {
 					t.Fatal(err)
 				}
 				sent := string(f.Record(nil, &r))
-				data := sent[strings.Index(sent, "["):strings.Index(sent, "] \uFEFF")+1]
+				data := sent[strings.Index(sent, "[") : strings.Index(sent, "] \uFEFF")+1]
 				want := strings.Join([]string{"13", fmt.Sprint(m.severity), "2026-11-22T08:00:00.123456Z", "isthmus.test", "isthmus", r.Operation, data, m.text}, "\t")
 				got := strings.Replace(strings.TrimSuffix(line, "\n"), "\t\uFEFF", "\t", 1)
 				if strings.Replace(got, "+00:00", "Z", 1) != want {

@@ -12,10 +12,11 @@ import (
 func newAudit(w *world) *cobra.Command {
 	c := &cobra.Command{
 		Use: "audit", Short: "Read who did what, when and why",
-		Long:    "Read the audit records: who did what, when and why. Each record carries the hash of the one before it, so that none can be changed or taken out unseen.",
-		Example: "  isthmus audit list --since 24h\n  isthmus audit verify",
+		Long: `Read the audit records: who did what, when and why. Each record carries the hash of the one before it, so that none can be changed or taken out unseen, and the
+deployment signs checkpoints of the last one, so that none can be written anew. docs/audit.md tells what auditors need.`,
+		Example: "  isthmus audit list --since 24h\n  isthmus audit verify\n  isthmus audit export --to audit.jsonl",
 	}
-	c.AddCommand(newAuditList(w), newAuditVerify(w))
+	c.AddCommand(newAuditList(w), newAuditVerify(w), newAuditExport(w), newAuditCheckpoint(w))
 	return c
 }
 
@@ -138,19 +139,4 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 		}
 	}
 	return time.Time{}, usagef("--since %q is no time", s).advise("write 2h, 7d, 2026-11-22 or 2026-11-22T15:40:00Z")
-}
-
-func newAuditVerify(w *world) *cobra.Command {
-	c := &cobra.Command{
-		Use: "verify", Short: "Check that no audit record was changed or taken out", Args: cobra.NoArgs, Example: "  isthmus audit verify",
-	}
-	n := addConnection(w, c)
-	c.RunE = n.asking(func(c *cobra.Command, s *session, _ []string) error {
-		if err := s.VerifyAudit(c.Context()); err != nil {
-			return err
-		}
-		w.printf("the audit records are intact\n")
-		return nil
-	})
-	return c
 }
