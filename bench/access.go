@@ -182,7 +182,7 @@ func (s *isthmusAccess) start(ctx context.Context, target string, p *processes) 
 // person makes somebody, who asks and is let in at once, and starts his program.
 func (s *isthmusAccess) person(ctx context.Context, d *worldprocesses.Deployment, control *worldprocesses.Control, p *processes) (way, error) {
 	var secret string
-	for _, args := range [][]string{{"person", "create", "alice", "--tenant", "bench", "--role", "operator"}, {"person", "token", "alice", "--tenant", "bench"}} {
+	for _, args := range [][]string{{"person", "create", "alice", "--tenant", "bench", "--roles", "operator"}, {"person", "token", "alice", "--tenant", "bench"}} {
 		out, err := d.CLI(ctx, "", "", args...)
 		if err != nil {
 			return way{}, err

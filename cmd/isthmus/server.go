@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
@@ -53,6 +54,9 @@ With --relay-listen it is also a relay, and that one port is all that agents and
 	f.StringVar(&cfg.Listen, "listen", "127.0.0.1:7444", "`HOST:PORT` of the API")
 	f.StringSliceVar(&cfg.Advertise, "advertise", nil, "`HOST:PORT` that agents and people dial, the relay's usually; goes into join tokens")
 	f.StringVar(&cfg.TrustDomain, "trust-domain", "isthmus.local", "`NAME` in every identity; fixed by the first start")
+	f.DurationVar(&cfg.KeepRecordings, "keep-recordings", 365*24*time.Hour, "how long recordings of sessions are kept")
+	f.BoolVar(&cfg.PrivateWebhooks, "private-webhooks", false, "let webhooks of tenants go to private addresses: owners of tenants could look around in this machine's network")
+	f.BoolVar(&cfg.PrivateSignIn, "private-sign-in", false, "let identity providers of tenants be at private addresses")
 	f.StringVar(&relayListen, "relay-listen", "", "`HOST:PORT` on which this process is also a relay")
 	f.StringVar(&relayAddress, "relay-address", "", "`HOST:PORT` at which agents reach that relay")
 	return c
