@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"regexp"
 	"strings"
 	"sync"
@@ -304,7 +305,7 @@ func FuzzEvents(f *testing.F) {
 
 func BenchmarkOutput(b *testing.B) {
 	public, _ := key(b)
-	d := &disk{room: 1 << 60}
+	d := &disk{room: math.MaxInt}
 	w := write(b, d, public, clock.System{}, recording.WithMaxBytes(1<<60))
 	line := []byte("drwxr-xr-x 2 root root     4096 Nov 22 12:00 \x1b[01;34mdirectory\x1b[0m\r\n")
 	block := bytes.Repeat(line, 100)

@@ -56,7 +56,7 @@ func (v *visit) session(nc ssh.NewChannel) {
 	}
 	p, personReqs, err := nc.Accept()
 	if err != nil {
-		m.Close()
+		_ = m.Close() // the machine may have gone
 		ssh.DiscardRequests(machineReqs)
 		return
 	}

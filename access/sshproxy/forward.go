@@ -54,7 +54,7 @@ func (v *visit) forward(nc ssh.NewChannel) {
 	}
 	p, personReqs, err := nc.Accept()
 	if err != nil {
-		m.Close()
+		_ = m.Close() // the machine may have gone
 		ssh.DiscardRequests(machineReqs)
 		return
 	}

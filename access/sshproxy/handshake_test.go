@@ -64,10 +64,14 @@ func TestASessionIsCutWithItsContext(t *testing.T) {
 	client := w.client(w.pass())
 	s, err := client.NewSession()
 	must(t, err)
-	must(t, s.Start("sleep 1000"))
-	here, there := net.Pipe()
-	here.Close()
-	there.Close()
-	client.Close()
-	w.ended()
+	must(t, s.Start("echo begun; sleep 1000"))
+	w.cut()
+	if err := s.Wait(); err == nil {
+		t.Error("it went on")
+	}
+	e := w.ended()
+	if e.err != nil || e.out.End != "" || e.out.Recording == "" { // why it was cut is for the gate to say
+		t.Errorf("it ended so: %+v", e)
+	}
+	w.tape(e.out.Recording)
 }

@@ -172,7 +172,7 @@ func (v *visit) waitForMachine() {
 	v.mu.Unlock()
 	v.machinesParts.Wait()
 	if v.person != nil {
-		v.person.Close()
+		_ = v.person.Close() // the person may have gone
 	}
 }
 

@@ -46,6 +46,7 @@ type world struct {
 	key     ssh.PublicKey
 	journal *journal
 	ends    chan end
+	cut     context.CancelFunc // of all sessions, as a gate does
 
 	mu       sync.Mutex // guards the fields below
 	away     error      // the control plane is not there, or says no
@@ -142,6 +143,7 @@ func (w *world) serve(p *sshproxy.Proxy) {
 	}
 	w.address = l.Addr().(*net.TCPAddr)
 	ctx, cancel := context.WithCancel(w.t.Context())
+	w.cut = cancel
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {
