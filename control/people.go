@@ -37,7 +37,7 @@ func portrayPerson(p store.Person) personPortrait {
 
 func personView(p store.Person) Person {
 	return Person{
-		UID: p.UID, Tenant: p.Tenant, Name: p.Name, Roles: slices.Concat([]resource.TenantRole{}, p.Roles), Provider: p.Provider, Subject: p.Subject,
+		UID: p.UID, Tenant: p.Tenant, Name: p.Name, Roles: append([]resource.TenantRole{}, p.Roles...), Provider: p.Provider, Subject: p.Subject,
 		CreatedAt: p.Created, CreatedBy: p.MadeBy, DisabledAt: p.Disabled, SignedInAt: p.SignedIn,
 	}
 }

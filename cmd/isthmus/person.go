@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -86,7 +85,7 @@ func newPersonList(w *world) *cobra.Command {
 		if out.structured() {
 			return out.write(w, struct {
 				Items []client.Person `json:"items"`
-			}{slices.Concat([]client.Person{}, list)})
+			}{append([]client.Person{}, list...)})
 		}
 		var rows [][]cell
 		for _, p := range list {
