@@ -73,11 +73,12 @@ func (g Grant) Revoke(by Person, why string, now time.Time) (Grant, error) {
 	}
 	next := g.clone()
 	step := Step{By: by, At: now, What: "revoke", Why: why}
+	waits := g.State == Requested && now.Before(g.WaitsUntil)
 	switch {
-	case g.State == Requested && own:
+	case waits && own:
 		step.What = "withdraw"
 		next.end(Withdrawn, by.Who(), why, now)
-	case g.State == Requested:
+	case waits:
 		step.What = "deny"
 		next.end(Denied, by.Who(), why, now)
 	case g.Live(now):
