@@ -14,6 +14,7 @@ type ConnectionString struct {
 	X509     bool   // the device proves itself with a certificate: there is no key
 	Policy   string // SharedAccessKeyName, of a policy's string
 	Key      string // base64
+	Gateway  string // GatewayHostName: what a device dials instead of HostName
 }
 
 // String renders it as SDKs read it. It holds the key: do not log it.
@@ -31,7 +32,11 @@ func (c ConnectionString) String() string {
 	if c.X509 {
 		return s + ";x509=true"
 	}
-	return s + ";SharedAccessKey=" + c.Key
+	s += ";SharedAccessKey=" + c.Key
+	if c.Gateway != "" {
+		s += ";GatewayHostName=" + c.Gateway
+	}
+	return s
 }
 
 // ParseConnectionString reads one. Errors never repeat the text.
@@ -51,6 +56,8 @@ func ParseConnectionString(text string) (ConnectionString, error) {
 			c.ModuleID = value
 		case "x509":
 			c.X509 = strings.EqualFold(value, "true")
+		case "gatewayhostname":
+			c.Gateway = value
 		case "sharedaccesskeyname":
 			c.Policy = value
 		case "sharedaccesskey":

@@ -135,10 +135,18 @@ func isPort(s string) bool {
 
 // Sign makes a token for a resource, which is percent-encoded here, with a base64 key and, for a policy's key, the policy's name.
 func Sign(resource, key, policy string, expires time.Time) (string, error) {
+	return SignBy(resource, policy, expires, func(text []byte) ([]byte, error) {
+		sum, err := mac(text, key)
+		return sum, fault.Wrap("sas.Sign", fault.Invalid, err, "the shared access key is empty or not base64")
+	})
+}
+
+// SignBy is Sign with a key that somebody else keeps: by returns the HMAC-SHA256 of a text. Its error is returned as it is.
+func SignBy(resource, policy string, expires time.Time, by func(text []byte) ([]byte, error)) (string, error) {
 	sr, se := escape(resource), strconv.FormatInt(expires.Unix(), 10)
-	sum, err := sign(sr, se, key)
+	sum, err := by([]byte(sr + "\n" + se))
 	if err != nil {
-		return "", fault.Wrap("sas.Sign", fault.Invalid, err, "the shared access key is empty or not base64")
+		return "", err
 	}
 	s := scheme + "sr=" + sr + "&sig=" + escape(base64.StdEncoding.EncodeToString(sum)) + "&se=" + se
 	if policy != "" {
@@ -150,7 +158,9 @@ func Sign(resource, key, policy string, expires time.Time) (string, error) {
 // escape is what JavaScript calls encodeURIComponent, with a few more characters escaped: a space is %20.
 func escape(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }
 
-func sign(sr, se, key string) ([]byte, error) {
+func sign(sr, se, key string) ([]byte, error) { return mac([]byte(sr+"\n"+se), key) }
+
+func mac(text []byte, key string) ([]byte, error) {
 	k, err := base64.StdEncoding.DecodeString(key)
 	if err != nil {
 		return nil, err
@@ -159,8 +169,6 @@ func sign(sr, se, key string) ([]byte, error) {
 		return nil, errors.New("the key is empty")
 	}
 	m := hmac.New(sha256.New, k)
-	m.Write([]byte(sr))
-	m.Write([]byte{'\n'})
-	m.Write([]byte(se))
+	m.Write(text)
 	return m.Sum(nil), nil
 }
