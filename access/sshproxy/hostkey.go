@@ -26,7 +26,7 @@ const (
 	knownHostsFile       = "known_hosts.json"       // {target and address: line}
 )
 
-// askAgain is how long after a failure the control plane is asked for a host certificate again.
+// askAgain is how long after it was asked for a host certificate of a target the control plane is asked again.
 const askAgain = time.Minute
 
 // hostKey is what people's programs know us by: one key, and a certificate of it for each target.
@@ -38,27 +38,17 @@ type hostKey struct {
 	mu           sync.Mutex // guards the fields below
 	key          ssh.Signer // nil until the first person comes
 	certificates map[string]string
-	failed       map[string]time.Time // when it was refused or not to be had
+	asked        map[string]time.Time // when the control plane was, last
 }
 
 // signers returns the host keys to show for a target: the certificate first, when there is one.
 func (h *hostKey) signers(ctx context.Context, target string) ([]ssh.Signer, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.key == nil {
-		if err := h.load(); err != nil {
-			return nil, err
-		}
+	cert, again, err := h.look(target)
+	if err != nil {
+		return nil, err
 	}
-	now := h.clk.Now()
-	cert, left := h.usable(h.certificates[target], now)
-	// Renewed in the last third, when there is still time to try again.
-	if h.cfg.HostCertify != nil && left < 3 && now.Sub(h.failed[target]) >= askAgain {
+	if again {
 		if c, err := h.ask(ctx, target); err != nil {
-			if len(h.failed) > maxKept {
-				clear(h.failed)
-			}
-			h.failed[target] = now
 			h.log.Warn("no host certificate could be had; people's programs may not know the target", "target", target, "error", err)
 		} else {
 			cert = c
@@ -72,6 +62,28 @@ func (h *hostKey) signers(ctx context.Context, target string) ([]ssh.Signer, err
 		return nil, fault.Wrap("sshproxy.hostKey", fault.Internal, err, "")
 	}
 	return []ssh.Signer{s, h.key}, nil
+}
+
+// look returns the certificate there is, and whether the caller should ask for another. The key is there afterwards, and stays.
+func (h *hostKey) look(target string) (cert *ssh.Certificate, again bool, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.key == nil {
+		if err := h.load(); err != nil {
+			return nil, false, err
+		}
+	}
+	now := h.clk.Now()
+	cert, left := h.usable(h.certificates[target], now)
+	// Renewed in the last third, when there is still time to try again.
+	if h.cfg.HostCertify == nil || left >= 3 || now.Sub(h.asked[target]) < askAgain {
+		return cert, false, nil
+	}
+	if len(h.asked) > maxKept {
+		clear(h.asked)
+	}
+	h.asked[target] = now
+	return cert, true, nil
 }
 
 // usable reads a certificate of our key. left is how much of its time remains, in ninths.
@@ -94,7 +106,7 @@ func (h *hostKey) usable(line string, now time.Time) (cert *ssh.Certificate, lef
 	return c, 9 * (until - now.Unix()) / (until - from)
 }
 
-// ask is called with mu held: those who come to other targets meanwhile wait for it no longer than askTime.
+// ask asks the control plane, without holding up those who come meanwhile.
 func (h *hostKey) ask(ctx context.Context, target string) (*ssh.Certificate, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -110,6 +122,8 @@ func (h *hostKey) ask(ctx context.Context, target string) (*ssh.Certificate, err
 	if left == 0 {
 		return nil, fault.New("sshproxy.hostKey", fault.Invalid, "the control plane's host certificate is for another key, or not valid now")
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if len(h.certificates) > maxKept {
 		clear(h.certificates)
 	}

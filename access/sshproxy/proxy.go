@@ -72,7 +72,7 @@ func New(cfg Config, log *slog.Logger, clk clock.Clock) *Proxy {
 	}
 	return &Proxy{
 		cfg: cfg, log: log, clk: clk,
-		host: &hostKey{cfg: &cfg, log: log, clk: clk, failed: map[string]time.Time{}},
+		host: &hostKey{cfg: &cfg, log: log, clk: clk, asked: map[string]time.Time{}},
 		keys: &credentials{certify: cfg.Certify, clk: clk, kept: map[account]*credential{}},
 		seen: &knownHosts{dir: cfg.Dir},
 	}

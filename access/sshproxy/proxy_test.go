@@ -136,7 +136,7 @@ func TestTypingIsLeftOut(t *testing.T) {
 	}
 }
 
-func randomFile(t *testing.T, size int) (path string, sum string) {
+func randomFile(t testing.TB, size int) (path string, sum string) {
 	t.Helper()
 	b := make([]byte, size)
 	_, _ = rand.Read(b)

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // world is a machine with a real sshd, a Proxy before it, and a person who may come to it.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	ca      *sshca.Authority
 	hosts   *sshca.Authority
 	sshd    *sshdtest.Server
@@ -107,7 +107,7 @@ func authority(t testing.TB) *sshca.Authority {
 }
 
 // newWorld makes a world; change may alter it before it starts.
-func newWorld(t *testing.T, change ...func(*world)) *world {
+func newWorld(t testing.TB, change ...func(*world)) *world {
 	t.Helper()
 	w := &world{t: t, ca: authority(t), hosts: authority(t), dir: t.TempDir(), ends: make(chan end, 64)}
 	w.sshd = sshdtest.Start(t, []string{w.ca.Public()})
