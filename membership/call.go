@@ -3,6 +3,7 @@ package membership
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"sync"
@@ -105,7 +106,7 @@ func (u *upload) Read(p []byte) (int, error) {
 	u.read = true
 	n, err := u.r.Read(p[:min(int64(len(p)), u.left)])
 	u.left -= int64(n)
-	if err == io.EOF && u.left > 0 { //nolint:errorlint // readers return it bare
+	if errors.Is(err, io.EOF) && u.left > 0 {
 		err = io.ErrUnexpectedEOF
 	}
 	if err != nil && u.left > 0 {

@@ -19,9 +19,9 @@ func exchange(o *offsets, at time.Time, took, skew time.Duration) (received time
 func TestOffsetOfOneReply(t *testing.T) {
 	at := time.Date(2026, 11, 22, 10, 0, 0, 250e6, time.UTC)
 	for _, skew := range []time.Duration{0, time.Second, -time.Second, 300 * time.Millisecond, 90 * time.Minute, -36 * time.Hour, 20 * 365 * 24 * time.Hour} {
-		var o offsets
-		exchange(&o, at, 40*time.Millisecond, skew)
-		if got, most := (&Member{caller: &caller{offsets: o}}).Offset(), 520*time.Millisecond; (got - skew).Abs() > most {
+		m := &Member{caller: &caller{}}
+		exchange(&m.caller.offsets, at, 40*time.Millisecond, skew)
+		if got, most := m.Offset(), 520*time.Millisecond; (got - skew).Abs() > most {
 			t.Errorf("%s is taken for %s", skew, got)
 		}
 	}
@@ -65,13 +65,13 @@ func TestOffsetNarrows(t *testing.T) {
 }
 
 func TestOffsetAfterAClockWasSet(t *testing.T) {
-	var o offsets
+	m := &Member{caller: &caller{}}
 	at := time.Unix(1795000000, 0)
 	for range 20 {
-		at = exchange(&o, at, 10*time.Millisecond, time.Minute).Add(333 * time.Millisecond)
+		at = exchange(&m.caller.offsets, at, 10*time.Millisecond, time.Minute).Add(333 * time.Millisecond)
 	}
-	exchange(&o, at, 10*time.Millisecond, 0) // as with a clock that was put right
-	if got := (&Member{caller: &caller{offsets: o}}).Offset(); got.Abs() > 510*time.Millisecond {
+	exchange(&m.caller.offsets, at, 10*time.Millisecond, 0) // as with a clock that was put right
+	if got := m.Offset(); got.Abs() > 510*time.Millisecond {
 		t.Errorf("%s", got)
 	}
 }
