@@ -257,17 +257,22 @@ func TestAFullRecordingSaysSo(t *testing.T) {
 	for range 50 {
 		must(t, w.Output(block))
 	}
-	must(t, w.Input([]byte("exit\r")))
+	must(t, w.Input([]byte("still seen\r")))
+	long := bytes.Repeat([]byte("x"), 1000)
+	for range 6000 {
+		must(t, w.Input(long))
+	}
 	for i := range 10_000 {
 		must(t, w.Mark(fmt.Sprintf("marker %d", i)))
 	}
 	must(t, w.Close())
 	text, whole := read(t, d.bytes(), private)
 	shown := strings.Count(text, string(block))
-	if !whole || shown != 9 || len(text) > 10_000+80_000 {
+	kept := strings.Count(text, string(long))
+	if !whole || shown != 9 || len(text) > 10_000+80_000+4<<20 || kept < 4000 {
 		t.Errorf("whole %v, %d blocks, %d bytes", whole, shown, len(text))
 	}
-	for _, want := range []string{"the recording is full", "marker 3", fmt.Sprintf("not recorded: %d bytes shown, 5 bytes typed", (50-shown)*1000)} {
+	for _, want := range []string{"the recording is full: what is shown", "marker 3", "still seen", fmt.Sprintf("not recorded: %d bytes shown, %d bytes typed", (50-shown)*1000, (6000-kept)*1000)} {
 		if !strings.Contains(text, want) {
 			t.Errorf("it does not say %q", want)
 		}

@@ -20,9 +20,11 @@ const FlushEvery = 2 * time.Second
 
 const (
 	defaultMost = 256 << 20
-	// afterFull is how much room markers and sizes have when the recording is full.
-	afterFull = 64 << 10
-	maxMark   = 1000 // bytes of a marker's text
+	// afterFull is how much room markers and sizes have when the recording is full, and typedAfterFull what is typed: people who made it full with
+	// what they had shown are still seen at work.
+	afterFull      = 64 << 10
+	typedAfterFull = 4 << 20
+	maxMark        = 1000 // bytes of a marker's text
 )
 
 // Header is the first line of a recording. Width and Height are in characters.
@@ -61,7 +63,8 @@ type Writer struct {
 	text     bytes.Buffer // not yet written; whole lines
 	size     int64        // of all text
 	full     bool
-	lost     [2]int64               // bytes shown and typed that are missing, when full
+	room     [2]int64               // bytes left for what is typed, and for what is neither typed nor shown, when full
+	lost     [2]int64               // bytes shown and typed that are missing
 	terms    map[*Terminal]struct{} // open
 	numbered int                    // terminals there ever were
 	one      *Terminal              // that of Output, Input and Resize
@@ -203,17 +206,26 @@ func (w *Writer) event(code, data string) {
 	// The text of an event is not shorter than its data, and six times as long at most.
 	shown, typed := code[0] == 'o', code[0] == 'i'
 	if !w.full && w.size+int64(len(data)) > w.most {
-		w.full = true
-		w.add(`"m"`, "the recording is full: what follows is not recorded")
+		w.full, w.room = true, [2]int64{typedAfterFull, afterFull}
+		w.add(`"m"`, "the recording is full: what is shown from here on is missing")
+	}
+	if w.full && shown {
+		w.lost[0] += int64(len(data))
+		return
+	}
+	before := w.size
+	room := &w.room[1]
+	if typed {
+		room = &w.room[0]
 	}
 	switch {
-	case w.full && shown:
-		w.lost[0] += int64(len(data))
-	case w.full && typed:
-		w.lost[1] += int64(len(data))
-	case w.full && w.size > w.most+afterFull:
-	default:
+	case !w.full || *room > 0:
 		w.add(strconv.Quote(code), data)
+		if w.full {
+			*room -= w.size - before
+		}
+	case typed:
+		w.lost[1] += int64(len(data))
 	}
 }
 

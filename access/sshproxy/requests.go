@@ -2,7 +2,6 @@ package sshproxy
 
 import (
 	"encoding/binary"
-	"path"
 	"strings"
 	"sync"
 
@@ -157,16 +156,17 @@ func (c *channel) begin(kind string, payload []byte) bool {
 	return true
 }
 
-// watcher returns what reads along a command that carries files; nil: it is none.
+// watcher returns what reads along a command that carries files; nil: it is none. A command is taken for one only when the shell can make
+// nothing else of it, for what is watched as files is not recorded otherwise.
 func watcher(command string, told filewatch.Told) filewatch.Watcher {
-	words := strings.Fields(command)
+	words := simple(command)
 	if len(words) == 0 {
 		return nil
 	}
-	switch path.Base(words[0]) {
-	case "sftp-server":
+	switch words[0] {
+	case "/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/libexec/sftp-server", "/usr/lib/ssh/sftp-server":
 		return filewatch.NewSFTP(told)
-	case "scp":
+	case "scp", "/usr/bin/scp":
 		for _, w := range words[1:] {
 			if len(w) < 2 || w[0] != '-' || w == "--" {
 				return nil
@@ -181,4 +181,52 @@ func watcher(command string, told filewatch.Told) filewatch.Watcher {
 		}
 	}
 	return nil
+}
+
+// simple returns the words of a command that a shell runs as one program with arguments; nil when it may be more than that. File name patterns
+// stay as they are.
+func simple(command string) []string {
+	var words []string
+	var word strings.Builder
+	var quote byte
+	inWord := false
+	for i := 0; i < len(command); i++ {
+		c := command[i]
+		switch {
+		case quote == '\'' && c != '\'':
+			word.WriteByte(c)
+		case quote != 0 && c == quote:
+			quote = 0
+		case c == '$' || c == '`' || c == '\n' || c == 0:
+			return nil
+		case c == '\\':
+			if i++; i == len(command) || command[i] == '\n' {
+				return nil
+			}
+			word.WriteByte(command[i])
+			inWord = true
+		case quote != 0:
+			word.WriteByte(c)
+		case c == '\'' || c == '"':
+			quote, inWord = c, true
+		case c == ' ' || c == '\t':
+			if inWord {
+				words = append(words, word.String())
+				word.Reset()
+			}
+			inWord = false
+		case strings.IndexByte(";&|<>(){}!#=", c) >= 0: // = before the program is an assignment
+			return nil
+		default:
+			word.WriteByte(c)
+			inWord = true
+		}
+	}
+	if quote != 0 {
+		return nil
+	}
+	if inWord {
+		words = append(words, word.String())
+	}
+	return words
 }

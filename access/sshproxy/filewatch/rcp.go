@@ -16,6 +16,7 @@ const (
 	maxRCPLine  = 4096 + 64 // a path of Linux, and what stands before it
 	maxRCPAhead = 64 << 10  // bytes that came before the answer to what went before them
 	maxRCPDepth = 256       // folders within folders
+	maxRCPStray = 8         // words of the sink that nothing asked for: older ones have several about one file
 )
 
 // RCP watches the protocol of rcp: one side is the source, which sends lines and content, the other the sink, which answers each. What the
@@ -39,6 +40,8 @@ type RCP struct {
 
 	refused bool // the last of them said no
 	message bool // the sink is in the midst of words
+	words   int  // how long they are
+	stray   int
 }
 
 type rcpState uint8
@@ -96,17 +99,28 @@ func (r *RCP) sink(p []byte) {
 		}
 		if r.message {
 			r.message = c != '\n'
+			if r.words++; r.words > maxRCPLine {
+				r.err = lost("the sink has no end of words")
+			}
 			continue
 		}
-		r.message = c != 0 // 1 is an error, 2 the last one; words follow
+		if c > 2 {
+			r.err = lost("an answer is none of the protocol")
+			return
+		}
+		r.message, r.words = c != 0, 0 // 1 is an error, 2 the last one; words follow
 		switch r.state {
 		case rcpStart, rcpLineAnswer, rcpFileAnswer, rcpDone:
-			r.refused = c != 0
+			r.refused, r.stray = c != 0, 0
 			r.answered()
 			if len(r.ahead) > 0 && r.err == nil {
 				ahead := r.ahead
 				r.ahead = nil
 				r.source(ahead)
+			}
+		default:
+			if r.stray++; r.stray > maxRCPStray {
+				r.err = lost("there are answers to nothing")
 			}
 		}
 	}
