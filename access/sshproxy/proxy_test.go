@@ -292,6 +292,34 @@ func TestTenChannelsOfOneConnection(t *testing.T) {
 	}
 }
 
+// A channel that nobody reads is full after a while: the machine waits, other channels go on, and nothing is lost.
+func TestWhatIsNotReadWaitsAtTheMachine(t *testing.T) {
+	const size = 32 << 20
+	w := newWorld(t)
+	client := w.client(w.pass())
+	s, err := client.NewSession()
+	must(t, err)
+	out, err := s.StdoutPipe()
+	must(t, err)
+	must(t, s.Start(fmt.Sprintf("head -c %d /dev/zero", size)))
+	for range 20 {
+		other, err := client.NewSession()
+		must(t, err)
+		if b, err := other.Output("echo in"); string(b) != "in\n" || err != nil {
+			t.Fatalf("%q, %v", b, err)
+		}
+	}
+	if n := w.received.Load(); n > 8<<20 {
+		t.Errorf("%d bytes were taken that nobody reads", n)
+	}
+	if n, err := io.Copy(io.Discard, out); n != size || err != nil {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+	must(t, s.Wait())
+	client.Close()
+	w.ended()
+}
+
 // What is read by a command is passed on whole, also when it is more than is recorded.
 func TestPipesThroughACommand(t *testing.T) {
 	w := newWorld(t)

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,6 +49,8 @@ type world struct {
 	ends    chan end
 	cut     context.CancelFunc // of all sessions, as a gate does
 
+	received atomic.Int64 // bytes from the machine
+
 	mu       sync.Mutex // guards the fields below
 	away     error      // the control plane is not there, or says no
 	asked    int        // certificates it was asked for
@@ -58,6 +61,18 @@ type world struct {
 type end struct {
 	out gate.Outcome
 	err error
+}
+
+// counted counts what it reads.
+type counted struct {
+	net.Conn
+	n *atomic.Int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.n.Add(int64(n))
+	return n, err
 }
 
 // journal keeps recordings in files.
@@ -160,7 +175,7 @@ func (w *world) serve(p *sshproxy.Proxy) {
 				return
 			}
 			wg.Go(func() {
-				out, err := p.Serve(ctx, w.next(), person, machine)
+				out, err := p.Serve(ctx, w.next(), person, &counted{machine, &w.received})
 				w.ends <- end{out, err}
 			})
 		}
