@@ -61,7 +61,7 @@ func (j *Journal) Recording(session string) (io.WriteCloser, error) {
 
 func (j *Journal) full(op string) error {
 	return fault.Newf(op, fault.Exhausted, "the recordings on this machine that the control plane has not taken have reached %d MiB", j.cfg.MaxRecordings>>20).
-		Advise("see why the control plane does not take them (isthmus agent status, and the agent's log), and look into %s", j.refusedDir())
+		Advise("see in the log of this process why the control plane does not take them, and look into %s", j.refusedDir())
 }
 
 func sessionID(s string) bool {
