@@ -67,7 +67,7 @@ func (h *Host) connect(ctx context.Context, i *identity, web bool, filters ...st
 	address := net.JoinHostPort(host, port)
 	raw, err := h.cfg.Dial(ctx, "tcp", address)
 	if err != nil {
-		return nil, fault.Newf(op, fault.Unavailable, "%s cannot be reached: %v", address, plainCause(err)).Because(err)
+		return nil, fault.Newf(op, fault.Unavailable, "%s cannot be reached: %s", address, cause(err)).Because(err)
 	}
 	c := &client{raw: raw}
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })

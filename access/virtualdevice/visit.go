@@ -33,17 +33,20 @@ func dialTarget(ctx context.Context, address string) (net.Conn, error) {
 	}
 	c, err := new(net.Dialer).DialContext(ctx, network, address)
 	if err != nil {
-		return nil, fault.Newf("virtualdevice.dialTarget", fault.Unavailable, "%s does not answer: %v", address, plainCause(err)).Because(err)
+		return nil, fault.Newf("virtualdevice.dialTarget", fault.Unavailable, "%s does not answer: %s", address, cause(err)).Because(err)
 	}
 	return c, nil
 }
 
-// plainCause is an error without what is said beside it already.
-func plainCause(err error) error {
-	if e, ok := errors.AsType[*net.OpError](err); ok {
-		return e.Err
+// cause says why a connection could not be made, without what is said beside it already.
+func cause(err error) string {
+	if f, ok := errors.AsType[*fault.Error](err); ok {
+		return f.Message
 	}
-	return err
+	if e, ok := errors.AsType[*net.OpError](err); ok {
+		return e.Err.Error()
+	}
+	return err.Error()
 }
 
 // only is an HTTP client that has one connection, and goes nowhere else.
@@ -79,7 +82,7 @@ func (h *Host) come(ctx context.Context, i *identity, a asked) (socketstream.Str
 	address := net.JoinHostPort(host, port)
 	raw, err := h.cfg.Dial(bounded, "tcp", address)
 	if err != nil {
-		return nil, fault.Newf(op, fault.Unavailable, "the stream's address %s cannot be reached: %v", address, plainCause(err)).Because(err)
+		return nil, fault.Newf(op, fault.Unavailable, "the stream's address %s cannot be reached: %s", address, cause(err)).Because(err)
 	}
 	secure := tls.Client(raw, h.tls(i, host))
 	if err := secure.HandshakeContext(bounded); err != nil {

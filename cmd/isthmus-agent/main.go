@@ -15,9 +15,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
+	"github.com/isthmus-io/isthmus/access/virtualdevice"
+	"github.com/isthmus-io/isthmus/agent"
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/envflag"
 	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/link/transport"
 	"github.com/isthmus-io/isthmus/node/agentnode"
 )
 
@@ -95,7 +98,21 @@ func newRoot() *cobra.Command {
 	run.Flags().StringSliceVar(&cfg.Agent.Access.Allow, "access-allow", nil, "what targets of people may be: `PATTERN` such as 127.0.0.1:22 or 192.168.10.0/24; everything the plan says when absent")
 	run.Flags().BoolVar(&cfg.Agent.Access.Off, "no-access", false, "let nobody in, whatever the plan says")
 	run.Flags().Var(&rate, "access-rate", "bytes per second of all people's sessions together, as a `RATE` such as 500k or 2MB; no limit when absent")
-	root.AddCommand(join, run)
+	virtual := &cobra.Command{
+		Use: "virtual-devices", Short: "Play devices of a hub whose streams lead to addresses; the environment says which, as for isthmus virtual-devices", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			url := cfg.Proxy
+			if url == agent.NoProxy {
+				url = ""
+			}
+			dial, err := transport.DialProxy(url, cfg.Proxy == "")
+			if err != nil {
+				return err
+			}
+			return virtualdevice.Run(c.Context(), virtualdevice.Config{Dial: dial}, os.Environ(), slog.New(slog.NewTextHandler(os.Stderr, nil)), clock.System{})
+		},
+	}
+	root.AddCommand(join, run, virtual)
 	return root
 }
 

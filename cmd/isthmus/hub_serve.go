@@ -33,6 +33,7 @@ Devices, twins and enrollments are kept in SQLite in the data directory, or in t
 	f := c.Flags()
 	f.StringSliceVar(&cfg.MQTT, "mqtt", []string{":8883"}, "`HOST:PORT` for devices, MQTT over TLS")
 	f.StringSliceVar(&cfg.HTTPS, "https", []string{":443"}, "`HOST:PORT` for REST")
+	f.IntVar(&cfg.DevicePort, "device-port", 0, "`PORT` at which devices find HTTPS, for the addresses of their streams; that of --https when 0")
 	f.IntVar(&cfg.Log.Partitions, "partitions", 0, "partitions of a new hub's event log; 4 when 0")
 	f.DurationVar(&cfg.Log.Retention.Age, "keep", node.DefaultRetention, "how long events are kept, as a `DURATION`")
 	f.Int64Var(&cfg.Log.Retention.Bytes, "keep-bytes", 0, "how many `BYTES` each partition may hold at most; no limit but the disk when 0")

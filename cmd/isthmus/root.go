@@ -71,6 +71,7 @@ Exit codes: 0 done, 1 failed, 2 used wrongly.`,
 		newGateway(w),
 		with(newHub(w), newAgentJoin(w, "hub"), newHubServe(w), newHubDev(w)),
 		newDPS(w),
+		newVirtualDevices(w),
 		newSimulate(w),
 		newDemo(w),
 	)
