@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/isthmus-io/isthmus/access/session"
 	"github.com/isthmus-io/isthmus/keepfile"
@@ -100,6 +101,14 @@ func enter(dir string) (*life, error) {
 }
 
 func (l *life) close() error { return l.lock.Close() }
+
+// later keeps a session from ending before it began on a machine whose clock was set back by its restart.
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
 
 // remove deletes what is left of a life from which everything was taken over.
 func (l *life) remove() error {
@@ -236,7 +245,7 @@ func (j *Journal) endLost(dead *life, open map[string]session.Record) error {
 	var records []session.Record
 	for _, o := range open {
 		r := session.Record{
-			Session: o.Session, Phase: session.Ended, At: at, Grant: o.Grant, Target: o.Target, Person: o.Person, From: o.From, To: o.To, Opened: o.At,
+			Session: o.Session, Phase: session.Ended, At: later(at, o.At), Grant: o.Grant, Target: o.Target, Person: o.Person, From: o.From, To: o.To, Opened: o.At,
 			End: session.EndLost, Words: "the process that led there died; found when it started again",
 		}
 		for _, ending := range []string{rawEnding, closedEnding} {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/isthmus-io/isthmus/access/session"
 	"github.com/isthmus-io/isthmus/clock"
@@ -90,9 +91,9 @@ func TestALifeWithADamagedSegmentIsTold(t *testing.T) {
 	must(t, os.WriteFile(segmentPath(life, 1), bytes.Join([][]byte{line(t, 1, opened(1)), middle, line(t, 3, opened(3)), []byte("0123")}, nil), 0o600))
 	must(t, os.WriteFile(segmentPath(life, 2), line(t, 4, ended(3)), 0o600))
 	must(t, os.WriteFile(filepath.Join(life, "other.txt"), []byte("nobody's"), 0o600))
-	l := start(t, Config{Dir: dir}, p, clock.System{})
+	l := start(t, Config{Dir: dir}, p, clock.NewFake(time.Unix(0, 0))) // as a machine without a battery has it
 	p.until(t, "the records", func() bool { return len(p.records) == 4 })
-	if r := p.records[3]; r.Session != id(1) || r.End != session.EndLost {
+	if r := p.records[3]; r.Session != id(1) || r.End != session.EndLost || !r.At.Equal(r.Opened) {
 		t.Errorf("%+v", r)
 	}
 	if w := l.Problems(); len(w) != 1 || !strings.Contains(w[0], "1 lines") {

@@ -162,7 +162,7 @@ func (j *Journal) forget(r *recording) {
 	}
 }
 
-// takeRecording makes a recording of a dead life ours, complete or not. Other files are left alone.
+// takeRecording makes a recording of a dead life ours, complete or not.
 func (j *Journal) takeRecording(dead *life, name string) error {
 	id, ok := strings.CutSuffix(name, rawEnding)
 	if !ok {
