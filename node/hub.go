@@ -19,6 +19,7 @@ import (
 	"github.com/isthmus-io/isthmus/hub/file"
 	"github.com/isthmus-io/isthmus/hub/stream"
 	"github.com/isthmus-io/isthmus/membership"
+	"github.com/isthmus-io/isthmus/node/accessnode"
 	"github.com/isthmus-io/isthmus/plan"
 )
 
@@ -56,19 +57,19 @@ func Hub(ctx context.Context, cfg HubConfig, log *slog.Logger, clk clock.Clock, 
 	if err != nil {
 		return err
 	}
-	j, err := openJournal(cfg, log, clk)
+	access, err := accessnode.Open(cfg.DataDir, m, log, clk)
 	if err != nil {
 		return err
 	}
-	defer j.Close()
-	cfg.sessions = j
+	defer access.Close() // after the doors, whose streams end with them
+	cfg.sessions = access.Journal()
 	certs := &certificates{member: m, log: log, clock: clk, byHost: map[string]getter{}}
 	h, err := openHub(ctx, cfg, certs.find, log, clk, reg)
 	defer h.close()
 	if err != nil {
 		return err
 	}
-	people := newHubPeople(cfg, m, h, j, log, clk, reg)
+	people := newHubPeople(cfg, m.Credentials(), h, access, log, clk, reg)
 	m.Report(func() membership.Report {
 		return membership.Report{Version: cfg.Version, Problems: slices.Concat(certs.problems(), people.problems())}
 	})

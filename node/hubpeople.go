@@ -2,10 +2,8 @@ package node
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"time"
@@ -14,41 +12,34 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/isthmus-io/isthmus/access/gate"
-	"github.com/isthmus-io/isthmus/access/journal"
-	"github.com/isthmus-io/isthmus/access/session"
 	"github.com/isthmus-io/isthmus/agent"
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub"
 	"github.com/isthmus-io/isthmus/hub/stream"
+	"github.com/isthmus-io/isthmus/identity"
 	"github.com/isthmus-io/isthmus/link/transport"
-	"github.com/isthmus-io/isthmus/membership"
+	"github.com/isthmus-io/isthmus/node/accessnode"
 	"github.com/isthmus-io/isthmus/plan"
 )
 
 // hubPeople lets people come to the streams of devices: through the relays, as they come to an agent, and by the connection string of a
 // grant, as the programs of IoT Hub do.
 type hubPeople struct {
-	member    *membership.Member
 	hub       *hubProcess
-	journal   *journal.Journal
+	access    *accessnode.Access
 	transport *transport.Transport
 	gate      *gate.Gate
 }
 
-// openJournal opens where sessions are written down until the control plane has them.
-func openJournal(cfg HubConfig, log *slog.Logger, clk clock.Clock) (*journal.Journal, error) {
-	return journal.Open(journal.Config{Dir: filepath.Join(cfg.DataDir, "sessions")}, log, clk)
-}
-
-func newHubPeople(cfg HubConfig, m *membership.Member, h *hubProcess, j *journal.Journal, log *slog.Logger, clk clock.Clock, reg prometheus.Registerer) *hubPeople {
-	p := &hubPeople{member: m, hub: h, journal: j}
+func newHubPeople(cfg HubConfig, creds *identity.Credentials, h *hubProcess, a *accessnode.Access, log *slog.Logger, clk clock.Clock, reg prometheus.Registerer) *hubPeople {
+	p := &hubPeople{hub: h, access: a}
 	way := transport.Config{ProxyURL: cfg.Proxy, ProxyFromEnv: cfg.Proxy == ""}
 	if cfg.Proxy == agent.NoProxy {
 		way.ProxyURL = ""
 	}
-	p.transport = transport.New(way, m.Credentials(), log, clk, reg)
-	p.gate = gate.New(gate.Config{Dial: p.dial, Journal: j}, log, clk, reg)
+	p.transport = transport.New(way, creds, log, clk, reg)
+	p.gate = gate.New(a.Gate(gate.Config{Dial: p.dial}), log, clk, reg)
 	p.transport.Handle(p.gate.Handle)
 	return p
 }
@@ -66,23 +57,20 @@ func (p *hubPeople) carryOut(pl plan.Plan) {
 	p.transport.SetRelays(relays)
 }
 
-// run keeps it going until ctx ends. Sessions have ended before the journal does, so that their ends are in it.
+// run keeps it going until ctx ends.
 func (p *hubPeople) run(ctx context.Context) error {
-	p.member.OnOffset(func(d time.Duration) {
-		p.gate.SetOffset(d)
-		p.hub.rooms.Streams.SetOffset(d)
-		p.journal.SetOffset(d)
+	return p.access.Run(ctx, func(offset time.Duration) {
+		p.gate.SetOffset(offset)
+		p.hub.rooms.Streams.SetOffset(offset)
+	}, func(ctx context.Context) error {
+		g, ctx := errgroup.WithContext(ctx)
+		g.Go(func() error { return p.transport.Run(ctx) })
+		g.Go(func() error { return p.gate.Run(ctx) })
+		return g.Wait()
 	})
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return p.transport.Run(ctx) })
-	g.Go(func() error { return p.gate.Run(ctx) })
-	g.Go(func() error { return p.journal.Run(ctx, sessionSender{p.member}) })
-	return g.Wait()
 }
 
-func (p *hubPeople) problems() []string {
-	return slices.Concat(p.gate.Problems(), p.journal.Problems())
-}
+func (p *hubPeople) problems() []string { return slices.Concat(p.gate.Problems(), p.access.Problems()) }
 
 // answerWithin is how long a device may take to say yes, of the minute in which it has to have come.
 const answerWithin = 30 * time.Second
@@ -114,16 +102,4 @@ func (h *hubProcess) streamHost(of *hub.Hub) string {
 		return of.HostName()
 	}
 	return net.JoinHostPort(of.HostName(), strconv.Itoa(port))
-}
-
-// sessionSender tells the control plane of sessions.
-type sessionSender struct{ member *membership.Member }
-
-func (s sessionSender) Sessions(ctx context.Context, records []session.Record) error {
-	return s.member.Call(ctx, "/member/v1/access/sessions", map[string][]session.Record{"records": records}, nil)
-}
-
-// Recording is never called: a process without a Terminator records nothing.
-func (s sessionSender) Recording(context.Context, string, int64, string, io.Reader) error {
-	return fault.New("node.Recording", fault.Internal, "a hub's process records nothing")
 }
