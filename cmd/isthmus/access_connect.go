@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/isthmus-io/isthmus/access/dialer"
+	"github.com/isthmus-io/isthmus/access/grant"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/resource"
 )
@@ -154,7 +156,8 @@ func (s *accessSession) connect(ctx context.Context, pairs []connectPair, asking
 		var all sync.WaitGroup
 		for i, p := range here {
 			all.Go(func() {
-				failures[i] = d.Forward(ctx, p.listener, p.Grant, func(err error) { live.say("%s: %s", p.Target, fault.Message(err)) })
+				err := d.Forward(ctx, p.listener, p.Grant, func(err error) { live.say("%s: %s", p.Target, fault.Message(err)) })
+				failures[i] = s.whatBecame(ctx, p.Grant, err)
 				if failures[i] != nil && len(here) > 1 {
 					live.say("%s: %s", p.Target, fault.Message(failures[i]))
 				}
@@ -168,6 +171,33 @@ func (s *accessSession) connect(ctx context.Context, pairs []connectPair, asking
 		}
 		return nil
 	})
+}
+
+// whatBecame puts who ended a grant and why into the words about its end, where the control plane tells.
+func (s *accessSession) whatBecame(ctx context.Context, id string, err error) error {
+	switch fault.KindOf(err) {
+	case fault.Denied, fault.Expired:
+	default:
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	g, asked := s.Grant(ctx, id)
+	if asked != nil || !g.State.Final() {
+		return err
+	}
+	how := "has ended"
+	if g.State == grant.Revoked {
+		how = "was revoked"
+	}
+	words := fmt.Sprintf("the grant %s for %s %s", g.ID, g.Target, how)
+	if g.EndedBy != "" {
+		words += " by " + g.EndedBy
+	}
+	if g.EndReason != "" {
+		words += ": " + g.EndReason
+	}
+	return fault.New("isthmus.connect", fault.KindOf(err), words).Because(err).Advise("ask for another: isthmus access request %s --reason TEXT", g.Target)
 }
 
 func listenHere(ctx context.Context, address string) (net.Listener, error) {

@@ -214,6 +214,10 @@ func (f sshFiles) writeHosts(g dialer.PassGrant) error {
 	}
 	if b.Len() > 0 {
 		_ = os.Remove(f.seen()) // what was seen counts for nothing beside what is known
+	} else if _, err := os.Stat(f.seen()); errors.Is(err, fs.ErrNotExist) { // ssh would make it readable for all
+		if err := keepfile.Write(f.seen(), nil); err != nil {
+			return cannotKeep(err)
+		}
 	}
 	if old, err := os.ReadFile(f.known()); err == nil && string(old) == b.String() {
 		return nil
