@@ -35,8 +35,8 @@ e2e: ## the private path over network namespaces, real SDKs, faults (the namespa
 deps: ## Debian and npm packages the tests use
 	@missing=(); for p in $(APT); do dpkg -s $$p >/dev/null 2>&1 || missing+=($$p); done; \
 	if [ $${#missing[@]} -gt 0 ]; then $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $${missing[@]}; fi
-	@if [ ! -d test/conformance/node_modules ] || [ test/conformance/package-lock.json -nt test/conformance/node_modules ]; then \
-	cd test/conformance && npm ci --no-audit --no-fund --loglevel=error && touch node_modules; fi
+	@for d in test/conformance test/oidc; do if [ ! -d $$d/node_modules ] || [ $$d/package-lock.json -nt $$d/node_modules ]; then \
+	(cd $$d && npm ci --no-audit --no-fund --loglevel=error && touch node_modules); fi; done
 
 vet: ## gofmt and go vet
 	@out=$$(gofmt -l .); if [ -n "$$out" ]; then echo "gofmt would change: $$out"; exit 1; fi
