@@ -30,6 +30,7 @@ import (
 	"github.com/isthmus-io/isthmus/hub/sas"
 	"github.com/isthmus-io/isthmus/node"
 	"github.com/isthmus-io/isthmus/provisioning"
+	"github.com/isthmus-io/isthmus/signin/signintest"
 )
 
 // The two names of what a script's hub process serves. They lead to this machine without a resolver.
@@ -42,6 +43,8 @@ const (
 type local struct {
 	hub *hub.Hub
 	dps *provisioning.Service
+
+	provider *signintest.Provider
 }
 
 // serve starts a hub, whose data directory is in $HUB, its address of HTTPS in $HTTPS, and what to trust in $CA.
