@@ -16,7 +16,7 @@ import (
 const (
 	Format  = "isthmus audit"
 	Version = 1
-	MaxLine = 16 << 20 // bytes of a line, without its end
+	MaxLine = 64 << 20 // bytes of a line, without its end: an object of 32 MiB before and after its change
 )
 
 // Header is the first line of an export.
@@ -134,15 +134,15 @@ func (r *Reader) wrong(format string, args ...any) error {
 }
 
 func (r *Reader) parse(text []byte) (Line, error) {
-	var sort struct {
-		Type string `json:"type"`
-	}
-	if err := json.Unmarshal(text, &sort); err != nil {
-		return Line{}, r.wrong("it is no JSON object")
+	// Every line begins so; what does not is not read any further.
+	after, ok := bytes.CutPrefix(text, []byte(`{"type":"`))
+	sort, _, closed := bytes.Cut(after, []byte(`"`))
+	if !ok || !closed {
+		return Line{}, r.wrong("it does not begin with a type")
 	}
 	var l Line
 	var err error
-	switch sort.Type {
+	switch string(sort) {
 	case typeHeader:
 		var h headerLine
 		err = json.Unmarshal(text, &h)
@@ -159,7 +159,7 @@ func (r *Reader) parse(text []byte) (Line, error) {
 		err = json.Unmarshal(text, &v)
 		l.Checkpoint = &v.Checkpoint
 	default:
-		return Line{}, r.wrong("its type is %.40q", sort.Type)
+		return Line{}, r.wrong("its type is %.40q", sort)
 	}
 	if err != nil {
 		return Line{}, r.wrong("a field of it has another type")

@@ -10,7 +10,10 @@ import (
 )
 
 // window is how many records a Verifier reads on after the first that does not fit, and looks back, to tell what was done.
-const window = 64
+const (
+	window      = 64
+	windowBytes = 64 << 20
+)
 
 // maxExpected is how many checkpoints may wait for their records.
 const maxExpected = 4096
@@ -26,6 +29,7 @@ type Verifier struct {
 	marks  []Checkpoint // expected, in order
 	good   Checkpoint   // the last whose record was as it says; zero: none
 	held   []Record     // from the first that does not fit
+	bytes  int          // of these
 	broken *Break
 }
 
@@ -115,7 +119,8 @@ func (v *Verifier) Record(r Record) error {
 		}
 		return nil
 	}
-	if v.held = append(v.held, r); len(v.held) < window {
+	v.held, v.bytes = append(v.held, r), v.bytes+r.size()
+	if len(v.held) < window && v.bytes < windowBytes {
 		return nil
 	}
 	return v.breaks(v.judge())
