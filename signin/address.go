@@ -56,7 +56,7 @@ func dialer(cfg Config) *net.Dialer {
 			return nil
 		}
 		return fault.Newf("signin.dial", fault.Denied, "the identity provider is at %s, which is no address of the internet, and this control plane asks only such", at.Addr()).
-			Advise("whoever runs the control plane allows it with: isthmus server --sign-in-private")
+			Advise("whoever runs the control plane allows it with: isthmus server --private-sign-in")
 	}
 	return d
 }
