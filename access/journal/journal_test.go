@@ -174,9 +174,9 @@ func TestARecordThatIsRefusedHoldsNothingUp(t *testing.T) {
 func TestAFullJournalDropsTheOldestAndSaysSo(t *testing.T) {
 	dir, p := t.TempDir(), newPlane()
 	p.away = errAway
-	cfg := Config{Dir: dir, MaxBytes: 64 << 10}
+	cfg := Config{Dir: dir, MaxBytes: 32 << 10}
 	l := start(t, cfg, p, clock.System{})
-	const n = 2000
+	const n = 500
 	for i := range n {
 		l.Note(opened(i))
 		l.Note(ended(i))
@@ -313,14 +313,14 @@ func TestLives(t *testing.T) {
 		}
 		var noted []session.Record
 		next := 0
-		for range rapid.IntRange(1, 4).Draw(rt, "lives") {
+		for range rapid.IntRange(1, 3).Draw(rt, "lives") {
 			p.set(func() { p.away = nil })
 			if rapid.Bool().Draw(rt, "away") {
 				p.set(func() { p.away = errAway })
 			}
 			l := start(t, Config{Dir: dir, MaxBytes: rapid.SampledFrom([]int64{0, 1 << 20}).Draw(rt, "bytes")}, p, clock.System{})
 			var open []int
-			for range rapid.IntRange(0, 30).Draw(rt, "notes") {
+			for range rapid.IntRange(0, 20).Draw(rt, "notes") {
 				if len(open) > 0 && rapid.Bool().Draw(rt, "end") {
 					noted = append(noted, ended(open[0]))
 					open = open[1:]
