@@ -43,8 +43,8 @@ const shown, typed = 0, 1
 
 // session serves a channel until both ends have closed it.
 func (v *visit) session(nc ssh.NewChannel) {
-	settled := sync.OnceFunc(v.machinesParts.Done)
-	defer settled()
+	machinesEnd := sync.OnceFunc(v.machinesParts.Done)
+	defer machinesEnd()
 	m, machineReqs, err := v.machine.OpenChannel("session", nil)
 	if err != nil {
 		reason, words := ssh.ConnectionFailed, "the machine did not open the session"
@@ -64,22 +64,23 @@ func (v *visit) session(nc ssh.NewChannel) {
 	v.mu.Lock()
 	v.unsettled++
 	v.mu.Unlock()
-	var wg, machine sync.WaitGroup
+	var person, machine, wg sync.WaitGroup
 	machine.Go(func() { c.fromMachine(machineReqs) })
 	machine.Go(func() { c.copyOut(p, m, true) })
 	machine.Go(func() { c.copyOut(&c.errors, m.Stderr(), false) })
+	person.Go(func() { c.fromPerson(personReqs, &person) })
+	// An end's close is passed on when all that came before it was.
 	wg.Go(func() {
 		machine.Wait()
 		v.mu.Lock()
 		v.unsettled--
 		v.mu.Unlock()
-		// In this order, so that whoever sees the channel's end has seen all of it.
 		_ = p.CloseWrite() // the person may have gone
 		_ = p.Close()      // as above
-		settled()
+		machinesEnd()
 	})
 	wg.Go(func() {
-		c.fromPerson(personReqs, &wg)
+		person.Wait()
 		_ = m.Close() // the machine may have gone
 	})
 	wg.Wait()

@@ -41,7 +41,8 @@ func (v *visit) mayReach(payload []byte) string {
 
 // forward serves a direct-tcpip channel. Only bytes are counted.
 func (v *visit) forward(nc ssh.NewChannel) {
-	defer v.machinesParts.Done()
+	machinesEnd := sync.OnceFunc(v.machinesParts.Done)
+	defer machinesEnd()
 	var d destination
 	if ssh.Unmarshal(nc.ExtraData(), &d) != nil {
 		return // mayReach has read it before
@@ -59,25 +60,27 @@ func (v *visit) forward(nc ssh.NewChannel) {
 		return
 	}
 	var sent, received int64
-	var both, wg sync.WaitGroup
-	both.Go(func() {
+	var person, machine, wg sync.WaitGroup
+	person.Go(func() { ssh.DiscardRequests(personReqs) })
+	person.Go(func() {
 		sent, _ = io.Copy(m, p)
 		_ = m.CloseWrite() // an end that went away is seen by the other direction
 	})
-	both.Go(func() {
+	machine.Go(func() { ssh.DiscardRequests(machineReqs) })
+	machine.Go(func() {
 		received, _ = io.Copy(p, m)
 		_ = p.CloseWrite() // as above
 	})
+	// An end's close is passed on when all that came before it was.
 	wg.Go(func() {
-		ssh.DiscardRequests(machineReqs)
-		_ = p.Close() // as above
-	})
-	wg.Go(func() {
-		ssh.DiscardRequests(personReqs)
+		person.Wait()
 		_ = m.Close() // as above
 	})
-	both.Wait()
-	_, _ = p.Close(), m.Close()
+	wg.Go(func() {
+		machine.Wait()
+		_ = p.Close() // as above
+		machinesEnd()
+	})
 	wg.Wait()
 	_ = v.mark(fmt.Sprintf("forwarded to %s: %d bytes sent, %d bytes received", where, sent, received)) // it ended the session if it failed
 }

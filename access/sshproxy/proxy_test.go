@@ -320,6 +320,32 @@ func TestWhatIsNotReadWaitsAtTheMachine(t *testing.T) {
 	w.ended()
 }
 
+// Whoever closes a channel behind what he sent is heard to the end.
+func TestTheLastWordsArrive(t *testing.T) {
+	w := newWorld(t)
+	words := strings.Repeat("0123456789", 100_000)
+	client := w.client(w.pass())
+	for range 5 {
+		fifo := filepath.Join(t.TempDir(), "fifo")
+		sshdtest.Run(t, "mkfifo", fifo)
+		c, reqs, err := client.OpenChannel("session", nil)
+		must(t, err)
+		go ssh.DiscardRequests(reqs)
+		ok, err := c.SendRequest("exec", true, ssh.Marshal(struct{ Command string }{"cat >" + fifo}))
+		if !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		_, err = io.WriteString(c, words)
+		must(t, err, c.Close())
+		got, err := os.ReadFile(fifo)
+		if string(got) != words || err != nil {
+			t.Fatalf("%d bytes of %d, %v", len(got), len(words), err)
+		}
+	}
+	client.Close()
+	w.ended()
+}
+
 // What is read by a command is passed on whole, also when it is more than is recorded.
 func TestPipesThroughACommand(t *testing.T) {
 	w := newWorld(t)
