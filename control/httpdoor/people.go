@@ -81,7 +81,7 @@ func (d *door) registerPeople() {
 	handle(d, route{id: "remove-person", method: http.MethodDelete, path: "/v1/people/{uid}", access: person, tag: "people",
 		status: http.StatusNoContent, summary: "Forget a person; tokens and grants end"},
 		func(ctx context.Context, in *struct {
-			personPath
+			UID    string `path:"uid" doc:"the person's uid, which the list shows"`
 			Reason string `query:"reason" maxLength:"500" doc:"stands in the audit record"`
 		}) (*struct{}, error) {
 			return nil, d.ctl.RemovePerson(ctx, principal(ctx), in.UID, in.Reason)
