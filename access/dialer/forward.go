@@ -156,9 +156,11 @@ func (f *forwarding) connection(ctx context.Context, c net.Conn) {
 	d := f.d
 	s, err := d.open(ctx, f.grant, addressOf(c))
 	if err != nil {
+		if ctx.Err() == nil { // told first: a program that sees its connection end may end, too
+			f.trouble(err)
+		}
 		abort(c)
 		if ctx.Err() == nil {
-			f.trouble(err)
 			f.ask(ctx, err)
 		}
 		return
@@ -262,8 +264,8 @@ func (d *Dialer) serve(ctx context.Context, l net.Listener, handle func(context.
 				handle(ctx, c)
 			})
 		default:
-			abort(c)
 			trouble(fault.Newf(op, fault.Exhausted, "%s has %d connections open and takes no more", l.Addr(), d.cfg.MaxConnections))
+			abort(c)
 		}
 	}
 }

@@ -40,10 +40,6 @@ func socks(t *testing.T, d *Dialer, names map[string]string) (address string, te
 	return l.Addr().String(), tell
 }
 
-func itoa(port uint16) string {
-	return time.Duration(port).String()[:len(time.Duration(port).String())-2]
-}
-
 // site is a web server as a target; curl asks it by a name that exists nowhere else.
 func site(t *testing.T) string {
 	t.Helper()

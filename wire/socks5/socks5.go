@@ -106,7 +106,7 @@ func ReadRequest(r io.Reader) (Request, error) {
 	if head[0] != version || head[2] != 0 {
 		return Request{}, fault.New(op, fault.Invalid, "the client sent no SOCKS request")
 	}
-	length := 0
+	var length int
 	switch head[3] {
 	case familyIPv4:
 		length = 4
