@@ -20,7 +20,8 @@ func (w *World) fill(rooms *httpdoor.Config, o Options, run func(name string, f 
 	must(w.t, err)
 	w.t.Cleanup(func() { must(w.t, files.Close()) }) // after the doors, whose cleanup comes later and so runs first
 	rooms.Files = files
-	rooms.Streams = stream.New(stream.Config{EachSecond: 20}, o.Logger, o.Clock)
+	rooms.Streams = stream.New(stream.Config{EachSecond: 20, Journal: o.Journal}, o.Logger, o.Clock)
+	w.Streams = rooms.Streams
 	run("jobs", rooms.Jobs.Run)
 	run("streams", rooms.Streams.Run)
 	run("configurations", rooms.Configurations.Run)

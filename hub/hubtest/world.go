@@ -23,6 +23,7 @@ import (
 	"github.com/isthmus-io/isthmus/hub/httpdoor"
 	"github.com/isthmus-io/isthmus/hub/mqttdoor"
 	"github.com/isthmus-io/isthmus/hub/sas"
+	"github.com/isthmus-io/isthmus/hub/stream"
 	"github.com/isthmus-io/isthmus/identity"
 	"github.com/isthmus-io/isthmus/plan"
 	"github.com/isthmus-io/isthmus/resource"
@@ -48,10 +49,11 @@ type Options struct {
 	Clock   clock.Clock  // instead of the system's
 	Front   front.Config
 	MQTT    mqttdoor.Config
-	Logger  *slog.Logger // instead of silence
-	Full    bool         // with jobs and configurations, which otherwise are not carried out
-	MQTTOn  string       // address of the MQTT door; 127.0.0.1:0
-	HTTPSOn string       // address of the HTTPS door; 127.0.0.1:0
+	Logger  *slog.Logger   // instead of silence
+	Full    bool           // with jobs and configurations, which otherwise are not carried out
+	Journal stream.Journal // is told of device streams, with Full; may be nil
+	MQTTOn  string         // address of the MQTT door; 127.0.0.1:0
+	HTTPSOn string         // address of the HTTPS door; 127.0.0.1:0
 	// Rooms returns what the HTTPS door serves besides the hub's own, when the world has a Server and a Front; may be nil.
 	Rooms func(*World) httpdoor.Config
 }
@@ -67,6 +69,8 @@ type World struct {
 	MQTT   string // address
 	HTTPS  string // address
 	Plans  []plan.Hub
+	// Streams carries device streams, with Options.Full. They are asked for by keys unless Change says otherwise.
+	Streams *stream.Gateway
 
 	t testing.TB
 }

@@ -48,7 +48,7 @@ var cases = []struct{ id, what, later string }{
 	{"C35", "Invoke over MQTT and AMQP returns status and payload; null payload", ""},
 	{"C36", "Offline -> 404103 at once; connectTimeout waits for connect", ""},
 	{"C37", "Device silent -> 504101 after responseTimeout", ""},
-	{"C38", "Stream accept relays bytes both ways; reject gives is-accepted False; offline 404103; token single use; closing one side closes the other", ""},
+	{"C38", "Stream accept relays bytes both ways; reject gives is-accepted False; offline 404103; no answer 504101; token single use; closing one side closes the other; a grant's connection string opens its stream only", ""},
 	{"C39", "Create/dup 409001/update/delete/If-Match rules", ""},
 	{"C40", "Keys generated when empty; returned on GET", ""},
 	{"C41", "Bulk 100 mixed results", ""},
