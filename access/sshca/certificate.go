@@ -22,6 +22,10 @@ const (
 	maxPrincipal  = 255
 )
 
+// RecordedOnly is the critical option of certificates for targets that are recorded. An sshd refuses options that it does not know
+// (PROTOCOL.certkeys): so the certificate is good where sessions are recorded, and not at the machine itself, whichever way leads there.
+const RecordedOnly = "recorded-only@isthmus.io"
+
 // UserCertificate is what a person's certificate says.
 type UserCertificate struct {
 	ID         string    // the key id that sshd writes into its log; 1 to 512 printable bytes
@@ -32,6 +36,7 @@ type UserCertificate struct {
 	PTY        bool // a terminal may be asked for (permit-pty)
 	Forwarding bool // ports and the agent may be forwarded (permit-port-forwarding, permit-agent-forwarding)
 	UserRC     bool // sshd runs the account's ~/.ssh/rc (permit-user-rc)
+	Recorded   bool // no sshd takes it, only who records (RecordedOnly)
 }
 
 // User certifies a person's key, as a line of an id_*-cert.pub file. Of a certificate the key in it is certified. A key that Check refuses,
@@ -45,8 +50,13 @@ func (a *Authority) User(key ssh.PublicKey, c UserCertificate) (string, error) {
 			extensions[name] = ""
 		}
 	}
+	critical := map[string]string{}
+	if c.Recorded {
+		critical[RecordedOnly] = ""
+	}
 	return a.sign("sshca.User", key, &ssh.Certificate{
-		Serial: c.Serial, CertType: ssh.UserCert, KeyId: c.ID, ValidPrincipals: c.Principals, Permissions: ssh.Permissions{Extensions: extensions},
+		Serial: c.Serial, CertType: ssh.UserCert, KeyId: c.ID, ValidPrincipals: c.Principals,
+		Permissions: ssh.Permissions{CriticalOptions: critical, Extensions: extensions},
 	}, c.From, c.Until)
 }
 

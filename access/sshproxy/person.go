@@ -112,6 +112,8 @@ func (v *visit) check(login string, key ssh.PublicKey) (*ssh.Permissions, error)
 	checker := ssh.CertChecker{
 		IsUserAuthority: func(k ssh.PublicKey) bool { return string(k.Marshal()) == string(authority.Marshal()) },
 		Clock:           func() time.Time { return now },
+
+		SupportedCriticalOptions: []string{sshca.RecordedOnly},
 	}
 	switch {
 	case cert.CertType != ssh.UserCert || !checker.IsUserAuthority(cert.SignatureKey):

@@ -54,6 +54,35 @@ func TestACommandOfTheRealSSH(t *testing.T) {
 	}
 }
 
+func TestACertificateForRecordedTargetsIsGoodHereAlone(t *testing.T) {
+	w := newWorld(t)
+	c := w.pass()
+	c.Recorded = true
+	if out, err := sshdtest.Try(t, "ssh", append(w.options(w.ca, c), w.where(), "echo in")...); err != nil || !strings.Contains(out, "in\n") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	w.ended()
+	line, err := w.ca.User(w.key, c)
+	must(t, err)
+	past := sshdtest.Options(w.sshd.Address, w.sshd.Write(t, "past_hosts", "* "+w.sshd.HostKey+"\n"), w.id, w.sshd.Write(t, "past-cert.pub", line+"\n"))
+	if out, err := sshdtest.Try(t, "ssh", append(past, w.where(), "echo in")...); err == nil || !strings.Contains(out, "Permission denied") {
+		t.Errorf("past the recording: %v\n%s", err, out)
+	}
+}
+
+func TestAllOfALongCommandIsRecorded(t *testing.T) {
+	w := newWorld(t)
+	long := ": " + strings.Repeat("x", 3000) + "; echo 'the end\t\x1b[8m'"
+	if out, err := w.run("ssh", w.where(), long); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	tape := w.tape(w.ended().out.Recording)
+	marks := data(t, tape, recording.Marker)
+	if n := strings.Count(marks, "x"); n < 3000 || !strings.Contains(marks, `echo 'the end\t\x1b[8m'`) || !strings.Contains(marks, "part 16 of the command: ") {
+		t.Errorf("%d of it stand in the markers:\n%s", n, marks)
+	}
+}
+
 func TestATerminalIsRecordedAsItWasShown(t *testing.T) {
 	w := newWorld(t, func(w *world) { w.sshd = sshdtest.Start(t, []string{w.ca.Public()}, "AcceptEnv *") })
 	client := w.client(w.pass())

@@ -258,16 +258,31 @@ func (v *visit) mark(text string) error {
 
 // command notes what was run without a terminal.
 func (v *visit) command(text string) error {
-	text = filewatch.Printable(text)
+	short := filewatch.Printable(text)
 	v.mu.Lock()
 	if len(v.out.Commands) < session.MaxCommands {
-		v.out.Commands = append(v.out.Commands, text)
+		v.out.Commands = append(v.out.Commands, short)
 	} else {
 		v.more++
 	}
 	v.mu.Unlock()
-	return v.mark("command: " + text)
+	if err := v.mark("command: " + short); err != nil || len(short) <= wholeCommand {
+		return err
+	}
+	for n := 1; text != ""; n++ { // what counts may stand at its end
+		part := text[:min(len(text), commandPart)]
+		text = text[len(part):]
+		if err := v.mark(fmt.Sprintf("part %d of the command: %s", n, filewatch.Printable(part))); err != nil {
+			return err
+		}
+	}
+	return nil
 }
+
+const (
+	wholeCommand = 960 // bytes of a command that surely stand in a marker
+	commandPart  = 200 // bytes that do in the parts of a longer one, however they have to be quoted
+)
 
 // file notes what was carried.
 func (v *visit) file(f session.File) {

@@ -212,7 +212,19 @@ func TestSFTP(t *testing.T) {
 		{"that failed at the end", []step{open(1, "x", write|trunc), handle(1, "h"), put(2, "h", 0, "a"), status(2, 0), shut(4, "h"), status(4, 4)}, []string{"up x 1 -"}, ""},
 		{"nobody waited for", []step{open(1, "x", write|trunc), handle(1, "h"), put(2, "h", 0, "a"), shut(4, "h"), status(4, 0)}, []string{"up x 1 -"}, ""},
 		{"never closed", []step{open(1, "x", write|trunc), handle(1, "h"), put(2, "h", 0, "a"), status(2, 0)}, []string{"up x 1 -"}, ""},
-		{"refused", []step{open(1, "x", write|trunc), status(1, 3), put(2, "h", 0, "a"), status(2, 4)}, nil, ""},
+		{"refused", []step{open(1, "x", write|trunc), status(1, 3)}, nil, ""},
+		{"over another, which is said to be none", []step{open(1, "x", write|excl), handle(1, "h"), put(2, "h", 0, "a"), status(2, 0), shut(4, "h"), status(4, 0)}, []string{"up x 1 -"}, ""},
+		{"by a handle that was guessed", []step{
+			open(1, "x", write|create|trunc), put(2, "h", 0, "a"), shut(3, "h"), handle(1, "h"), status(2, 0), status(3, 0),
+		}, nil, "no open file has"},
+		{"by the handle of a file before", []step{
+			open(1, "x", write|create|trunc), handle(1, "h"), shut(2, "h"), open(3, "y", write|create|trunc), put(4, "h", 0, "a"), status(2, 0), handle(3, "h"), status(4, 0),
+		}, []string{"up x 0 -"}, "no open file has"},
+		{"made longer by a handle that was guessed", []step{open(1, "x", write|trunc), {">", packet(10, 3, "h", 1, uint64(9))}}, nil, "no open file has"},
+		{"read by a handle that was guessed", []step{open(1, "x", 1), get(2, "h", 0, 3)}, nil, "no open file has"},
+		{"copied into by a handle that was guessed", []step{
+			open(1, "x", write|trunc), {">", packet(200, 7, "copy-data", "g", uint64(0), uint64(0), "h", uint64(0))}, handle(1, "h"), status(7, 0), shut(4, "h"), status(4, 0),
+		}, []string{"copied on the machine", "up x 0 -"}, ""},
 
 		{"a download", []step{
 			open(1, "../../etc/passwd", 1), handle(1, "h"), get(2, "h", 0, 3), get(3, "h", 3, 3), get(4, "h", 6, 3), content(2, "hel"), content(3, "lo"), status(4, 1),

@@ -46,11 +46,12 @@ type SFTP struct {
 
 // request is one that has to be understood together with its answer.
 type request struct {
-	kind   byte
-	file   *file
-	name   string // of OPEN; otherwise what to note when it was done
-	flags  uint32
-	offset uint64
+	kind    byte
+	file    *file
+	name    string // of OPEN; otherwise what to note when it was done
+	flags   uint32
+	offset  uint64
+	spoiled bool // of OPEN: something was copied before its answer came, and who knows whereto
 }
 
 // file is an open one.
@@ -63,6 +64,7 @@ type file struct {
 	cut         bool // what stood behind what was written is gone
 	spoiled     bool // what was written is not all that is in it
 	atEnd       bool // the machine said that there is no more than was read
+	closing     bool // the person asked for its end: the handle may be another file's from here on
 }
 
 // stream is what went by of a file in one direction.
@@ -163,30 +165,37 @@ func (s *SFTP) request(kind byte, body []byte) error {
 		}
 		r.name, r.flags = first, binary.BigEndian.Uint32(rest)
 	case sshFxpClose:
-		r.file = s.open[first]
+		if r.file = s.open[first]; r.file != nil {
+			r.file.closing = true
+		}
 	case sshFxpRead:
 		if len(rest) < 12 {
 			return lost("a request to read has no place")
 		}
-		r.file, r.offset = s.open[first], binary.BigEndian.Uint64(rest)
+		if r.file, r.offset = s.file(first), binary.BigEndian.Uint64(rest); r.file == nil {
+			return lost(unopened)
+		}
 		if r.offset > maxOffset {
 			return lost("a request to read is beyond any file's end")
 		}
 	case sshFxpWrite:
-		r.file = s.open[first]
-		s.hashed = nil
-		if f := r.file; f != nil {
-			offset, length := binary.BigEndian.Uint64(rest), uint64(binary.BigEndian.Uint32(rest[8:]))
-			if offset > maxOffset {
-				return lost("a request to write is beyond any file's end")
-			}
-			s.hashed = f.up.put(offset, length)
-			f.outstanding++
+		f := s.file(first)
+		if s.hashed = nil; f == nil {
+			return lost(unopened)
 		}
+		offset, length := binary.BigEndian.Uint64(rest), uint64(binary.BigEndian.Uint32(rest[8:]))
+		if offset > maxOffset {
+			return lost("a request to write is beyond any file's end")
+		}
+		r.file, s.hashed = f, f.up.put(offset, length)
+		f.outstanding++
 	case sshFxpFsetstat:
-		f := s.open[first]
-		if f == nil || len(rest) < 12 || binary.BigEndian.Uint32(rest)&attrSize == 0 {
+		f := s.file(first)
+		if len(rest) < 12 || binary.BigEndian.Uint32(rest)&attrSize == 0 {
 			return nil
+		}
+		if f == nil {
+			return lost(unopened)
 		}
 		// OpenSSH's scp cuts a file that was there before to what it wrote, when all is written.
 		r.file = f
@@ -205,6 +214,18 @@ func (s *SFTP) request(kind byte, body []byte) error {
 		return lost("requests are not answered, or have the same number")
 	}
 	s.pending[id] = r
+	return nil
+}
+
+// unopened is said of a handle that the machine has not given yet, or not any more: servers number their handles, so that one can be guessed,
+// and used before it is known whose it is.
+const unopened = "a handle is used that no open file has"
+
+// file returns the open file of a handle; nil when there is none.
+func (s *SFTP) file(handle string) *file {
+	if f := s.open[handle]; f != nil && !f.closing {
+		return f
+	}
 	return nil
 }
 
@@ -239,6 +260,10 @@ func (s *SFTP) deed(kind byte, first string, rest []byte) string {
 		for _, f := range s.open { // from one of them into another; which, matters to none of the others for long
 			f.spoiled = true
 		}
+		for id, r := range s.pending {
+			r.spoiled = true
+			s.pending[id] = r
+		}
 		return "copied on the machine"
 	case "fsync@openssh.com", "statvfs@openssh.com", "fstatvfs@openssh.com", "limits@openssh.com", "expand-path@openssh.com", "home-directory",
 		"users-groups-by-id@openssh.com", "check-file", "check-file-handle", "check-file-name":
@@ -269,7 +294,7 @@ func (s *SFTP) answer(kind byte, body []byte) error {
 		if before := s.open[handle]; before != nil {
 			s.over(before, false)
 		}
-		s.open[handle] = &file{handle: handle, name: r.name, flags: r.flags}
+		s.open[handle] = &file{handle: handle, name: r.name, flags: r.flags, spoiled: r.spoiled}
 	case r.kind == sshFxpRead && kind == sshFxpData:
 		s.sums = r.file.down.put(r.offset, uint64(number))
 	case kind != sshFxpStatus:
@@ -296,7 +321,8 @@ func (s *SFTP) answer(kind byte, body []byte) error {
 func (s *SFTP) over(f *file, closed bool) {
 	if f.up.passed || f.flags&openWrite != 0 && f.flags&(openTrunc|openCreate) != 0 {
 		// Content that stood there before may still be behind what was written.
-		all := (f.cut || f.flags&(openTrunc|openExcl) != 0) && f.flags&openAppend == 0 && f.outstanding == 0
+		fresh := f.flags&openTrunc != 0 || f.flags&(openCreate|openExcl) == openCreate|openExcl
+		all := (f.cut || fresh) && f.flags&openAppend == 0 && f.outstanding == 0
 		s.tell(f, true, &f.up, closed && all && !f.spoiled)
 	}
 	if f.down.passed || f.atEnd {
