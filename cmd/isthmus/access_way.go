@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -172,7 +173,7 @@ func (s *accessSession) find(ctx context.Context, t targetName) (dialer.PassGran
 	p, err := s.dialer.Pass(ctx)
 	if err == nil {
 		g, ok, err := s.pick(p, t)
-		if ok || err != nil {
+		if err != nil || ok && s.holds(ctx, g) {
 			return g, err
 		}
 		p, err = s.dialer.Renew(ctx)
@@ -190,6 +191,20 @@ func (s *accessSession) find(ctx context.Context, t targetName) (dialer.PassGran
 		return dialer.PassGrant{}, s.noGrant(ctx, t, err)
 	}
 	return dialer.PassGrant{}, err
+}
+
+// holds tells whether a grant of a pass that was kept is in force still, or nobody can be asked: a grant may be taken back, and another given,
+// within the hour for which a pass is good.
+func (s *accessSession) holds(ctx context.Context, g dialer.PassGrant) bool {
+	const patience = 3 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	now, err := s.Grant(ctx, g.ID)
+	if err == nil {
+		return now.State == grant.Approved
+	}
+	k := fault.KindOf(err)
+	return k == fault.Unavailable || k == fault.Timeout
 }
 
 // pick chooses among the grants of a pass. A target of one's own tenant comes before others of its name.
