@@ -69,7 +69,17 @@ func (c *Control) notTooOften(op string, by grant.Person, k grant.Kind) error {
 		return nil
 	}
 	c.metrics.hasty.Inc()
-	return fault.Newf(op, fault.Exhausted, "%s asked for access too often", by.Who()).Advise("ask again in %s", wait.Round(time.Second).String())
+	return tooOften(op, by.Who()+" asked for access too often", wait)
+}
+
+// TooOften is the cause of a fault of the kind Exhausted which time alone ends.
+type TooOften struct{ Wait time.Duration }
+
+func (t *TooOften) Error() string { return "too often" }
+
+func tooOften(op, words string, wait time.Duration) error {
+	wait = max(wait, time.Second).Round(time.Second)
+	return fault.New(op, fault.Exhausted, words).Because(&TooOften{wait}).Advise("ask again in %s", wait.String())
 }
 
 // stepOfNew is how a new grant stands in records.

@@ -60,8 +60,7 @@ func (c *Control) notTooManyPasses(op string, by grant.Person) error {
 		return nil
 	}
 	c.metrics.hasty.Inc()
-	return fault.Newf(op, fault.Exhausted, "%s asked for passes and certificates too often", by.Who()).
-		Advise("ask again in %s; a pass is good for as long as it says", max(wait, time.Second).Round(time.Second).String())
+	return tooOften(op, by.Who()+" asked for passes and certificates too often", wait)
 }
 
 // passGrants collects the person's grants that let him in now or within the hour, and when the last of them ends.

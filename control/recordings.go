@@ -63,23 +63,36 @@ func (c *Control) PutRecording(ctx context.Context, id identity.ID, session stri
 		return err
 	}
 	defer c.receiving.add(-size)
-	if err := c.receive(op, session, r, size, sum); err != nil {
+	part, err := c.receive(op, session, r, size, sum)
+	if err != nil {
 		return err
 	}
+	defer func() { _ = os.Remove(part) }() // renamed where all went well
 	return c.update(ctx, string(id), "", func(w *work) error {
 		s, _, err := w.Session(session)
 		if err != nil {
 			return err
 		}
-		if _, again, err := w.Recording(session); again || err != nil { // sent twice at the same time
+		if before, again, err := w.Recording(session); again || err != nil { // sent twice at the same time
+			if again && before.SHA256 != sum {
+				return otherRecording(op, session)
+			}
 			return err
 		}
 		kept := store.Recording{Session: session, Tenant: s.Tenant, Size: size, SHA256: sum, Received: w.now, File: session + wholeEnding}
 		if err := w.AddRecording(kept); err != nil {
 			return err
 		}
+		// Not before: what is kept stays what the audit log has the hash of, whoever is still sending another.
+		if err := c.keep(part, kept.File); err != nil {
+			return err
+		}
 		return w.record(s.Tenant, "recording", resource.Key{Kind: kindSession, Tenant: s.Tenant, Name: session}, nil, map[string]any{"bytes": size, "sha256": sum})
 	})
+}
+
+func otherRecording(op, session string) error {
+	return fault.Newf(op, fault.Conflict, "another recording of the session %s is kept already", session)
 }
 
 // mayPutRecording reserves room; there tells that it is kept already.
@@ -98,7 +111,7 @@ func (c *Control) mayPutRecording(ctx context.Context, op string, id identity.ID
 			return err
 		}
 		if ok && kept.SHA256 != sum {
-			return fault.Newf(op, fault.Conflict, "another recording of the session %s is kept already", session)
+			return otherRecording(op, session)
 		}
 		there = ok
 		total, err = tx.RecordingBytes()
@@ -114,43 +127,52 @@ func (c *Control) mayPutRecording(ctx context.Context, op string, id identity.ID
 	return false, nil
 }
 
-// receive writes a file whole or not at all.
-func (c *Control) receive(op, session string, r io.Reader, size int64, sum string) error {
-	failed := func(err error) error {
-		return fault.Wrap(op, fault.Unavailable, err, "the recording could not be written on the server's disk")
-	}
+// receive writes a part, whole or not at all. The caller removes it.
+func (c *Control) receive(op, session string, r io.Reader, size int64, sum string) (part string, err error) {
 	if err := os.MkdirAll(c.cfg.Recordings, 0o700); err != nil {
-		return failed(err)
+		return "", notWritten(op, err)
 	}
 	f, err := os.CreateTemp(c.cfg.Recordings, session+"-*"+partEnding) // with mode 0600
 	if err != nil {
-		return failed(err)
+		return "", notWritten(op, err)
 	}
 	defer func() {
-		_ = f.Close()           // closed before where it matters
-		_ = os.Remove(f.Name()) // renamed where all went well
+		_ = f.Close() // closed before where it matters
+		if err != nil {
+			_ = os.Remove(f.Name()) // looked after later
+		}
 	}()
 	digest := sha256.New()
 	n, err := io.Copy(io.MultiWriter(f, digest), io.LimitReader(r, size+1))
 	if pe, disk := errors.AsType[*fs.PathError](err); disk {
-		return failed(pe)
+		return "", notWritten(op, pe)
 	}
 	if err != nil {
-		return fault.Wrap(op, fault.Unavailable, err, "the recording broke off on its way")
+		return "", fault.Wrap(op, fault.Unavailable, err, "the recording broke off on its way")
 	}
 	if n != size || hex.EncodeToString(digest.Sum(nil)) != sum {
-		return fault.Newf(op, fault.Invalid, "the recording's content is not what was announced: %d bytes of %d came", n, size).Advise("send it again")
+		return "", fault.Newf(op, fault.Invalid, "the recording's content is not what was announced: %d bytes of %d came", n, size).Advise("send it again")
 	}
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return failed(err)
+		return "", notWritten(op, err)
 	}
-	if err := os.Rename(f.Name(), filepath.Join(c.cfg.Recordings, session+wholeEnding)); err != nil {
-		return failed(err)
+	return f.Name(), nil
+}
+
+// keep gives a part its name.
+func (c *Control) keep(part, name string) error {
+	err := os.Rename(part, filepath.Join(c.cfg.Recordings, name))
+	if err == nil {
+		err = keepfile.SyncFolder(c.cfg.Recordings)
 	}
-	if err := keepfile.SyncFolder(c.cfg.Recordings); err != nil {
-		return failed(err)
+	if err != nil {
+		return notWritten("control.PutRecording", err)
 	}
 	return nil
+}
+
+func notWritten(op string, err error) error {
+	return fault.Wrap(op, fault.Unavailable, err, "the recording could not be written on the server's disk")
 }
 
 // RecordingContent is a recording as it can be had. Close it.
@@ -160,16 +182,16 @@ type RecordingContent struct {
 	Size   int64 // bytes on the disk
 }
 
-// Recording opens what was recorded of a session, for those who may read the audit log of the target's tenant; that they did stands in the
+// Recording opens what was recorded of a session, for auditors and owners of the target's tenant and administrators; that they did stands in the
 // audit log. NotFound for a session that has none and for one of another tenant.
 func (c *Control) Recording(ctx context.Context, p Principal, session string) (RecordingContent, error) {
 	op := "control.Recording"
 	none := RecordingContent{}
-	if err := p.mayAudit(op); err != nil {
+	if err := p.mayReplay(op); err != nil {
 		return none, err
 	}
 	if wait := c.passes.Take("replay " + p.Who()); wait > 0 {
-		return none, fault.Newf(op, fault.Exhausted, "%s asked for recordings too often", p.Who()).Advise("ask again in %s", wait.Round(time.Second).String())
+		return none, tooOften(op, p.Who()+" asked for recordings too often", wait)
 	}
 	missing := fault.Newf(op, fault.NotFound, "there is no recording of a session %q", printable(session)).Advise("list sessions with: isthmus access sessions")
 	if !validSession(session) {

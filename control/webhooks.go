@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/isthmus-io/isthmus/access/webhook"
 	"github.com/isthmus-io/isthmus/fault"
@@ -228,7 +227,7 @@ func (c *Control) TestWebhook(ctx context.Context, p Principal, id string) error
 		return err
 	}
 	if wait := c.passes.Take("webhook " + p.Who()); wait > 0 {
-		return fault.Newf(op, fault.Exhausted, "%s tried webhooks too often", p.Who()).Advise("try again in %s", wait.Round(time.Second).String())
+		return tooOften(op, p.Who()+" tried webhooks too often", wait)
 	}
 	var h store.Webhook
 	if err := c.store.View(ctx, func(tx *store.Tx) (err error) {

@@ -46,7 +46,7 @@ func (d *door) registerWebhooks() {
 		status: http.StatusNoContent, summary: "Send an event to try an address, and wait for the answer"},
 		func(ctx context.Context, in *struct {
 			body
-			webhookInput
+			ID string `path:"id"`
 		}, _ noOptions) (*struct{}, error) {
 			return nil, d.ctl.TestWebhook(ctx, principal(ctx), in.ID)
 		})

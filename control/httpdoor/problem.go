@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/isthmus-io/isthmus/control"
 	"github.com/isthmus-io/isthmus/fault"
 )
 
@@ -74,7 +75,11 @@ func (d *door) problemOf(err error, r *http.Request) *Problem {
 		Type: ProblemType + k.String(), Title: title(k), Status: status(k), Kind: k.String(),
 		Detail: fault.Message(err), Next: fault.Next(err), header: http.Header{},
 	}
-	if t, ok := errors.AsType[*tooMany](err); ok {
+	t, ok := errors.AsType[*tooMany](err)
+	if often, is := errors.AsType[*control.TooOften](err); is {
+		t, ok = &tooMany{often.Wait}, true
+	}
+	if ok {
 		p.Status, p.Title = http.StatusTooManyRequests, "Too many requests"
 		p.header.Set("Retry-After", t.retryAfter())
 	}
