@@ -95,7 +95,7 @@ func (d *device) requested(ctx context.Context, c *client, topic string) {
 	var v *visit
 	if ok && !full {
 		v = &visit{stream: a.name, address: address, gone: make(chan struct{})}
-		ctx, v.cancel = context.WithCancel(ctx) //nolint:gosec // visit calls it
+		ctx, v.cancel = context.WithCancel(ctx)
 		d.visits[v] = struct{}{}
 	}
 	d.mu.Unlock()

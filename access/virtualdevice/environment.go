@@ -116,7 +116,7 @@ func (e *environment) readModule(env map[string]string) error {
 }
 
 func readFile(variable, name string) ([]byte, error) {
-	b, err := os.ReadFile(name) //nolint:gosec // whoever sets the variable runs the process
+	b, err := os.ReadFile(name)
 	if err != nil {
 		return nil, fault.Newf("virtualdevice.readEnvironment", fault.Invalid, "the file of %s cannot be read: %v", variable, err).Because(err)
 	}

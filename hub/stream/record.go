@@ -34,7 +34,7 @@ func (b *bridge) refused(end session.End, words string) session.Record {
 func (b *bridge) ended(end session.End, words string) session.Record {
 	r := b.record(session.Ended)
 	r.Opened, r.End, r.Words = b.gateway.correct(b.opened), end, both(r.Words, words)
-	r.Sent, r.Received = uint64(b.toDevice.Load()), uint64(b.toService.Load()) //nolint:gosec // counts of bytes
+	r.Sent, r.Received = uint64(b.toDevice.Load()), uint64(b.toService.Load())
 	return r
 }
 

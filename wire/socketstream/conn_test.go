@@ -72,13 +72,13 @@ func TestBytesPassAndOneWayEndsBeforeTheOther(t *testing.T) {
 	b := other()
 	sent := make([]byte, 3<<20)
 	for i := range sent {
-		sent[i] = byte(rand.Uint32()) //nolint:gosec // it is a test's
+		sent[i] = byte(rand.Uint32())
 	}
 	done := make(chan error, 1)
 	go func() {
 		var err error
 		for rest := sent; len(rest) > 0 && err == nil; {
-			n := min(len(rest), 1+rand.IntN(100_000)) //nolint:gosec // it is a test's
+			n := min(len(rest), 1+rand.IntN(100_000))
 			_, err = a.Write(rest[:n])
 			rest = rest[n:]
 			if _, none := a.Write(nil); none != nil { // which says nothing
