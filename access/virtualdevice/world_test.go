@@ -31,7 +31,7 @@ const patience = 20 * time.Second
 // world is a hub, and a host that reaches it.
 type world struct {
 	*hubtest.World
-	t    *testing.T
+	t    testing.TB
 	host *virtualdevice.Host
 	run  func() // starts host; its end is the test's
 
@@ -40,7 +40,7 @@ type world struct {
 	way  map[string]int  // how often each was dialled
 }
 
-func newWorld(t *testing.T, change func(*virtualdevice.Config)) *world {
+func newWorld(t testing.TB, change func(*virtualdevice.Config)) *world {
 	t.Helper()
 	w := &world{World: hubtest.Start(t, hubtest.Options{Full: true}), t: t, shut: map[string]bool{}, way: map[string]int{}}
 	cfg := virtualdevice.Config{Roots: w.Roots, Dial: w.dial}
@@ -162,7 +162,7 @@ func (w *world) open(device, stream string, subprotocols ...string) socketstream
 }
 
 // target is something to lead to, which answers as serve does.
-func target(t *testing.T, network string, serve func(net.Conn)) string {
+func target(t testing.TB, network string, serve func(net.Conn)) string {
 	t.Helper()
 	at := "127.0.0.1:0"
 	if network == "unix" {
