@@ -116,7 +116,7 @@ func (r *requesting) run(c *cobra.Command, s *session, args []string) error {
 		return err
 	}
 	if r.wait {
-		waiter := accessAsking{wait: time.Duration(r.most)}
+		waiter := accessAsking{wait: r.most}
 		if g, err = waiter.await(c.Context(), &accessSession{session: s}, g); err != nil {
 			return err
 		}
