@@ -43,13 +43,14 @@ type Result struct {
 	PendingPasses     bool    `json:"pendingPasses"`     // the endpoint nobody approved let something through
 	RelaySawPlaintext bool    `json:"relaySawPlaintext"`
 	RelayBytes        int64   `json:"relayBytes"`
+	Visit             Visit   `json:"visit"`
 	Seconds           float64 `json:"seconds"`
 }
 
 // OK tells whether all is well.
 func (r Result) OK() bool {
 	return r.Sent > 0 && r.Received == r.Sent && r.Lost == 0 && r.Duplicated == 0 && r.Changed == 0 && r.Resolved != "" && r.PublicSideRefused &&
-		!r.PendingPasses && !r.RelaySawPlaintext && r.RelayBytes > 0
+		!r.PendingPasses && !r.RelaySawPlaintext && r.RelayBytes > 0 && r.Visit.OK()
 }
 
 // Check builds the world, sends, reads everything back and compares.
@@ -90,6 +91,9 @@ func Check(ctx context.Context, cfg CheckConfig) (res Result, err error) {
 		return res, err
 	}
 	if err := passPlaintext(ctx, s, marker); err != nil {
+		return res, err
+	}
+	if res.Visit, err = visit(ctx, s, marker); err != nil {
 		return res, err
 	}
 	res.RelaySawPlaintext, res.RelayBytes = w.Tap.Seen() > 0, w.Tap.Bytes()

@@ -29,6 +29,10 @@ func TestCheck(t *testing.T) {
 		"plaintext": func() demo.Result { r := res; r.RelaySawPlaintext = true; return r }(),
 		"pending":   func() demo.Result { r := res; r.PendingPasses = true; return r }(),
 		"public":    func() demo.Result { r := res; r.PublicSideRefused = false; return r }(),
+		"a person":  func() demo.Result { r := res; r.Visit.LetIn = false; return r }(),
+		"alone":     func() demo.Result { r := res; r.Visit.SelfApproved = true; return r }(),
+		"stays":     func() demo.Result { r := res; r.Visit.CutMillis = 1500; return r }(),
+		"again":     func() demo.Result { r := res; r.Visit.InAgain = true; return r }(),
 		"blind tap": func() demo.Result { r := res; r.RelayBytes = 0; return r }(),
 	} {
 		if worse.OK() {

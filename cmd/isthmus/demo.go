@@ -82,6 +82,8 @@ func checkDemo(ctx context.Context, w *world, cfg demo.CheckConfig, asJSON bool)
 			res.Sent, res.Received, res.Lost, res.Duplicated, res.Changed, res.Seconds, res.Resolved)
 		w.printf("public side refused: %t; pending endpoint passes: %t; relay saw plaintext: %t in %d bytes\n",
 			res.PublicSideRefused, res.PendingPasses, res.RelaySawPlaintext, res.RelayBytes)
+		w.printf("a person came into a machine when another approved: %t; by her own approval: %t; out %.1f ms after it was taken back; in again: %t\n",
+			res.Visit.LetIn, res.Visit.SelfApproved, res.Visit.CutMillis, res.Visit.InAgain)
 	}
 	if !res.OK() {
 		return fault.New("isthmus.demo", fault.Unavailable, "the world is not well: see the numbers above").Advise("run it again with --verbose for the log")
