@@ -144,7 +144,7 @@ func (c *HalfConn) CloseWrite() error {
 func (c *Conn) Gone() <-chan struct{} { return c.gone }
 
 // closePatience is how long a peer may take to agree that a stream is over.
-const closePatience = 2 * time.Second
+const closePatience = 5 * time.Second
 
 // Close ends both ways, and gives the peer a moment to take what was written.
 func (c *Conn) Close() error { return c.close(websocket.StatusNormalClosure, "", closePatience) }
