@@ -142,7 +142,7 @@ func (w *work) apply(p Principal, wanted resource.Object) (Change, error) {
 		}
 	}
 	if t, ok := after.(*resource.Target); ok {
-		if err := w.changeTarget(before.(*resource.Target), t); err != nil {
+		if err := w.changeTarget(p, before.(*resource.Target), t); err != nil {
 			return Change{}, err
 		}
 	}
@@ -245,6 +245,9 @@ func (w *work) check(p Principal, before, after resource.Object) (warnings []str
 		}
 		return nil, w.mustExist(op, tenant)
 	case *resource.Target:
+		if err := p.mayChoosePolicy(op, asOr[*resource.Target](before), o); err != nil {
+			return nil, err
+		}
 		return w.checkTarget(o)
 	}
 	return nil, fault.Newf(op, fault.Invalid, "a %s cannot be applied", after.Head().Kind)

@@ -75,6 +75,8 @@ type Control struct {
 	requests  *throttle.Throttle[string] // for access, by person
 	passes    *throttle.Throttle[string] // and certificates, by person
 	refusals  *throttle.Throttle[string] // of sessions, by the process that told of them
+	told      *throttle.Throttle[string] // records of sessions, by the same
+	certified *throttle.Throttle[string] // keys, by the process that asked
 	stirs     stirs
 	receiving receiving
 	granted   chan struct{} // holds a signal when grants have changed
@@ -124,9 +126,12 @@ func New(cfg Config, st *store.Store, authority *identity.Authority, log *slog.L
 		requests: throttle.New[string](throttle.Config{Burst: requestBurst, Every: requestEvery}, clk),
 		passes:   throttle.New[string](throttle.Config{Burst: passBurst, Every: passEvery}, clk),
 		refusals: throttle.New[string](throttle.Config{Burst: refusedBurst, Every: refusedEvery}, clk),
-		stirs:    stirs{waiting: map[string]map[chan struct{}]struct{}{}},
-		granted:  make(chan struct{}, 1),
-		posted:   make(chan struct{}, 1),
+		told:     throttle.New[string](throttle.Config{Burst: toldBurst, Every: toldEvery}, clk),
+
+		certified: throttle.New[string](throttle.Config{Burst: certifiedBurst, Every: certifiedEvery}, clk),
+		stirs:     stirs{waiting: map[string]map[chan struct{}]struct{}{}},
+		granted:   make(chan struct{}, 1),
+		posted:    make(chan struct{}, 1),
 	}
 	c.receivers = c.newReceivers()
 	if err := c.reload(context.Background()); err != nil {

@@ -116,7 +116,19 @@ func (f *accessFacts) readWho(tx *store.Tx, op string, p Principal, name string)
 	if of, rest, ok := strings.Cut(name, "/"); ok {
 		tenant, name = of, rest
 	}
-	return f.readPerson(tx, tenant, name, "")
+	if err := f.readPerson(tx, tenant, name, ""); err != nil || p.sees(tenant) {
+		return err
+	}
+	// Of people of other tenants one knows who asked to be let in here, and not who else there is.
+	asked, err := tx.Grants(store.GrantFilter{Tenant: f.tenant, Person: f.person.ID, Limit: 1})
+	if err == nil && len(asked) == 0 {
+		err = noSuchPerson(name, tenant)
+	}
+	return err
+}
+
+func noSuchPerson(name, tenant string) error {
+	return fault.Newf("control.ExplainAccess", fault.NotFound, "there is no person %q in %s", printable(name), printable(tenant)).Advise("list people with: isthmus person list")
 }
 
 func (f *accessFacts) readPerson(tx *store.Tx, tenant, name, uid string) error {
@@ -126,7 +138,7 @@ func (f *accessFacts) readPerson(tx *store.Tx, tenant, name, uid string) error {
 	}
 	if !ok || uid != "" && person.UID != uid {
 		if uid == "" {
-			return fault.Newf("control.ExplainAccess", fault.NotFound, "there is no person %q in %s", printable(name), tenant).Advise("list people with: isthmus person list")
+			return noSuchPerson(name, tenant)
 		}
 		f.gone = true
 		return nil
@@ -169,7 +181,10 @@ func (c *Control) fillFacts(tx *store.Tx, p Principal, target string, f *accessF
 	if t == nil {
 		return nil
 	}
-	f.target, f.policy, f.leader = t, c.world.policy(t), leaderName(t)
+	f.target, f.policy, f.leader = t, c.world.policy(t), "the process that leads there"
+	if p.sees(t.Metadata.Tenant) { // others are not told where it leads
+		f.leader = leaderName(t)
+	}
 	for _, l := range c.world.leaders(t) {
 		a := c.world.agents[identity.ID(l.ID)]
 		if a == nil {

@@ -85,6 +85,7 @@ func TestWhoMayAskWhy(t *testing.T) {
 		}
 	}
 	stuck(t, s.why(s.ute, AccessQuestion{Target: pressSSH}), "the person may be let into targets", "for the role operator")
+	s.ask(s.ivy, pressSSH) // so that she is known here
 	stuck(t, s.why(s.odin, AccessQuestion{Target: pressPLC, Person: "it/ivy@example.com"}), "the target is visible to it", "spec.visibleTo")
 	for name, c := range map[string]struct {
 		p     Principal

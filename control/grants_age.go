@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/isthmus-io/isthmus/access/grant"
-	"github.com/isthmus-io/isthmus/resource"
 	"github.com/isthmus-io/isthmus/store"
 )
 
@@ -101,34 +100,6 @@ func (w *work) endGrantsOf(person, why string) error {
 	}
 	for _, g := range open {
 		if err := w.cancelGrant(g, why); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// changeTarget ends the grants of people whose tenant may not know of a target any more. Those of others stay when a target gets another
-// address, agent or policy: whoever leads there cuts the sessions, and the next ones go where the target leads now.
-func (w *work) changeTarget(before, after *resource.Target) error {
-	if err := w.noteLeaders(before); err != nil {
-		return err
-	}
-	narrower := false
-	for _, tenant := range before.Spec.VisibleTo {
-		narrower = narrower || !after.VisibleTo(tenant)
-	}
-	if !narrower {
-		return nil
-	}
-	open, err := w.Grants(store.GrantFilter{TargetUID: after.Metadata.UID, Open: true, Limit: maxGrantsOfTarget})
-	if err != nil {
-		return err
-	}
-	for _, g := range open {
-		if after.VisibleTo(g.Person.Tenant) {
-			continue
-		}
-		if err := w.cancelGrant(g, "the target is not visible to "+g.Person.Tenant+" any more"); err != nil {
 			return err
 		}
 	}

@@ -12,6 +12,20 @@ import (
 	"github.com/isthmus-io/isthmus/store"
 )
 
+// Keys that one process may have certified: at once, and one more each. Every one is a record in the audit log; one is good for all sessions of a
+// grant and account.
+const (
+	certifiedBurst = 200
+	certifiedEvery = 2 * time.Second
+)
+
+func (c *Control) notTooManyKeys(op string, id identity.ID) error {
+	if wait := c.certified.Take(string(id)); wait > 0 {
+		return tooOften(op, string(id)+" has keys certified too often", wait)
+	}
+	return nil
+}
+
 // leadsTo tells whether a process leads to a target by its plan.
 func (w *world) leadsTo(id identity.ID, t *resource.Target) bool {
 	a := w.agents[id]
@@ -38,8 +52,15 @@ func (c *Control) CertifySession(ctx context.Context, id identity.ID, r SessionC
 		if err != nil {
 			return err
 		}
-		if !ok || !w.world().leadsTo(id, w.world().owned[g.TargetUID]) {
+		t := w.world().owned[g.TargetUID]
+		if !ok || !w.world().leadsTo(id, t) {
 			return fault.Newf(op, fault.Denied, "%s does not lead to the target of the grant", id).Advise("its plan says where it leads")
+		}
+		if !recorded(t, w.world().policy(t)) {
+			return fault.Newf(op, fault.Denied, "sessions into %s are not recorded, so nobody logs in for people there", g.Target).Advise("its plan says what is recorded")
+		}
+		if err := c.notTooManyKeys(op, id); err != nil {
+			return err
 		}
 		out, err = w.certifySSH(op, g, r.PublicKey, r.Login, r.Session)
 		return err
@@ -71,6 +92,9 @@ func (c *Control) HostCertificate(ctx context.Context, id identity.ID, publicKey
 			if t.Protocol() == resource.ProtocolSSH && w.world().leadsTo(id, t) && len(out.Principals) < maxHostNames {
 				out.Principals = append(out.Principals, HostKeyAlias(t.Key()))
 			}
+		}
+		if err := c.notTooManyKeys(op, id); err != nil {
+			return err
 		}
 		if len(out.Principals) == 0 {
 			return fault.Newf(op, fault.Denied, "%s leads to no target with the protocol ssh", id).Advise("its plan says where it leads")

@@ -41,7 +41,18 @@ func (c *Control) SSHCertificate(ctx context.Context, p Principal, r SSHCertific
 	return out, err
 }
 
-// certifySSH certifies a key for the person of a grant. session is the one it is for, when an agent asks.
+// longestStandingCertificate is the longest life of a certificate for a grant that lets somebody in for months.
+const longestStandingCertificate = 24 * time.Hour
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// certifySSH certifies a key for the person of a grant: for an account, and for that account of the one target, which is what a machine can be told
+// to look at (AuthorizedPrincipalsFile) when others trust the same authority. session is the one it is for, when an agent asks.
 func (w *work) certifySSH(op string, g grant.Grant, publicKey, login, session string) (SSHCertificate, error) {
 	none := SSHCertificate{}
 	key, err := sshca.ParseKey(publicKey)
@@ -59,6 +70,9 @@ func (w *work) certifySSH(op string, g grant.Grant, publicKey, login, session st
 		return none, err
 	}
 	until := g.Until
+	if g.Kind == grant.Standing { // what is revoked meanwhile is not asked about by a machine that is reached some other way
+		until = earlier(until, w.now.Add(longestStandingCertificate))
+	}
 	if g.Hours != nil {
 		if end, ok := g.Hours.Hold(w.now); ok && end.Before(until) {
 			until = end
@@ -71,11 +85,15 @@ func (w *work) certifySSH(op string, g grant.Grant, publicKey, login, session st
 	serial := newSerial()
 	forwarding := t.Spec.SSH != nil && t.Spec.SSH.PortForwarding
 	id := g.Person.Who() + " grant " + g.ID
-	line, err := ca.User(key, sshca.UserCertificate{ID: id, Principals: []string{login}, From: w.now, Until: until, Serial: serial, PTY: true, Forwarding: forwarding})
+	principals := []string{login, login + "@" + HostKeyAlias(t.Key())}
+	line, err := ca.User(key, sshca.UserCertificate{
+		ID: id, Principals: principals, From: w.now, Until: until, Serial: serial, PTY: true, Forwarding: forwarding,
+		Recorded: session == "" && recorded(t, w.world().policy(t)), // the person's own ends at the agent
+	})
 	if err != nil {
 		return none, err
 	}
-	out := SSHCertificate{Certificate: line, KeyID: id, Principals: []string{login}, Expires: until.UTC().Truncate(time.Second)}
+	out := SSHCertificate{Certificate: line, KeyID: id, Principals: principals, Expires: until.UTC().Truncate(time.Second)}
 	return out, w.recordBoth("certify", keyOfGrant(g), g.Tenant, g.Person.Tenant, nil, certified{g.Target, id, login, serial, out.Expires, session})
 }
 

@@ -155,7 +155,7 @@ func TestSSHCertificates(t *testing.T) {
 	}
 	cert := readCertificate(t, c.Certificate)
 	id := "alice@example.net of ot grant " + g.ID
-	if cert.KeyId != id || c.KeyID != id || !slices.Equal(cert.ValidPrincipals, []string{"service"}) || cert.ValidBefore != uint64(g.Until.Unix()) ||
+	if cert.KeyId != id || c.KeyID != id || !slices.Equal(cert.ValidPrincipals, []string{"service", "service@press-ssh.plant-7.ot.isthmus"}) || cert.ValidBefore != uint64(g.Until.Unix()) ||
 		len(cert.CriticalOptions) != 0 || len(cert.Extensions) != 1 || cert.CertType != ssh.UserCert {
 		t.Errorf("%+v", cert)
 	}
@@ -212,6 +212,7 @@ func TestCertificatesOfMembers(t *testing.T) {
 	s := newSite(t)
 	drill := s.join(JoinAgent, "ot/plant-7/drill-9")
 	g := s.let(s.alice, pressSSH)
+	s.apply(otOps, policy("ot/default", func(p *resource.AccessPolicySpec) { p.Recording = resource.RecordingRequired }))
 	req := SessionCertificateRequest{Grant: g.ID, Session: strings.Repeat("ab", 16), PublicKey: somebodysKey(t), Login: "service"}
 	c, err := s.CertifySession(ctx, s.press, req)
 	if err != nil || readCertificate(t, c.Certificate).KeyId != "alice@example.net of ot grant "+g.ID {

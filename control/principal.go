@@ -86,12 +86,20 @@ func (p Principal) mayOwn(op string) error {
 	return fault.Newf(op, fault.Denied, "%s %s, and this is for owners of the tenant", p.Who(), p.roleWords()).Advise("ask an owner of the tenant")
 }
 
-// mayAudit tells whether the principal may read the audit log and recordings of its reach.
+// mayAudit tells whether the principal may read the audit log of its reach.
 func (p Principal) mayAudit(op string) error {
 	if p.Person == "" && p.Role != RoleNetworkAdmin || p.has(resource.RoleOwner, resource.RoleAuditor) {
 		return nil
 	}
 	return fault.Newf(op, fault.Denied, "%s %s, and may not read the audit log", p.Who(), p.roleWords()).Advise("ask for the role auditor")
+}
+
+// mayReplay tells whether the principal may open recordings, in which passwords may stand: who sees everything else, as a reader does, need not.
+func (p Principal) mayReplay(op string) error {
+	if p.isAdmin() || p.has(resource.RoleOwner, resource.RoleAuditor) || p.Person == "" && p.Role == RoleAuditor {
+		return nil
+	}
+	return fault.Newf(op, fault.Denied, "%s %s, and may not open recordings", p.Who(), p.roleWords()).Advise("ask for the role auditor")
 }
 
 // roleWords is "is a reader" or "has the roles operator and approver".

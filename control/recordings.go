@@ -29,17 +29,38 @@ const (
 	keptFor         = 365 * 24 * time.Hour
 )
 
-// receiving is how many bytes are on their way.
+// sentAtOnceBy is how many recordings one process may be sending: what is on its way has its room kept, and others need some too.
+const sentAtOnceBy = 2
+
+// receiving is how many bytes are on their way, and who sends how many recordings.
 type receiving struct {
-	mu    sync.Mutex
+	mu    sync.Mutex // guards the fields below
 	bytes int64
+	by    map[identity.ID]int
 }
 
-func (r *receiving) add(n int64) int64 {
+// begin keeps room for a recording; ok is false when who sends it sends too many, or there would be more bytes than most.
+func (r *receiving) begin(id identity.ID, n, most int64) (many, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if many = r.by[id] >= sentAtOnceBy; many || r.bytes+n > most {
+		return many, false
+	}
+	if r.by == nil {
+		r.by = map[identity.ID]int{}
+	}
+	r.by[id]++
 	r.bytes += n
-	return r.bytes
+	return false, true
+}
+
+func (r *receiving) end(id identity.ID, n int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.bytes -= n
+	if r.by[id]--; r.by[id] == 0 {
+		delete(r.by, id)
+	}
 }
 
 // PutRecording takes what was recorded of a session from the process that led to it: size bytes whose SHA-256 is sum, in hexadecimal. What it
@@ -62,7 +83,7 @@ func (c *Control) PutRecording(ctx context.Context, id identity.ID, session stri
 	if err != nil || there {
 		return err
 	}
-	defer c.receiving.add(-size)
+	defer c.receiving.end(id, size)
 	part, err := c.receive(op, session, r, size, sum)
 	if err != nil {
 		return err
@@ -84,7 +105,7 @@ func (c *Control) PutRecording(ctx context.Context, id identity.ID, session stri
 			return err
 		}
 		// Not before: what is kept stays what the audit log has the hash of, whoever is still sending another.
-		if err := c.keep(part, kept.File); err != nil {
+		if err := c.nameRecording(part, kept.File); err != nil {
 			return err
 		}
 		return w.record(s.Tenant, "recording", resource.Key{Kind: kindSession, Tenant: s.Tenant, Name: session}, nil, map[string]any{"bytes": size, "sha256": sum})
@@ -120,8 +141,11 @@ func (c *Control) mayPutRecording(ctx context.Context, op string, id identity.ID
 	if err != nil || there {
 		return there, err
 	}
-	if total+c.receiving.add(size) > c.cfg.MaxRecordings {
-		c.receiving.add(-size)
+	many, fits := c.receiving.begin(id, size, c.cfg.MaxRecordings-total)
+	if many {
+		return false, fault.Newf(op, fault.Exhausted, "%s is sending %d recordings already", id, sentAtOnceBy).Advise("send one after the other")
+	}
+	if !fits {
 		return false, fault.Newf(op, fault.Exhausted, "the recordings take %d bytes already", total).Advise("give them more room, or keep them for a shorter time")
 	}
 	return false, nil
@@ -159,8 +183,8 @@ func (c *Control) receive(op, session string, r io.Reader, size int64, sum strin
 	return f.Name(), nil
 }
 
-// keep gives a part its name.
-func (c *Control) keep(part, name string) error {
+// nameRecording makes a part a recording.
+func (c *Control) nameRecording(part, name string) error {
 	err := os.Rename(part, filepath.Join(c.cfg.Recordings, name))
 	if err == nil {
 		err = keepfile.SyncFolder(c.cfg.Recordings)

@@ -23,6 +23,31 @@ const (
 	refusedEvery = 10 * time.Second
 )
 
+// What one process may tell of sessions at once, and one more each: a record, and each of its 8 KiB. It keeps what is too much, and sends it again.
+const (
+	toldBurst = 20_000
+	toldEvery = 10 * time.Millisecond
+	toldBytes = 8 << 10
+)
+
+// mayTell counts a record of a process. The audit log is everybody's disk.
+func (c *Control) mayTell(op string, id identity.ID, r *session.Record) error {
+	size := len(r.Words)
+	for _, f := range r.Files {
+		size += len(f.Name) + len(f.SHA256)
+	}
+	for _, cmd := range r.Commands {
+		size += len(cmd)
+	}
+	for range 1 + size/toldBytes {
+		if wait := c.told.Take(string(id)); wait > 0 {
+			c.metrics.sessions.WithLabelValues("hasty").Inc()
+			return tooOften(op, string(id)+" tells of more sessions than one process may", wait)
+		}
+	}
+	return nil
+}
+
 // validSession tells whether a text can be the id of a session.
 func validSession(id string) bool {
 	return len(id) == 32 && strings.Trim(id, "0123456789abcdef") == ""
@@ -70,6 +95,9 @@ func (w *work) noteSession(op string, id identity.ID, r session.Record) error {
 	if known && (!was.EndedAt.IsZero() || r.Phase == session.Opened) {
 		w.c.metrics.sessions.WithLabelValues("repeated").Inc()
 		return nil
+	}
+	if err := w.c.mayTell(op, id, &r); err != nil {
+		return err
 	}
 	s := store.Session{Record: r}
 	if known {
@@ -143,6 +171,9 @@ func (w *work) newSession(op string, id identity.ID, r session.Record) (store.Se
 		s.PersonUID, s.PersonName, s.Home = g.Person.ID, g.Person.Name, g.Person.Tenant
 		return s, nil
 	}
+	if r.Phase != session.Refused {
+		return s, fault.Newf(op, fault.Denied, "the session %s is of somebody whom the grant %s does not let in", r.Session, g.ID).Advise("look at the process: no gate of ours tells this")
+	}
 	return s, w.stranger(&s, r.Person)
 }
 
@@ -196,9 +227,9 @@ func (w *work) recordSession(s store.Session) error {
 	if p.Person != "" {
 		w.who = p.Person
 	}
-	both := ""
-	if s.Grant != "" && (s.Home == s.Tenant || w.mayConcern(s)) {
-		both = s.Home
+	both, err := w.concerned(s)
+	if err != nil {
+		return err
 	}
 	key := resource.Key{Kind: kindSession, Tenant: s.Tenant, Name: s.Session}
 	if err := w.recordBoth(step, key, s.Tenant, both, nil, p); err != nil {
@@ -210,14 +241,17 @@ func (w *work) recordSession(s store.Session) error {
 	return w.tellOfSession(step, s)
 }
 
-// mayConcern tells whether another tenant's chain may be written to: that of a person who has the grant, or whose tenant the target is visible to.
-func (w *work) mayConcern(s store.Session) bool {
-	t := w.world().owned[s.Target]
-	if t != nil && s.Home != "" && t.VisibleTo(s.Home) {
-		return true
+// concerned is the tenant of the person whose grant it was, in whose chain the session stands too; empty when it was another's. A process tells
+// what it likes: it does not write into the chains of those whom nobody let in.
+func (w *work) concerned(s store.Session) (string, error) {
+	if s.Grant == "" {
+		return "", nil
 	}
 	g, ok, err := w.Grant(s.Grant)
-	return err == nil && ok && g.Person.Tenant == s.Home
+	if err != nil || !ok || g.Person.ID != s.PersonUID {
+		return "", err
+	}
+	return g.Person.Tenant, nil
 }
 
 // kindSession is how sessions stand in audit records, beside the nouns.

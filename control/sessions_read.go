@@ -49,7 +49,7 @@ func (p Principal) viewSession(s store.Session, recording bool) SessionView {
 	}
 	if p.sees(s.Tenant) {
 		v.To = s.To
-		v.Recording = recording && p.mayAudit("") == nil
+		v.Recording = recording && p.mayReplay("") == nil
 	}
 	return v
 }

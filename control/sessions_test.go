@@ -293,7 +293,7 @@ func TestRecordings(t *testing.T) {
 
 	for _, p := range []Principal{s.alice, s.bob, s.erin} {
 		_, err := s.Recording(ctx, p, sessionID(1))
-		want(t, err, fault.Denied, "may not read the audit log")
+		want(t, err, fault.Denied, "may not open recordings")
 	}
 	for _, p := range []Principal{s.ivy, s.xeno} {
 		_, err := s.Recording(ctx, p, sessionID(1))

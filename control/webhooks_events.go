@@ -108,9 +108,9 @@ func (w *work) tellOfSession(step string, s store.Session) error {
 			strconv.FormatUint(s.Sent, 10), strconv.FormatUint(s.Received, 10))
 	}
 	e.Text = chat(text)
-	home := ""
-	if s.Grant != "" {
-		home = s.Home
+	home, err := w.concerned(s)
+	if err != nil {
+		return err
 	}
 	return w.tell(e, s.Tenant, home)
 }
@@ -151,7 +151,7 @@ func chat(s string) string {
 		}
 		return r
 	}, s)
-	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "@", "@\u200b").Replace(s)
+	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "@", "@\u200b", "](", "]\u200b(").Replace(s)
 }
 
 // spoken is a duration without what is zero in it: 2h, 1h30m.

@@ -150,7 +150,7 @@ func (d *door) registerLeaders() {
 				return nil, err
 			}
 			_, w := humago.Unwrap(ctx.Value(keyRequest).(huma.Context))
-			body := &patient{Reader: r.Body, rc: http.NewResponseController(w)}
+			body := &patient{Reader: r.Body, rc: http.NewResponseController(w), end: time.Now().Add(requestLimit + time.Duration(r.ContentLength/slowestUpload)*time.Second)}
 			return nil, orRemoved(d.ctl.PutRecording(ctx, memberOf(ctx).id, in.Session, body, r.ContentLength, sum))
 		})
 	op := d.api.OpenAPI().Paths[recordingPath].Put
@@ -173,14 +173,22 @@ func contentDigest(header string) (string, error) {
 	return "", fault.New("httpdoor.contentDigest", fault.Invalid, "the request carries no SHA-256 of the recording").Advise("send it as: Content-Digest: sha-256=:BASE64:")
 }
 
-// patient reads a body of any length so long as some of it comes now and then.
+// slowestUpload is at how many bytes a second a recording has to come: room is kept for all of it meanwhile.
+const slowestUpload = 8 << 10
+
+// patient reads a body of any length so long as some of it comes now and then, and all of it in time.
 type patient struct {
 	io.Reader
-	rc *http.ResponseController
+	rc  *http.ResponseController
+	end time.Time
 }
 
 func (p *patient) Read(b []byte) (int, error) {
-	_ = p.rc.SetReadDeadline(time.Now().Add(maxCopyPause)) // not every server can
+	until := time.Now().Add(maxCopyPause)
+	if p.end.Before(until) {
+		until = p.end
+	}
+	_ = p.rc.SetReadDeadline(until) // not every server can
 	n, err := p.Reader.Read(b)
 	_ = p.rc.SetWriteDeadline(time.Now().Add(requestLimit))
 	return n, err
