@@ -18,24 +18,21 @@ import (
 // accessAsking is the flags with which a command asks to be let in when nothing lets the person in yet.
 type accessAsking struct {
 	reason string
-	long   time.Duration
-	wait   time.Duration
+	long   long
+	wait   long
 }
 
 func (a *accessAsking) addTo(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&a.reason, "reason", "", "ask to be let in, for this `REASON`, when no grant lets you in yet, and wait for the answer")
-	f.DurationVar(&a.long, "for", 0, "how `LONG` to be let in, with --reason; an hour, or what the policy lets at most, when absent")
-	f.DurationVar(&a.wait, "wait", 15*time.Minute, "how `LONG` to wait for the answer, with --reason")
-	completingValues(c, "for", "30m", "1h", "2h", "8h")
+	addLong(c, &a.long, "for", "how `LONG` to be let in, with --reason; an hour, or what the policy lets at most, when absent")
+	a.wait = long(15 * time.Minute)
+	addLong(c, &a.wait, "wait", "how `LONG` to wait for the answer, with --reason")
 }
 
 func (a *accessAsking) check(c *cobra.Command) error {
-	switch f := c.Flags(); {
-	case a.reason == "" && (f.Changed("for") || f.Changed("wait")):
+	if f := c.Flags(); a.reason == "" && (f.Changed("for") || f.Changed("wait")) {
 		return usagef("--for and --wait go with --reason").advise("give --reason TEXT to ask to be let in")
-	case a.long < 0 || a.wait <= 0:
-		return usagef("--for and --wait are lengths of time").advise("write them as 30m or 2h")
 	}
 	return nil
 }
@@ -55,7 +52,7 @@ func (a *accessAsking) letIn(ctx context.Context, s *accessSession, t targetName
 		}
 		t.tenant, t.network = key.Tenant, key.Scope
 	}
-	asked, err := s.RequestAccess(ctx, client.GrantRequest{Target: t.path(), Reason: a.reason, For: a.long})
+	asked, err := a.ask(ctx, s, t.path())
 	if err != nil {
 		return g, err
 	}
@@ -75,6 +72,18 @@ func (a *accessAsking) letIn(ctx context.Context, s *accessSession, t targetName
 			Advise("see: isthmus access show %s", asked.ID)
 	}
 	return g, nil
+}
+
+// ask asks to be let in, unless the person has asked before.
+func (a *accessAsking) ask(ctx context.Context, s *accessSession, target string) (client.Grant, error) {
+	list, err := s.Grants(ctx, client.GrantFilter{Target: target, Mine: true, State: grant.Requested})
+	if err != nil {
+		return client.Grant{}, err
+	}
+	if len(list) > 0 {
+		return list[0], nil
+	}
+	return s.RequestAccess(ctx, client.GrantRequest{Target: target, Reason: a.reason, For: time.Duration(a.long)})
 }
 
 // answer is the fault of a request that was not approved.
@@ -108,7 +117,7 @@ func (a *accessAsking) await(ctx context.Context, s *accessSession, g client.Gra
 	w := s.w
 	who := first(strings.Join(g.Approvers, ", "), "an approver")
 	w.note("asked for %s; %s may approve it: isthmus access approve %s", g.Target, who, g.ID)
-	ctx, cancel := context.WithTimeout(ctx, a.wait)
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(a.wait))
 	defer cancel()
 	line := &liveLine{out: w.err, live: w.colourful()}
 	stop, ended := make(chan struct{}), make(chan struct{})

@@ -234,31 +234,23 @@ func (s *accessSession) pick(p dialer.Pass, t targetName) (best dialer.PassGrant
 // noGrant says why there is no way in, and what to type. because is what the control plane said, if it did.
 func (s *accessSession) noGrant(ctx context.Context, t targetName, because error) error {
 	const op = "isthmus.access"
-	path := t.path()
-	if t.tenant == "" && t.network != "" && s.tenant != "" {
-		path = s.tenant + "/" + path
+	if t.tenant == "" && t.network != "" {
+		t.tenant = s.tenant
 	}
-	list, err := s.Grants(ctx, client.GrantFilter{Mine: true, Open: true})
-	if err != nil {
-		list = nil // the words below hold without
-	}
-	for _, g := range list {
-		if !t.fits(g.Target) {
-			continue
-		}
+	if t.whole() {
+		x, err := s.WhyAccess(ctx, t.path(), "", "")
 		switch {
-		case g.State == grant.Requested:
-			return fault.Newf(op, fault.Denied, "your request %s for %s waits for approval", g.ID, g.Target).Because(because).
-				Advise("ask %s to decide: isthmus access approve %s", first(strings.Join(g.Approvers, ", "), "an approver"), g.ID)
-		case g.State == grant.Approved && s.w.clock.Now().Before(g.From):
-			return fault.Newf(op, fault.Denied, "your grant %s for %s begins at %s", g.ID, g.Target, s.w.at(g.From)).Because(because)
+		case err != nil && because == nil, fault.KindOf(err) == fault.NotFound:
+			return err
+		case err == nil && !x.Open:
+			return fault.New(op, fault.Denied, x.Summary).Because(because).Advise("%s", x.Next)
 		}
 	}
-	if because != nil && len(list) > 0 {
+	if because != nil {
 		return because
 	}
-	return fault.Newf(op, fault.Denied, "nothing lets you into %s now", path).Because(because).
-		Advise("ask to be let in: isthmus access request %s --reason TEXT", path)
+	return fault.Newf(op, fault.Denied, "nothing lets you into %s now", t.path()).
+		Advise("ask to be let in: isthmus access request %s --reason TEXT", t.path())
 }
 
 // completeTargets completes names of targets; nothing when nobody can be asked.

@@ -59,7 +59,7 @@ Without a grant it says what to type to ask for one; with --reason it asks, wait
 		}
 		program, err := exec.LookPath("ssh")
 		if err != nil {
-			return fault.Wrap("isthmus.ssh", fault.NotFound, err, "this machine has no ssh, or not where programs are looked for").(*fault.Error).
+			return fault.New("isthmus.ssh", fault.NotFound, "this machine has no ssh, or not where programs are looked for").Because(err).
 				Advise("install OpenSSH's client: openssh-client, or the optional feature OpenSSH Client of Windows")
 		}
 		s, err := a.open()
