@@ -96,7 +96,7 @@ func TestTokensThatDoNotHold(t *testing.T) {
 		"the public key as a secret":      {signintest.Symmetric(r.Claims(nil), id, []byte(n)), `it is signed with "HS256"`},
 		"a claim changed":                 {signintest.Tampered(good, "sub", "s-2"), "no key of"},
 		"no signature":                    {good[:strings.LastIndexByte(good, '.')+1], "no key of"},
-		"another signature":               {good[:strings.LastIndexByte(good, '.')+1] + strings.Repeat("A", 342), "no key of"},
+		"another signature":               {good[:strings.LastIndexByte(good, '.')+1] + strings.Repeat("A", 86), "no key of"},
 		"no token":                        {"", "no signed token"},
 		"no token at all":                 {"isthmus_abc_def", "no signed token"},
 		"a JSON serialization":            {`{"payload":"e30","signatures":[]}`, "no signed token"},
@@ -125,14 +125,15 @@ func TestTokensThatDoNotHold(t *testing.T) {
 func TestATokenRespelled(t *testing.T) {
 	r := start(t, false)
 	token := r.Token(nil)
-	again := signintest.Respelled(token)
 	a, err := r.verify(token)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := r.verify(again)
-	if token == again || err == nil && a.Signed != b.Signed {
-		t.Errorf("%v, signed %q and %q", err, a.Signed, b.Signed)
+	for _, again := range signintest.Respelled(token) {
+		b, err := r.verify(again)
+		if token == again || err != nil || a.Signed != b.Signed {
+			t.Errorf("%v, signed %q and %q", err, a.Signed, b.Signed)
+		}
 	}
 }
 
@@ -356,4 +357,18 @@ func FuzzVerify(f *testing.F) {
 			t.Fatalf("%q holds, and says %+v", token, c)
 		}
 	})
+}
+
+func BenchmarkVerify(b *testing.B) {
+	clk := clock.NewFake(t0)
+	p := signintest.Start(clk, false)
+	defer p.Close()
+	v, as := signin.NewVerifier(signin.Config{Private: true}, clk), signin.Provider{Name: "ot/corp", Issuer: p.Issuer, ClientID: signintest.ClientID}
+	token := p.Token(nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := v.Verify(b.Context(), as, token); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -114,12 +114,12 @@ func (p *Provider) Asked(path string) int {
 	return p.asked[path]
 }
 
-// KeyID and Key are what it publishes of its key: its name, and the number n, as text.
-func (p *Provider) Key() (id, n string) {
+// Key is what it publishes of its key: its name, and a coordinate, as text.
+func (p *Provider) Key() (id, x string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	k := p.key.public()
-	return k["kid"], k["n"]
+	return k["kid"], k["x"]
 }
 
 // Claims are the usual ones of a token for ClientID, made now, with others put in; one that is nil is taken out.
@@ -160,7 +160,7 @@ func reply(w http.ResponseWriter, status int, v any) {
 func (p *Provider) describe(w http.ResponseWriter, _ *http.Request) {
 	said := map[string]any{
 		"issuer": p.Issuer, "authorization_endpoint": p.Issuer + "/authorize", "token_endpoint": p.Issuer + "/token", "jwks_uri": p.Issuer + "/keys",
-		"device_authorization_endpoint": p.Issuer + "/device", "id_token_signing_alg_values_supported": []string{"RS256"},
+		"device_authorization_endpoint": p.Issuer + "/device", "id_token_signing_alg_values_supported": []string{"ES256"},
 		"code_challenge_methods_supported": []string{"S256"}, "authorization_response_iss_parameter_supported": true,
 	}
 	p.mu.Lock()

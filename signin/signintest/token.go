@@ -1,10 +1,10 @@
 package signintest
 
 import (
-	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/hmac"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -19,11 +19,11 @@ type Claims map[string]any
 // key is a key pair with its name.
 type key struct {
 	id   string
-	pair *rsa.PrivateKey
+	pair *ecdsa.PrivateKey
 }
 
 func newKey() key {
-	k, err := rsa.GenerateKey(rand.Reader, 2048)
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		panic(err)
 	}
@@ -38,21 +38,30 @@ func encode(v any) string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// signed makes a token with RS256 (RFC 7518 3.3).
+const half = 32 // bytes of a signature, and of a point
+
+// signed makes a token with ES256 (RFC 7518 3.4).
 func (k key) signed(c Claims) string {
-	text := encode(map[string]string{"alg": "RS256", "kid": k.id, "typ": "JWT"}) + "." + encode(c)
+	text := encode(map[string]string{"alg": "ES256", "kid": k.id, "typ": "JWT"}) + "." + encode(c)
 	sum := sha256.Sum256([]byte(text))
-	s, err := rsa.SignPKCS1v15(rand.Reader, k.pair, crypto.SHA256, sum[:])
+	r, s, err := ecdsa.Sign(rand.Reader, k.pair, sum[:])
 	if err != nil {
 		panic(err)
 	}
-	return text + "." + base64.RawURLEncoding.EncodeToString(s)
+	b := make([]byte, 2*half)
+	r.FillBytes(b[:half])
+	s.FillBytes(b[half:])
+	return text + "." + base64.RawURLEncoding.EncodeToString(b)
 }
 
 func (k key) public() map[string]string {
+	point, err := k.pair.PublicKey.Bytes()
+	if err != nil {
+		panic(err)
+	}
 	return map[string]string{
-		"kty": "RSA", "use": "sig", "alg": "RS256", "kid": k.id,
-		"n": base64.RawURLEncoding.EncodeToString(k.pair.N.Bytes()), "e": base64.RawURLEncoding.EncodeToString(big.NewInt(int64(k.pair.E)).Bytes()),
+		"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": k.id,
+		"x": base64.RawURLEncoding.EncodeToString(point[1 : 1+half]), "y": base64.RawURLEncoding.EncodeToString(point[1+half:]),
 	}
 }
 
@@ -84,11 +93,19 @@ func Tampered(token, claim string, value any) string {
 	return p[0] + "." + encode(c) + "." + p[2]
 }
 
-// Respelled is the same token in other letters: the last one of a signature has bits that mean nothing.
-func Respelled(token string) string {
+// Respelled is the same token written in other ways that hold as well: the last letter of a signature has bits that mean nothing, and of a
+// signature with an elliptic curve there is a second one, which anybody can tell from the first.
+func Respelled(token string) []string {
 	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	last := strings.IndexByte(letters, token[len(token)-1])
-	return token[:len(token)-1] + string(letters[last^1])
+	out := []string{token[:len(token)-1] + string(letters[last^1])}
+	at := strings.LastIndexByte(token, '.') + 1
+	if b, err := base64.RawURLEncoding.DecodeString(token[at:]); err == nil && len(b) == 2*half {
+		s := new(big.Int).SetBytes(b[half:])
+		s.Sub(elliptic.P256().Params().N, s).FillBytes(b[half:])
+		out = append(out, token[:at]+base64.RawURLEncoding.EncodeToString(b))
+	}
+	return out
 }
 
 // with is the claims with others put in, or, for nil, taken out.
