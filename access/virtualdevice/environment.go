@@ -22,6 +22,9 @@ const (
 	VariableCA      = "ISTHMUS_VIRTUAL_DEVICES_CA"   // a file of authorities as PEM, trusted beside the system's
 	VariableDevice  = "ISTHMUS_VIRTUAL_DEVICE_"      // with a name behind it: one Device as JSON, under the name in lower case unless it has one
 
+	// VariableTwin set to "off" keeps a module's twin out of it: neither followed nor written. What may write the twin says where streams lead.
+	VariableTwin = "ISTHMUS_VIRTUAL_DEVICES_TWIN"
+
 	variableString   = "EdgeHubConnectionString" // IoT Edge: a module outside a device, with what follows
 	variableStringCA = "EdgeModuleCACertificateFile"
 	variableWorkload = "IOTEDGE_WORKLOADURI" // IoT Edge: a module of a device, with others of IOTEDGE_
@@ -87,7 +90,13 @@ func readEnvironment(variables []string) (environment, error) {
 			return e, fault.Newf("virtualdevice.readEnvironment", fault.Invalid, "%s holds no certificate", file).Advise("%s names a file of certificates as PEM", VariableCA)
 		}
 	}
-	return e, e.readModule(env)
+	switch twin := env[VariableTwin]; twin {
+	case "", "on":
+		return e, e.readModule(env)
+	case "off":
+		return e, nil
+	}
+	return e, fault.Newf("virtualdevice.readEnvironment", fault.Invalid, "%s is neither on nor off", VariableTwin).Advise("leave it out, or write off")
 }
 
 func (e *environment) readModule(env map[string]string) error {
@@ -137,7 +146,7 @@ func Run(ctx context.Context, cfg Config, variables []string, log *slog.Logger, 
 	}
 	cfg.Roots, cfg.Workload = e.roots, e.workload
 	h := New(cfg, log, clk)
-	m := &Module{h, e.devices, e.module, log, clk}
+	m := &Module{h, e.devices, e.module, log.With("module", e.module.client()), clk}
 	if e.text != "" {
 		if m, err = NewModule(h, e.text, e.textCA, e.devices, log, clk); err != nil {
 			return err

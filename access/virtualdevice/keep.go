@@ -25,7 +25,7 @@ func (h *Host) keep(ctx context.Context, id *identity, log *slog.Logger, note fu
 	pause := backoff.Backoff{Base: firstPause, Max: lastPause}
 	for attempt := 0; ; {
 		begun := h.clk.Now()
-		err := h.once(ctx, id, inWebSocket(id, attempt), note, opened, filters)
+		err := h.once(ctx, id, log, inWebSocket(id, attempt), note, opened, filters)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -46,18 +46,22 @@ func (h *Host) keep(ctx context.Context, id *identity, log *slog.Logger, note fu
 }
 
 // once connects once, and returns when the connection has ended.
-func (h *Host) once(ctx context.Context, id *identity, web bool, note func(bool, string), opened func(context.Context, *client) func(topic, payload []byte), filters []string) error {
+func (h *Host) once(ctx context.Context, id *identity, log *slog.Logger, web bool, note func(bool, string),
+	opened func(context.Context, *client) func(topic, payload []byte), filters []string,
+) error {
 	c, err := h.connect(ctx, id, web, filters...)
 	if err != nil {
 		return err
 	}
 	note(true, "")
+	log.Info("virtual device: connected", "hub", id.hub, "at", id.dial, "inWebSocket", web)
 	own, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if err := h.serve(ctx, c, opened(own, c)); err != nil {
-		return &lost{err}
+	err = h.serve(ctx, c, opened(own, c))
+	if err == nil {
+		return nil
 	}
-	return nil
+	return &lost{err}
 }
 
 // lost is why a connection ended that there was.

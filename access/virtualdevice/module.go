@@ -32,7 +32,7 @@ func NewModule(host *Host, connection, trusted string, own []Device, log *slog.L
 		return nil, err
 	}
 	id.trusted = trusted
-	return &Module{host, own, id, log, clk}, nil
+	return &Module{host, own, id, log.With("module", id.client()), clk}, nil
 }
 
 // Topics of a twin (IoT Hub: communicate using MQTT).
@@ -64,11 +64,7 @@ func (m *Module) Run(ctx context.Context) error {
 	}
 	var all sync.WaitGroup
 	defer all.Wait()
-	note := func(connected bool, trouble string) {
-		if connected {
-			m.log.Info("virtual device: following the module's twin", "module", m.id.client(), "at", m.id.dial)
-		}
-	}
+	note := func(bool, string) {} // the log has it
 	m.host.keep(ctx, &m.id, m.log, note, func(ctx context.Context, c *client) func(topic, payload []byte) {
 		in := make(chan message, 64)
 		all.Go(func() { m.steer(ctx, c, in) })

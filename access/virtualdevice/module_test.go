@@ -204,6 +204,8 @@ func TestAnEnvironmentThatCannotBe(t *testing.T) {
 	const edge = "IOTEDGE_IOTHUBHOSTNAME=h IOTEDGE_DEVICEID=d IOTEDGE_MODULEID=m IOTEDGE_WORKLOADURI="
 	for name, c := range map[string]struct{ variables, says string }{
 		"nothing":       {"", "names no virtual device"},
+		"no twin":       {"EdgeHubConnectionString=x ISTHMUS_VIRTUAL_DEVICES_TWIN=off", "names no virtual device"},
+		"half a twin":   {"ISTHMUS_VIRTUAL_DEVICES_TWIN=half", "neither on nor off"},
 		"no JSON":       {"ISTHMUS_VIRTUAL_DEVICES=SECRET", "cannot be read"},
 		"no list":       {`ISTHMUS_VIRTUAL_DEVICES={}`, "cannot be read"},
 		"more":          {`ISTHMUS_VIRTUAL_DEVICES=[]SECRET`, "cannot be read"},

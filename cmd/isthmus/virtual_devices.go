@@ -34,7 +34,7 @@ unix:/PATH. "name" calls it something else than its id, "enabled": false switche
 
 As a module of Azure IoT Edge, which is known by IOTEDGE_WORKLOADURI and the variables beside it, or by EdgeHubConnectionString, it follows the module's twin
 as well: the desired property virtualDevices holds devices by name, which change those of the environment or come on top, at once; the reported one says of
-each whether it is connected, how many sessions it has, and what is wrong.`,
+each whether it is connected, how many sessions it has, and what is wrong. ISTHMUS_VIRTUAL_DEVICES_TWIN=off leaves the twin alone.`,
 		Example: `  ISTHMUS_VIRTUAL_DEVICE_PRESS_4='{"connectionString":"HostName=…","streams":{"ssh":"127.0.0.1:22"}}' isthmus virtual-devices`,
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
