@@ -52,6 +52,7 @@ func TestTargetRules(t *testing.T) {
 		{"too many", func(o g) { o.Spec.VisibleTo = make([]string, 1001) }, "spec.visibleTo has 1001 tenants"},
 		{"ssh on rdp", func(o g) { o.Spec.Protocol = resource.ProtocolRDP }, "spec.ssh is for the protocol ssh"},
 		{"login", func(o g) { o.Spec.SSH.Logins = []string{"-oProxyCommand=x"} }, "spec.ssh.logins has"},
+		{"a login that is a folder", func(o g) { o.Spec.SSH.Logins = []string{".."} }, "spec.ssh.logins has"},
 		{"logins", func(o g) { o.Spec.SSH.Logins = make([]string, 33) }, "33 logins"},
 		{"host key", func(o g) { o.Spec.SSH.HostKeys = []string{"ssh-ed25519"} }, "no public key"},
 		{"host key lines", func(o g) { o.Spec.SSH.HostKeys = []string{"ssh-ed25519 AAAA\nssh-rsa BBBB"} }, "no public key"},
@@ -89,7 +90,7 @@ func TestAccessPolicyRules(t *testing.T) {
 		{"idle", func(o p) { o.Spec.Sessions.IdleMinutes = -1 }, "spec.sessions.idleMinutes"},
 		{"recording", func(o p) { o.Spec.Recording = "On" }, `spec.recording is "On"`},
 		{"recipient", func(o p) { o.Spec.RecordingRecipients = []string{"AGE-SECRET-KEY-1" + strings.Repeat("A", 46)} }, "no age public key"},
-		{"recipients", func(o p) { o.Spec.RecordingRecipients = make([]string, 21) }, "has 21 keys"},
+		{"recipients", func(o p) { o.Spec.RecordingRecipients = make([]string, 17) }, "has 17 keys"},
 	})
 	s := &valid().Spec
 	if s.ApprovalsNeeded() != 1 || s.Longest() != 8*time.Hour || s.Wait() != 24*time.Hour || s.Emergency() != time.Hour || s.LongestStanding() != 90*24*time.Hour ||

@@ -64,7 +64,7 @@ const (
 	MaxStanding      = 366 * 24 * time.Hour
 	maxAhead         = 90 * 24 * time.Hour
 	maxBreakGlass    = 24 * time.Hour
-	maxRecipients    = 20
+	maxRecipients    = 16 // what recordings can be encrypted for
 	maxSessionsEach  = 1000
 	defaultSessions  = 16
 	defaultMaxGrant  = 8 * time.Hour

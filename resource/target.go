@@ -221,7 +221,7 @@ func (s *TargetSpec) validateSSH(op string) error {
 
 // ValidLogin tells whether a text may be an account's name in a certificate.
 func ValidLogin(s string) bool {
-	if s == "" || len(s) > 32 || s[0] == '-' {
+	if s == "" || len(s) > 32 || s[0] == '-' || strings.Trim(s, ".") == "" { // dots alone are folders to programs that keep files by account
 		return false
 	}
 	return !strings.ContainsFunc(s, func(r rune) bool {

@@ -76,11 +76,20 @@ func New(r Request, by Person, tenant string, p *resource.AccessPolicySpec, now 
 }
 
 func checkWords(op, reason string) error {
-	if len(reason) < 3 || len(reason) > MaxReason || strings.ContainsFunc(reason, func(r rune) bool { return r < 0x20 && r != '\n' || r >= 0x7f && r < 0xa0 || r == '\ufffd' }) {
+	if len(reason) < 3 || len(reason) > MaxReason || strings.ContainsFunc(reason, noWord) {
 		return fault.Newf(op, fault.Invalid, "the reason has %d bytes, or characters that are no text", len(reason)).
 			Advise("say in 3 to %d characters why: it stands in the audit log for good", MaxReason)
 	}
 	return nil
+}
+
+// noWord tells of a character that steers terminals, or turns the writing around so that it reads as something else (Unicode Standard Annex #9).
+func noWord(r rune) bool {
+	switch {
+	case r < 0x20 && r != '\n', r >= 0x7f && r < 0xa0, r == '\ufffd', r >= '\u202a' && r <= '\u202e', r >= '\u2066' && r <= '\u2069':
+		return true
+	}
+	return false
 }
 
 // window checks beginning and length.

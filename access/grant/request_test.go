@@ -42,6 +42,7 @@ func TestWhatMayBeAskedFor(t *testing.T) {
 		"no reason":                     {Request{}, alice, nil, fault.Invalid, "reason has 0 bytes"},
 		"blanks for a reason":           {Request{Reason: "       "}, alice, nil, fault.Invalid, "reason has 0 bytes"},
 		"an escape in the reason":       {Request{Reason: "look \x1b]0;here"}, alice, nil, fault.Invalid, "characters that are no text"},
+		"a reason that reads otherwise": {Request{Reason: "ton \u202eereht si"}, alice, nil, fault.Invalid, "characters that are no text"},
 		"a C1 control in the reason":    {Request{Reason: "look \u009b31m"}, alice, nil, fault.Invalid, "characters that are no text"},
 		"a novel for a reason":          {Request{Reason: strings.Repeat("x", MaxReason+1)}, alice, nil, fault.Invalid, "501 bytes"},
 		"tomorrow":                      {Request{Reason: "spindle", From: t0.Add(24 * time.Hour)}, alice, nil, 0, ""},
