@@ -61,7 +61,7 @@ func Hub(ctx context.Context, cfg HubConfig, log *slog.Logger, clk clock.Clock, 
 	if err != nil {
 		return err
 	}
-	defer access.Close() // after the doors, whose streams end with them
+	defer func() { _ = access.Close() }() // after the doors, whose streams end with them
 	cfg.sessions = access.Journal()
 	certs := &certificates{member: m, log: log, clock: clk, byHost: map[string]getter{}}
 	h, err := openHub(ctx, cfg, certs.find, log, clk, reg)
