@@ -18,6 +18,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/isthmus-io/isthmus/access/dialer"
+	"github.com/isthmus-io/isthmus/access/sshca"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/keepfile"
 )
@@ -171,6 +172,9 @@ func (f sshFiles) good(key ssh.PublicKey, g dialer.PassGrant, now time.Time) (un
 	}
 	c, err := readCertificate(f.certificate())
 	if err != nil || string(c.Key.Marshal()) != string(key.Marshal()) || !slices.Contains(c.ValidPrincipals, f.login) {
+		return until, false
+	}
+	if _, only := c.CriticalOptions[sshca.RecordedOnly]; only && !g.Recorded { // the policy was another one: sshd does not take it
 		return until, false
 	}
 	until = endOf(c)
