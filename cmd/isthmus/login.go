@@ -50,11 +50,15 @@ func login(c *cobra.Command, w *world, n *connection, in signInFlags) error {
 	}
 	if len(cfg.Addresses) == 0 {
 		again, ok := all.find(first(in.name, all.Current))
-		if !ok || first(in.provider, again.Provider) == "" {
+		given := n.tokenFile != "" || w.getenv("ISTHMUS_TOKEN") != ""
+		if !given {
+			in.provider = first(in.provider, again.Provider)
+		}
+		if !ok || in.provider == "" && !given {
 			return usagef("--server is missing").advise("isthmus login --server HOST:PORT --pin FINGERPRINT --provider TENANT/NAME, or --token-file FILE")
 		}
 		again.lead(&cfg)
-		in.name, in.provider = again.Name, first(in.provider, again.Provider)
+		in.name = again.Name
 	}
 	if in.name == "" {
 		u, err := client.ParseAddress(cfg.Addresses[0])
