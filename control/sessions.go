@@ -99,9 +99,8 @@ func (w *work) noteSession(op string, id identity.ID, r session.Record) error {
 	if err := w.c.mayTell(op, id, &r); err != nil {
 		return err
 	}
-	s := store.Session{Record: r}
+	s := was
 	if known {
-		s = was
 		s.Record = ended(was.Record, r)
 	} else if s, err = w.newSession(op, id, r); err != nil {
 		return err

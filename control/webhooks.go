@@ -18,7 +18,7 @@ import (
 const (
 	maxWebhooks  = 10 // of a tenant
 	maxURL       = 1000
-	secretPrefix = "isthmus_webhook_"
+	secretPrefix = "isthmus_webhook_" //nolint:gosec // what secrets begin with is none
 )
 
 // sealedWebhook is what only a process with the deployment's authority may read: chat tools put secrets into addresses.
@@ -65,7 +65,7 @@ func (c *Control) CreateWebhook(ctx context.Context, p Principal, r WebhookReque
 		if len(list) >= maxWebhooks {
 			return fault.Newf(op, fault.Exhausted, "the tenant has %d webhooks already", len(list)).Advise("delete one: isthmus access webhook list")
 		}
-		plain, err := json.Marshal(sealedWebhook{u.String(), secret})
+		plain, err := json.Marshal(sealedWebhook{u.String(), secret}) //nolint:gosec // it is sealed before it is kept
 		if err != nil {
 			return fault.Wrap(op, fault.Internal, err, "")
 		}

@@ -97,8 +97,8 @@ func TestGrantsAreFound(t *testing.T) {
 			return tx.PutGrant(d)
 		})
 		view(t, st, func(tx *store.Tx) (err error) {
-			if after, err = tx.Revision(); after != before+1 {
-				t.Errorf("other servers see nothing of it: revision %d after %d", after, before)
+			if after, err = tx.Revision(); err != nil || after != before+1 {
+				t.Errorf("other servers see nothing of it: revision %d after %d, %v", after, before, err)
 			}
 			if list, err := tx.Grants(store.GrantFilter{Unreviewed: true}); len(list) != 0 || err != nil {
 				t.Error(list, err)

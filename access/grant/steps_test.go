@@ -175,7 +175,7 @@ func TestMoreTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, more := range []time.Duration{61 * time.Minute, time.Second, -time.Hour, math.MaxInt64, math.MaxInt64 - time.Duration(time.Hour), math.MinInt64} {
+	for _, more := range []time.Duration{61 * time.Minute, time.Second, -time.Hour, math.MaxInt64, math.MaxInt64 - time.Hour, math.MinInt64} {
 		after, err := g.Extend(alice, more, "the second drive too", p, t0)
 		refused(t, g, after, err, fault.Invalid, "allows 2h in all")
 	}
