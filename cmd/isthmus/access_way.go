@@ -17,7 +17,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/isthmus-io/isthmus/access/dialer"
-	"github.com/isthmus-io/isthmus/access/grant"
 	"github.com/isthmus-io/isthmus/client"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/identity"
@@ -201,7 +200,7 @@ func (s *accessSession) holds(ctx context.Context, g dialer.PassGrant) bool {
 	defer cancel()
 	now, err := s.Grant(ctx, g.ID)
 	if err == nil {
-		return now.State == grant.Approved
+		return now.Live(s.w.clock.Now())
 	}
 	k := fault.KindOf(err)
 	return k == fault.Unavailable || k == fault.Timeout
