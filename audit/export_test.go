@@ -148,6 +148,14 @@ func TestWhatWasDoneToAnExportIsTold(t *testing.T) {
 	}
 }
 
+func TestWithoutAnAuthorityNothingIsSaidOfCheckpoints(t *testing.T) {
+	a := authority(t, "isthmus.test")
+	_, err := audit.VerifyExport(audit.NewReader(bytes.NewReader(write(t, export(t, a, chain(t, "ot", 12))...))), []byte("no PEM"), nil, nil)
+	if _, ok := errors.AsType[*audit.Break](err); ok || fault.KindOf(err) != fault.Invalid || !strings.Contains(fault.Message(err), "no authority's certificate") {
+		t.Errorf("%v", err)
+	}
+}
+
 // Two programs that read a line must not read two things.
 func TestLinesAreReadAsTheyAreWritten(t *testing.T) {
 	r := chain(t, "ot", 1)[0]

@@ -72,9 +72,9 @@ func ParseDestination(s string) (Destination, error) {
 
 // Config is how a Collector connects. The zero value trusts what the machine trusts.
 type Config struct {
-	Roots       *x509.CertPool    // whom to trust over TLS; nil: what the machine trusts
-	Certificate []tls.Certificate // shown over TLS, where the collector asks for one
-	Dial        func(ctx context.Context, network, address string) (net.Conn, error)
+	Roots        *x509.CertPool    // whom to trust over TLS; nil: what the machine trusts
+	Certificates []tls.Certificate // one is shown over TLS where the collector asks for it
+	Dial         func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Collector sends messages to one destination, and connects again when it must. It is for one goroutine.
@@ -218,7 +218,7 @@ func (c *Collector) stream(ctx context.Context) (net.Conn, error) {
 	giveUpAfter(conn, unanswered)
 	if c.to.Network == "tls" {
 		host, _, _ := net.SplitHostPort(c.to.Address) // ParseDestination joined it
-		secure := tls.Client(conn, &tls.Config{ServerName: host, RootCAs: c.cfg.Roots, Certificates: c.cfg.Certificate, MinVersion: tls.VersionTLS12})
+		secure := tls.Client(conn, &tls.Config{ServerName: host, RootCAs: c.cfg.Roots, Certificates: c.cfg.Certificates, MinVersion: tls.VersionTLS12})
 		if err := secure.HandshakeContext(ctx); err != nil {
 			_ = conn.Close() // the handshake's failure says more
 			return nil, err

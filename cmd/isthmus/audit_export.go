@@ -45,6 +45,8 @@ interrupted, waits while the server or the collector is away, and remembers in a
 	f.StringVar(&x.statePath, "state", "", "`FILE` that remembers how far --follow got; FILE.state beside a file, and in the configuration's folder otherwise")
 	f.BoolVar(&x.force, "force", false, "write over the file when it is there")
 	f.StringVar(&x.collectorCA, "collector-ca", "", "PEM `FILE` with the authority of a collector over TLS; the machine's own when absent")
+	f.StringVar(&x.collectorCert, "collector-cert", "", "PEM `FILE` with a certificate to show a collector over TLS")
+	f.StringVar(&x.collectorKey, "collector-key", "", "PEM `FILE` with its key")
 	f.IntVar(&x.enterprise, "enterprise", syslog.ExampleEnterprise, "your private enterprise `NUMBER`, for the SD-IDs of messages")
 	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{exportLines, exportSyslog}, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
 	c.RunE = func(c *cobra.Command, _ []string) error {
@@ -92,8 +94,10 @@ func (x *auditExport) check(since string) (err error) {
 		return usagef("--state is for --follow")
 	case x.enterprise < 1:
 		return usagef("--enterprise %d is no private enterprise number", x.enterprise)
-	case x.collectorCA != "" && x.destination.Network != "tls":
-		return usagef("--collector-ca is for --to tls://HOST")
+	case x.collectorCA+x.collectorCert+x.collectorKey != "" && x.destination.Network != "tls":
+		return usagef("--collector-ca, --collector-cert and --collector-key are for --to tls://HOST")
+	case (x.collectorCert == "") != (x.collectorKey == ""):
+		return usagef("--collector-cert and --collector-key go together")
 	}
 	return nil
 }

@@ -26,13 +26,16 @@ type auditExport struct {
 	w *world
 	s *session
 
-	tenant, format, to     string
-	all, follow, force     bool
-	since                  time.Time
-	statePath, collectorCA string
-	enterprise             int
-	collector              bool
-	destination            syslog.Destination
+	tenant, format, to string
+	all, follow, force bool
+	since              time.Time
+	statePath          string
+	collectorCA        string
+	collectorCert      string
+	collectorKey       string
+	enterprise         int
+	collector          bool
+	destination        syslog.Destination
 
 	sink   auditSink
 	domain string
@@ -134,7 +137,7 @@ func (x *auditExport) begin(ctx context.Context) (audit.Header, error) {
 func (x *auditExport) way(at exportedChain) *exportWay {
 	way := &exportWay{
 		walk:  audit.Walk{Source: x.s.AuditChain(at.Tenant), After: at.After.Sequence, Checkpoint: at.Checkpoint},
-		check: audit.NewVerifier(at.Tenant, at.After, nil), place: at.After,
+		check: audit.NewVerifier(at.Tenant, at.After, x.s.Authority()), place: at.After,
 	}
 	x.ways[at.Tenant] = way
 	return way
@@ -232,7 +235,15 @@ func (x *auditExport) chain(ctx context.Context, way *exportWay) error {
 			x.line.progress("exported", x.done, x.of, x.from, x.w.clock.Now())
 		}
 		return nil
-	}, func(c audit.Checkpoint) error { return x.sink.write(ctx, audit.Line{Checkpoint: &c}) })
+	}, func(c audit.Checkpoint) error {
+		if err := x.sink.write(ctx, audit.Line{Checkpoint: &c}); err != nil {
+			return err
+		}
+		if way.check != nil {
+			x.found(way, way.check.Expect(c))
+		}
+		return nil
+	})
 	if err != nil && !errors.Is(err, errThrough) {
 		return err
 	}

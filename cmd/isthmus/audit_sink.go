@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io"
@@ -30,13 +31,9 @@ func (x *auditExport) openSink(header audit.Header) (auditSink, error) {
 	encode := x.encoder(syslog.MaxMessage)
 	switch {
 	case x.collector:
-		var cfg syslog.Config
-		if x.collectorCA != "" {
-			b, err := readBounded(x.collectorCA, maxKept)
-			cfg.Roots = x509.NewCertPool()
-			if err != nil || !cfg.Roots.AppendCertsFromPEM(b) {
-				return nil, fault.Newf("isthmus.export", fault.Invalid, "%s holds no certificate in PEM", x.collectorCA).Because(err)
-			}
+		cfg, err := x.collectorConfig()
+		if err != nil {
+			return nil, err
 		}
 		c := syslog.New(x.destination, cfg, x.w.clock)
 		return &collectorSink{Collector: c, encode: x.encoder(c.Limit())}, nil
@@ -67,6 +64,26 @@ func (x *auditExport) openSink(header audit.Header) (auditSink, error) {
 		return x.headed(s, header)
 	}
 	return x.resume(s, header)
+}
+
+// collectorConfig says whom to trust and what to show over TLS.
+func (x *auditExport) collectorConfig() (cfg syslog.Config, err error) {
+	op := "isthmus.export"
+	if x.collectorCA != "" {
+		b, err := readBounded(x.collectorCA, maxKept)
+		cfg.Roots = x509.NewCertPool()
+		if err != nil || !cfg.Roots.AppendCertsFromPEM(b) {
+			return cfg, fault.Newf(op, fault.Invalid, "%s holds no certificate in PEM", x.collectorCA).Because(err).Advise("it should begin with -----BEGIN CERTIFICATE-----")
+		}
+	}
+	if x.collectorCert != "" {
+		pair, err := tls.LoadX509KeyPair(x.collectorCert, x.collectorKey)
+		if err != nil {
+			return cfg, fault.Newf(op, fault.Invalid, "the certificate for the log collector cannot be used: %v", err).Because(err)
+		}
+		cfg.Certificates = []tls.Certificate{pair}
+	}
+	return cfg, nil
 }
 
 // resume goes on where a followed file ended, without what was written after its state was. A file that was taken away (rotated) begins anew.
