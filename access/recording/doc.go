@@ -18,8 +18,8 @@
 //   - A process that is killed loses what was recorded in the last [FlushEvery] (or less: a segment ends when it is full); a machine that loses
 //     power loses what its kernel had not written either. [Reader.Whole] tells that the end is missing.
 //   - Bytes that are no UTF-8 are recorded as U+FFFD, for JSON has no others. Everything else is recorded as it was.
-//   - A recording has a most size. When it is reached a marker says so and what is shown is left out; what is typed is recorded for some
-//     megabytes more. A marker at the end says how much is missing.
+//   - A recording has a most size. When it is reached a marker says so and what is shown is left out; what is typed, and markers, are recorded for
+//     some more, and then it ends with an error. A marker at the end says how much is missing.
 //   - An error stays: nothing is written after one, so whoever must record learns of it with the next byte.
 //   - A recording is hostile input to the terminal it is played in. Only what draws gets through; see [Filter].
 //   - What is typed may be a secret (a password is typed like anything else). Replay and Text show what the screen showed and not what was

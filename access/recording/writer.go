@@ -64,7 +64,7 @@ type Writer struct {
 	size     int64        // of all text
 	full     bool
 	room     [2]int64               // bytes left for what is typed, and for what is neither typed nor shown, when full
-	lost     [2]int64               // bytes shown and typed that are missing
+	lost     int64                  // bytes shown that are missing
 	terms    map[*Terminal]struct{} // open
 	numbered int                    // terminals there ever were
 	one      *Terminal              // that of Output, Input and Resize
@@ -160,8 +160,8 @@ func (w *Writer) Close() error {
 	for t := range w.terms {
 		t.finish()
 	}
-	if w.full {
-		w.add(`"m"`, fmt.Sprintf("not recorded: %d bytes shown, %d bytes typed", w.lost[0], w.lost[1]))
+	if w.full && w.err == nil {
+		w.add(`"m"`, fmt.Sprintf("not recorded: %d bytes shown", w.lost))
 	}
 	w.begin()
 	w.flush(true)
@@ -210,7 +210,7 @@ func (w *Writer) event(code, data string) {
 		w.add(`"m"`, "the recording is full: what is shown from here on is missing")
 	}
 	if w.full && shown {
-		w.lost[0] += int64(len(data))
+		w.lost += int64(len(data))
 		return
 	}
 	before := w.size
@@ -224,8 +224,17 @@ func (w *Writer) event(code, data string) {
 		if w.full {
 			*room -= w.size - before
 		}
-	case typed:
-		w.lost[1] += int64(len(data))
+	case typed || code == "m":
+		w.over()
+	}
+}
+
+// over ends a recording that has no room for what must stand in it: whoever has to record learns of it, instead of people working unseen. mu is held.
+func (w *Writer) over() {
+	w.add(`"m"`, fmt.Sprintf("not recorded: %d bytes shown; the recording has no room for anything else and ends", w.lost))
+	w.flush(true)
+	if w.err == nil {
+		w.err = fault.New("recording.Writer", fault.Exhausted, "the recording is full").Advise("begin another session")
 	}
 }
 
