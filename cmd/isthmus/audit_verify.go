@@ -79,7 +79,6 @@ type auditVerifying struct {
 	line           *liveLine
 	from           time.Time
 	done, of       int
-	ended          time.Time
 	serverIsBroken error
 }
 

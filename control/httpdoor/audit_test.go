@@ -37,8 +37,8 @@ func TestCheckpointRoutes(t *testing.T) {
 		want               string
 	}{
 		{"GET", "/v1/audit/checkpoints?tenant=ot&after=30&limit=12", "", http.StatusOK, `"tenant":"ot","sequence":42,"hash":"ab"`},
-		{"GET", "/v1/audit/checkpoints?limit=1001", "", http.StatusUnprocessableEntity, ""},
-		{"GET", "/v1/audit/checkpoints?afer=1", "", http.StatusUnprocessableEntity, ""},
+		{"GET", "/v1/audit/checkpoints?limit=1001", "", http.StatusBadRequest, ""},
+		{"GET", "/v1/audit/checkpoints?afer=1", "", http.StatusBadRequest, ""},
 		{"POST", "/v1/audit/checkpoints", `{"tenant":"ot"}`, http.StatusOK, `"sequence":7,"hash":"cd","at":"1970-01-01T00:00:09Z"`},
 		{"POST", "/v1/audit/checkpoints", `{}`, http.StatusOK, `"signature":"ef"`},
 		{"POST", "/v1/audit/checkpoints", `{"tennant":"ot"}`, http.StatusBadRequest, "tennant"},
