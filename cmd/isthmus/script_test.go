@@ -40,7 +40,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "enrol": enrol, "report": report, "mode": mode, "capture": capture,
 			"resolves": resolves, "free": free, "fill": fill, "until": until, "dial": dial, "answers": answers,
 			"serve": serve, "here": here, "sees": sees, "play": play, "register": register, "keep": keep, "sign": sign,
-			"provider": provider, "sits": sits, "embed": embed, "edit": edit},
+			"provider": provider, "sits": sits, "embed": embed, "edit": edit, "visit": visit},
 	})
 }
 
@@ -96,7 +96,7 @@ func startPlane(dir string) (*plane, error) {
 	p := &plane{authority: authority, address: ln.Addr().String(), members: map[string]identity.ID{}}
 	st, err := store.Open(ctx, store.Config{DSN: filepath.Join(dir, "control.db")}, log)
 	if err == nil {
-		p.ctl, err = control.New(control.Config{Addresses: []string{p.address}, SignInPrivate: true}, st, authority, log, clock.System{}, nil)
+		p.ctl, err = control.New(control.Config{Addresses: []string{p.address}, SignInPrivate: true, WebhookPrivate: true, Recordings: filepath.Join(dir, "recordings")}, st, authority, log, clock.System{}, nil)
 	}
 	if err == nil {
 		p.admin, err = p.ctl.Bootstrap(ctx)
