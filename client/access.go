@@ -112,12 +112,20 @@ const waitAtOnce = 20 * time.Second
 // WaitGrant returns the grant as soon as nothing of it waits for a decision, or when ctx ends, with its error.
 func (c *Client) WaitGrant(ctx context.Context, id string) (g Grant, err error) {
 	for {
+		asked := time.Now()
 		err = c.do(ctx, request{method: http.MethodGet, path: grantsPath + "/" + id, query: values("wait", waitAtOnce.String()), into: &g})
 		if ctx.Err() != nil {
 			return g, ctx.Err()
 		}
 		if err != nil || !g.Waits() {
 			return g, err
+		}
+		if time.Since(asked) < time.Second { // so many wait that nobody is kept waiting
+			select {
+			case <-ctx.Done():
+				return g, ctx.Err()
+			case <-time.After(time.Second):
+			}
 		}
 	}
 }
