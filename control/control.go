@@ -70,7 +70,7 @@ type Control struct {
 	metrics   *metrics
 	presence  presence
 	uses      tokenUses
-	signins   *signin.Verifier
+	verifier  *signin.Verifier
 	denied    *throttle.Throttle[string] // decisions that were denied, by who tried
 	requests  *throttle.Throttle[string] // for access, by person
 	passes    *throttle.Throttle[string] // and certificates, by person
@@ -119,7 +119,7 @@ func New(cfg Config, st *store.Store, authority *identity.Authority, log *slog.L
 		compiler: compiler{trustDomain: cfg.TrustDomain, roots: string(authority.CertificatePEM())},
 		presence: presence{seen: map[identity.ID]*sighting{}},
 		uses:     tokenUses{at: map[string]time.Time{}},
-		signins:  signin.NewVerifier(signin.Config{Private: cfg.SignInPrivate}, clk),
+		verifier: signin.NewVerifier(signin.Config{Private: cfg.SignInPrivate}, clk),
 		watchers: map[placeKey]map[*watcher]struct{}{},
 		denied:   throttle.New[string](throttle.Config{Burst: deniedBurst, Every: deniedEvery}, clk),
 		absences: map[identity.ID]absence{},

@@ -72,7 +72,7 @@ func (c *Control) signIn(ctx context.Context, op string, p *resource.IdentityPro
 			return SignedIn{}, err
 		}
 	}
-	claims, err := c.signins.Verify(ctx, signin.Provider{Name: p.Key().Path(), Issuer: p.Spec.Issuer, ClientID: p.Spec.ClientID, CA: p.Spec.CA}, req.IDToken)
+	claims, err := c.verifier.Verify(ctx, signin.Provider{Name: p.Key().Path(), Issuer: p.Spec.Issuer, ClientID: p.Spec.ClientID, CA: p.Spec.CA}, req.IDToken)
 	if err != nil {
 		return SignedIn{}, err
 	}

@@ -40,7 +40,7 @@ func newDesk(t *testing.T, with ...func(*resource.IdentityProviderSpec)) *desk {
 	r := plant(t)
 	p := signintest.Start(r.clk, true)
 	t.Cleanup(p.Close)
-	r.signins = privateVerifier(r.clk)
+	r.verifier = privateVerifier(r.clk)
 	r.apply(admin, corp(p, with...))
 	return &desk{r, p}
 }
@@ -375,13 +375,13 @@ func TestSignInsAcrossServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.restart()
-	d.signins = privateVerifier(d.clk)
+	d.verifier = privateVerifier(d.clk)
 	req := SignInRequest{Tenant: "ot", Provider: "corp", IDToken: d.ann(said{"nonce": c.Nonce}), Challenge: c.Challenge}
 	if _, err := d.SignIn(ctx, req); err != nil {
 		t.Fatal(err)
 	}
 	d.restart()
-	d.signins = privateVerifier(d.clk)
+	d.verifier = privateVerifier(d.clk)
 	_, err = d.SignIn(ctx, req)
 	want(t, err, fault.Unauthenticated, "was used before")
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,7 +15,7 @@ func newLogout(w *world) *cobra.Command {
 	n := &connection{w: w}
 	c := &cobra.Command{
 		Use: "logout", Short: "End the session, and forget its token", Args: cobra.NoArgs,
-		Long: `End the session of a context at the control plane, and forget its token here. Where the control plane is stays known, so that "isthmus login" signs in again.
+		Long: `End the session of a context at the control plane, and forget its token here, with the pass and the keys for machines. Where the control plane is stays known, so that "isthmus login" signs in again.
 
 A token that was made by hand is forgotten here only: others may use it. "isthmus token revoke" ends it.`,
 		Example: "  isthmus logout\n  isthmus logout --context lab",
@@ -41,7 +42,8 @@ A token that was made by hand is forgotten here only: others may use it. "isthmu
 		s.Token, s.Expires = "", time.Time{}
 		all.put(s)
 		all.Current = current
-		if _, err := w.saveContexts(all); err != nil {
+		_, err = w.saveContexts(all)
+		if err := errors.Join(err, w.forgetAccess(s.Name)); err != nil {
 			return err
 		}
 		w.printf("logged out of %s\n", s.Name)

@@ -56,16 +56,12 @@ func (h *handover) make(w *world, ask func() (string, client.Token, error)) erro
 }
 
 // createMine makes another token of whoever asks.
-func createMine(c *cobra.Command, s *session, h *handover, name, life string) error {
-	d, err := parseLife(life)
-	if err != nil {
-		return err
-	}
+func createMine(c *cobra.Command, s *session, h *handover, name string, life long) error {
 	who, err := s.me(c.Context())
 	if err != nil {
 		return err
 	}
-	return h.make(s.w, func() (string, client.Token, error) { return s.CreatePersonToken(c.Context(), who.Person, name, d) })
+	return h.make(s.w, func() (string, client.Token, error) { return s.CreatePersonToken(c.Context(), who.Person, name, time.Duration(life)) })
 }
 
 // me is the person who asks.
@@ -85,22 +81,6 @@ func (s *session) mine(ctx context.Context) ([]client.Token, error) {
 		return nil, err
 	}
 	return s.PersonTokens(ctx, who.Person)
-}
-
-// parseLife reads a duration, also in days: 90d. 0 for nothing.
-func parseLife(s string) (time.Duration, error) {
-	if s == "" {
-		return 0, nil
-	}
-	text, factor := s, time.Duration(1)
-	if days, ok := strings.CutSuffix(s, "d"); ok {
-		text, factor = days+"h", 24
-	}
-	d, err := time.ParseDuration(text)
-	if err != nil || d <= 0 {
-		return 0, usagef("--expires %q is no duration", s).advise("write 90d or 12h")
-	}
-	return factor * d, nil
 }
 
 func showTokens(w *world, out *output, list []client.Token) error {
@@ -139,8 +119,9 @@ func (w *world) tokenState(t client.Token) cell {
 
 func newPersonToken(w *world) *cobra.Command {
 	var (
-		given              handover
-		tenant, what, life string
+		given        handover
+		tenant, what string
+		life         long
 	)
 	c := &cobra.Command{
 		Use: "token NAME", Short: "Make the first token of a person", Args: cobra.ExactArgs(1),
@@ -153,18 +134,14 @@ person's roles let him do and always has an end. People of an identity provider 
 	f := c.Flags()
 	f.StringVarP(&tenant, "tenant", "t", "", "`TENANT` of the person; your own when absent")
 	f.StringVar(&what, "for", "", "`WHAT` the token is for, for lists of tokens; personal when absent")
-	f.StringVar(&life, "expires", "", "how long it is good, as a `DURATION`: 90d when absent, at most 366d")
+	addLong(c, &life, "expires", "how `LONG` it is good: 90d when absent, at most 366d")
 	c.ValidArgsFunction = completePeople(n, &tenant)
 	c.RunE = n.asking(func(c *cobra.Command, s *session, args []string) error {
-		d, err := parseLife(life)
-		if err != nil {
-			return err
-		}
 		p, err := s.personNamed(c.Context(), tenant, args[0])
 		if err != nil {
 			return err
 		}
-		return given.make(w, func() (string, client.Token, error) { return s.CreatePersonToken(c.Context(), p.UID, what, d) })
+		return given.make(w, func() (string, client.Token, error) { return s.CreatePersonToken(c.Context(), p.UID, what, time.Duration(life)) })
 	})
 	return c
 }

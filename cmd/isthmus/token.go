@@ -31,7 +31,7 @@ func newTokenCreate(w *world) *cobra.Command {
 		req   client.TokenRequest
 		given handover
 		mine  bool
-		life  string
+		life  long
 	)
 	c := &cobra.Command{
 		Use: "create [NAME]", Short: "Make an API token", Args: cobra.MaximumNArgs(1),
@@ -50,7 +50,7 @@ With --mine it is another token of your own: it may do what your roles let you d
 	f.StringVarP(&req.Tenant, "tenant", "t", "", "`TENANT` it is for; the whole deployment when absent (your own tenant if you have one)")
 	f.StringVar(&req.Role, "role", "owner", "`ROLE`: admin, owner, network-admin, auditor, reader")
 	f.BoolVar(&mine, "mine", false, "a token of your own, with your roles; NAME says what it is for")
-	f.StringVar(&life, "expires", "", "how long a token of your own is good, as a `DURATION`: 90d when absent, at most 366d")
+	addLong(c, &life, "expires", "how `LONG` a token of your own is good: 90d when absent, at most 366d")
 	_ = c.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{"admin", "owner", "network-admin", "auditor", "reader"}, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
 	c.RunE = n.asking(func(c *cobra.Command, s *session, args []string) error {
 		switch {
@@ -58,7 +58,7 @@ With --mine it is another token of your own: it may do what your roles let you d
 			return usagef("a token of your own has your roles, in your tenant").advise("leave --role and --tenant out")
 		case mine:
 			return createMine(c, s, &given, strings.Join(args, ""), life)
-		case life != "":
+		case life != 0:
 			return usagef("--expires goes with --mine: a program's token is good until it is revoked").advise("isthmus token revoke ID ends it")
 		case len(args) == 0:
 			return usagef("the token's NAME is missing").advise("isthmus token create NAME --role ROLE, or --mine for one of your own")

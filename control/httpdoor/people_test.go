@@ -70,7 +70,7 @@ func TestBodiesOfPeople(t *testing.T) {
 		t.Errorf("%+v", f.people.shown)
 	}
 	for path, body := range map[string]string{
-		"/v1/people/u1/tokens": `{"ttl":"soon"}`, "/v1/people": `{"tenant":"ot","nmae":"ann"}`, "/v1/sign-in": `{"idtokn":"x"}`, "/v1/people/u1/roles": `{"role":["owner"]}`,
+		"/v1/people/u1/tokens": `{"ttl":"soon"}`, "/v1/people": `{"tenant":"ot","names":"ann"}`, "/v1/sign-in": `{"idtokn":"x"}`, "/v1/people/u1/roles": `{"role":["owner"]}`,
 	} {
 		if resp, got := ask(t, h, "POST", path, body); resp.StatusCode != 400 || problem(t, resp, got).Next == "" {
 			t.Errorf("%s %s: %d %s", path, body, resp.StatusCode, got)
