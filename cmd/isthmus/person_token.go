@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -61,7 +60,9 @@ func createMine(c *cobra.Command, s *session, h *handover, name string, life lon
 	if err != nil {
 		return err
 	}
-	return h.make(s.w, func() (string, client.Token, error) { return s.CreatePersonToken(c.Context(), who.Person, name, time.Duration(life)) })
+	return h.make(s.w, func() (string, client.Token, error) {
+		return s.CreatePersonToken(c.Context(), who.Person, name, time.Duration(life))
+	})
 }
 
 // me is the person who asks.
@@ -141,7 +142,9 @@ person's roles let him do and always has an end. People of an identity provider 
 		if err != nil {
 			return err
 		}
-		return given.make(w, func() (string, client.Token, error) { return s.CreatePersonToken(c.Context(), p.UID, what, time.Duration(life)) })
+		return given.make(w, func() (string, client.Token, error) {
+			return s.CreatePersonToken(c.Context(), p.UID, what, time.Duration(life))
+		})
 	})
 	return c
 }
