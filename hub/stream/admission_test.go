@@ -142,6 +142,23 @@ func TestWhoHasNoGrant(t *testing.T) {
 	}
 }
 
+func TestOneGrantDoesNotTakeEverybodysTurn(t *testing.T) {
+	w, _, target := granted(t, stream.Config{GrantedEachSecond: 10})
+	w.gateway.SetTargets([]plan.Target{target})
+	throttled := 0
+	for range 100 { // by one that was revoked, whose key is still good
+		if _, err := w.openBy("g9", nil); fault.KindOf(err) == fault.Exhausted {
+			throttled++
+		}
+	}
+	if throttled < 90 {
+		t.Errorf("%d of 100 were told to wait", throttled)
+	}
+	if _, err := w.openBy("g1", nil); err != nil {
+		t.Errorf("another's grant: %v", err)
+	}
+}
+
 func TestAGrantsStream(t *testing.T) {
 	w, j, target := granted(t, stream.Config{Bytes: 1})
 	target.Limits.Each = 2
