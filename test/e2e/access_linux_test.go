@@ -300,7 +300,17 @@ func (w *workshop) relayDies(ctx context.Context, t *testing.T) {
 	if _, err := readRegisters(c, 1, 1); err != nil {
 		t.Fatal(err)
 	}
+	// A transfer is under way, and will not end by itself.
+	busy := w.command(ctx, "alice", "ssh", append(w.plainSSH(), "-o", "BatchMode=yes", host("press-ssh"), "echo under way; cat /dev/zero")...)
+	flood, err := busy.StdoutPipe()
+	must(t, err)
+	must(t, busy.Start())
+	_, err = io.ReadFull(flood, make([]byte, 1<<20))
+	must(t, err)
 	w.roles["relay"].Kill()
+	if n, err := io.Copy(io.Discard, flood); err != nil || busy.Wait() == nil {
+		t.Errorf("the transfer ended after %d bytes more as if all were well: %v", n, err)
+	}
 	_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
 	if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("the relay is dead, and the session lives: %v", err)
