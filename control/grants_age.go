@@ -105,3 +105,24 @@ func (w *work) endGrantsOf(person, why string) error {
 	}
 	return nil
 }
+
+// unapprove takes back what a person approved and what waits for another approval still.
+func (w *work) unapprove(p store.Person) error {
+	open, err := w.Grants(store.GrantFilter{Tenant: p.Tenant, Open: true, Limit: maxGrantsOfTarget})
+	if err != nil {
+		return err
+	}
+	for _, g := range open {
+		next, changed := g.Without(p.UID)
+		if !changed {
+			continue
+		}
+		if err := w.putGrant(next); err != nil {
+			return err
+		}
+		if err := w.recordGrant("unapprove", g, next); err != nil {
+			return err
+		}
+	}
+	return nil
+}

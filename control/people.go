@@ -253,8 +253,13 @@ func (c *Control) SetRoles(ctx context.Context, p Principal, uid string, roles [
 	})
 }
 
-// outgrown ends the grants of somebody whose roles do not let him ask for any now.
+// outgrown ends the grants of somebody whose roles do not let him ask for any now, and takes back his approvals when they do not let him approve.
 func (w *work) outgrown(before, after store.Person) error {
+	if mayApprove(before) && !mayApprove(after) {
+		if err := w.unapprove(before); err != nil {
+			return err
+		}
+	}
 	if asks(before) && !asks(after) {
 		return w.endGrantsOf(before.UID, "the person's roles changed")
 	}
@@ -301,6 +306,9 @@ func (w *work) shutOut(p store.Person, why string) error {
 		if err := w.revokeToken(t); err != nil {
 			return err
 		}
+	}
+	if err := w.unapprove(p); err != nil {
+		return err
 	}
 	return w.endGrantsOf(p.UID, why)
 }

@@ -60,6 +60,41 @@ func TestWhoLooksAfterTargetsDoesNotLetHimselfIn(t *testing.T) {
 	}
 }
 
+func TestWhatSomebodyApprovedGoesWithHisRole(t *testing.T) {
+	two := 2
+	for name, end := range map[string]func(s *site, uid string) error{
+		"disabled": func(s *site, uid string) error {
+			_, err := s.DisablePerson(ctx, s.odin, uid, "stolen laptop")
+			return err
+		},
+		"removed": func(s *site, uid string) error { return s.RemovePerson(ctx, s.odin, uid, "gone") },
+		"demoted": func(s *site, uid string) error {
+			_, err := s.SetRoles(ctx, s.odin, uid, roles{auditor}, "another job")
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, func(p *resource.AccessPolicySpec) { p.Approvals = &two })
+			waits, done := s.ask(s.alice, pressSSH), s.ask(s.alice, pressPLC)
+			s.decide(s.bob, waits.ID, ApproveGrant)
+			s.decide(s.bob, done.ID, ApproveGrant)
+			s.decide(s.erin, done.ID, ApproveGrant)
+			if err := end(s, s.bob.Person); err != nil {
+				t.Fatal(err)
+			}
+			if g := s.decide(s.erin, waits.ID, ApproveGrant); g.State != grant.Requested || len(g.Approvals) != 1 {
+				t.Errorf("one approval of two is enough: %+v", g.Grant)
+			}
+			if g, err := s.Grant(ctx, s.alice, done.ID); err != nil || g.State != grant.Approved {
+				t.Errorf("what was in force: %+v, %v", g.Grant, err)
+			}
+			if got := s.did("ot", kindGrant); !slices.Contains(got, "unapprove by odin@example.net of ot") {
+				t.Errorf("%v", got)
+			}
+		})
+	}
+}
+
 func TestCertificatesLeadNoFurtherThanTheirGrant(t *testing.T) {
 	s := newSite(t, func(p *resource.AccessPolicySpec) { p.Standing = true })
 	g := s.let(s.alice, pressSSH)

@@ -197,3 +197,18 @@ func (g *Grant) elsewhere(op string, now time.Time) error {
 	}
 	return e.Advise("ask for a new one: isthmus access request")
 }
+
+// Without takes back what somebody approved and what waits still: he may not approve any more. What is in force stays.
+func (g Grant) Without(person string) (next Grant, changed bool) {
+	next = g.clone()
+	his := func(s Step) bool { return s.By.ID == person }
+	switch {
+	case g.State == Requested:
+		next.Approvals = slices.DeleteFunc(next.Approvals, his)
+		return next, len(next.Approvals) < len(g.Approvals)
+	case g.State == Approved && g.Extension != nil:
+		next.Extension.Approvals = slices.DeleteFunc(next.Extension.Approvals, his)
+		return next, len(next.Extension.Approvals) < len(g.Extension.Approvals)
+	}
+	return g, false
+}
