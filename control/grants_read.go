@@ -35,6 +35,9 @@ func (c *Control) Grants(ctx context.Context, p Principal, f GrantFilter) ([]Gra
 	if f.Limit < 0 || f.Limit > 1000 {
 		return nil, fault.Newf(op, fault.Invalid, "%d grants were asked for", f.Limit).Advise("ask for at most 1000, and for those before the last one's requestedAt")
 	}
+	if err := checkText(op, "the filter", f.Tenant+f.Target+f.Person+string(f.State)); err != nil {
+		return nil, err
+	}
 	sf := store.GrantFilter{Tenant: f.Tenant, State: f.State, Open: f.Open, Before: f.Before, Limit: f.Limit, Target: f.Target, PersonName: f.Person, Unreviewed: f.Unreviewed}
 	switch {
 	case f.Mine && p.Person == "":
@@ -110,11 +113,11 @@ func (c *Control) WaitGrant(ctx context.Context, p Principal, id string, d time.
 	for {
 		changed, leave := c.stirs.listen(id)
 		v, err := c.Grant(ctx, p, id)
-		if err != nil || !v.Waits() || changed == nil {
+		if err != nil || !v.Waits() {
 			leave()
 			return v, err
 		}
-		select {
+		select { // without a channel, as when too many wait, until it is over
 		case <-changed:
 			leave()
 		case <-over:

@@ -29,6 +29,14 @@ func (c *Control) RequestGrant(ctx context.Context, p Principal, r GrantRequest)
 	if err != nil {
 		return GrantView{}, err
 	}
+	for _, name := range []string{key.Tenant, key.Scope, key.Name} { // before anything of it is written down
+		if err := resource.ValidateName(name); err != nil {
+			return GrantView{}, err
+		}
+	}
+	if err := checkReason(op, r.Reason); err != nil {
+		return GrantView{}, err
+	}
 	var g grant.Grant
 	err = c.update(ctx, p.Who(), r.Reason, func(w *work) (err error) {
 		g, err = w.request(op, p, by, key, r)

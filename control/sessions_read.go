@@ -15,6 +15,9 @@ func (c *Control) Sessions(ctx context.Context, p Principal, f SessionFilter) ([
 	if f.Limit < 0 || f.Limit > 1000 {
 		return nil, fault.Newf(op, fault.Invalid, "%d sessions were asked for", f.Limit).Advise("ask for at most 1000, and for those before the last one's opened")
 	}
+	if err := checkText(op, "the filter", f.Tenant+f.Target+f.Person+f.Grant); err != nil {
+		return nil, err
+	}
 	sf := store.SessionFilter{Tenant: f.Tenant, Target: f.Target, Person: f.Person, Grant: f.Grant, Open: f.Open, Allowed: !f.Refused, Before: f.Before, Limit: f.Limit}
 	switch {
 	case p.whole():

@@ -9,14 +9,17 @@ type stirs struct {
 	total   int
 }
 
-// maxWaiting bounds the calls that wait at the same time; who comes then is answered at once.
-const maxWaiting = 10_000
+// Bounds of the calls that wait at the same time: all of them, and those for one grant.
+const (
+	maxWaiting    = 10_000
+	maxWaitingFor = 50
+)
 
 // listen returns a channel that is closed at the next change of a grant, nil when too many wait already. leave must be called.
 func (s *stirs) listen(id string) (changed <-chan struct{}, leave func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.total >= maxWaiting {
+	if s.total >= maxWaiting || len(s.waiting[id]) >= maxWaitingFor {
 		return nil, func() {}
 	}
 	if s.waiting[id] == nil {

@@ -49,8 +49,10 @@ func TestGrantsAreFound(t *testing.T) {
 			if g, ok, err := tx.Grant("b"); err != nil || !ok || !reflect.DeepEqual(g, b) {
 				t.Errorf("%+v\n%+v, %v", g, b, err)
 			}
-			if _, ok, err := tx.Grant("z"); ok || err != nil {
-				t.Error(ok, err)
+			for _, id := range []string{"z", "", "a\x00", "\xff"} {
+				if _, ok, err := tx.Grant(id); ok || err != nil {
+					t.Errorf("%q: %v, %v", id, ok, err)
+				}
 			}
 			for name, q := range map[string]struct {
 				f    store.GrantFilter

@@ -2,7 +2,9 @@ package store
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/isthmus-io/isthmus/access/grant"
 	"github.com/isthmus-io/isthmus/fault"
@@ -52,12 +54,18 @@ func (tx *Tx) DueGrants(now time.Time, limit int) ([]grant.Grant, error) {
 
 // Grant returns a grant; ok is false when there is none.
 func (tx *Tx) Grant(id string) (g grant.Grant, ok bool, err error) {
+	if !isText(id) {
+		return grant.Grant{}, false, nil
+	}
 	list, err := tx.grants("id = ?", id)
 	if err != nil || len(list) == 0 {
 		return grant.Grant{}, false, err
 	}
 	return list[0], true, nil
 }
+
+// isText tells whether every database can look for it; one that cannot has nothing of that name.
+func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
 
 // GrantFilter narrows a list of grants; empty fields let everything pass.
 type GrantFilter struct {

@@ -62,6 +62,9 @@ func (tx *Tx) Person(uid string) (p Person, ok bool, err error) { return tx.pers
 
 // PersonNamed returns a person of a tenant by name.
 func (tx *Tx) PersonNamed(tenant, name string) (p Person, ok bool, err error) {
+	if !isText(tenant) || !isText(name) {
+		return Person{}, false, nil
+	}
 	return tx.person("tenant = ? AND name = ?", tenant, name)
 }
 

@@ -28,6 +28,9 @@ func (tx *Tx) AddWebhook(h Webhook) error {
 
 // Webhook returns a webhook; ok is false when there is none.
 func (tx *Tx) Webhook(id string) (h Webhook, ok bool, err error) {
+	if !isText(id) {
+		return Webhook{}, false, nil
+	}
 	list, err := tx.webhooks("id = ?", id)
 	if err != nil || len(list) == 0 {
 		return Webhook{}, false, err
