@@ -140,10 +140,27 @@ func (d *Dialer) refusal(op string, g PassGrant, reset *mux.ResetError) error {
 	if reset.Message == "" {
 		f.Message = g.Target + " was refused: " + reset.Code.String()
 	}
-	if f.Kind == fault.Denied && d.past(g) {
+	if f.Kind != fault.Denied {
+		return f
+	}
+	if d.past(g) {
 		f.Kind = fault.Expired
 	}
-	return f
+	return f.Advise("see why: isthmus access why %s", g.Target)
+}
+
+// cut is why a connection ended before its time, as a fault; nil when that was nobody's decision.
+func (d *Dialer) cut(op, grant string, reset *mux.ResetError) error {
+	if reset == nil || !reset.Remote || reset.Code == tunnel.ResetPeer {
+		return nil
+	}
+	d.mu.Lock()
+	g, ok := d.pass.Grant(grant)
+	d.mu.Unlock()
+	if !ok {
+		return reset.Fault(op)
+	}
+	return d.refusal(op, g, reset)
 }
 
 // noWay says why there is no tunnel to those who lead to a target.

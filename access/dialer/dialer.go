@@ -199,6 +199,10 @@ func (d *Dialer) renew(ctx context.Context, asked bool) (Pass, error) {
 		}
 		return *d.pass, nil
 	}
+	if now := d.clk.Now(); !asked && d.pass != nil && d.pass.Good(now) && now.Before(d.pass.half()) { // since we looked
+		defer d.mu.Unlock()
+		return *d.pass, nil
+	}
 	done := make(chan struct{})
 	d.asking = done
 	before := d.pass

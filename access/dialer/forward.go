@@ -168,8 +168,7 @@ func (f *forwarding) connection(ctx context.Context, c net.Conn) {
 	f.mu.Lock()
 	f.told = ""
 	f.mu.Unlock()
-	if reset := d.carry(ctx, c, s, f.grant); reset != nil && reset.Remote && reset.Code != tunnel.ResetPeer && ctx.Err() == nil {
-		err := reset.Fault("dialer.Forward")
+	if err := d.cut("dialer.Forward", f.grant, d.carry(ctx, c, s, f.grant)); err != nil && ctx.Err() == nil {
 		f.trouble(err)
 		f.ask(ctx, err)
 	}

@@ -83,8 +83,8 @@ func (d *Dialer) socks(ctx context.Context, c net.Conn, resolve func(string, uin
 		s.Reset(tunnel.ResetShuttingDown, "the person's program has ended")
 		return
 	}
-	if reset := d.carry(ctx, c, s, grant); reset != nil && reset.Remote && reset.Code != tunnel.ResetPeer && ctx.Err() == nil {
-		tell(reset.Fault("dialer.Socks"))
+	if err := d.cut("dialer.Socks", grant, d.carry(ctx, c, s, grant)); err != nil && ctx.Err() == nil {
+		tell(err)
 	}
 }
 

@@ -52,8 +52,6 @@ func (d *Dialer) Stdio(ctx context.Context, in io.Reader, out io.Writer, grant s
 		return nil
 	case !ok:
 		return fault.Wrap(op, fault.Unavailable, err, "the connection was lost: "+fault.Message(err))
-	case reset.Remote && reset.Code != tunnel.ResetPeer:
-		return reset.Fault(op)
 	}
-	return nil
+	return d.cut(op, grant, reset)
 }

@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
 	"github.com/isthmus-io/isthmus/access/dialer"
+	"github.com/isthmus-io/isthmus/fault"
 )
 
 func newAccessProxy(w *world) *cobra.Command {
@@ -29,18 +32,64 @@ bytes to standard output. TARGET is [TENANT/]NETWORK/NAME, or NAME.NETWORK.TENAN
 		}
 		s, err := a.open()
 		if err != nil {
-			return err
+			return inOneLine(err)
 		}
 		defer s.Close()
 		done := s.wait()
-		g, err := s.find(c.Context(), t)
+		g, err := s.findKept(c.Context(), t)
 		done()
 		if err != nil {
-			return err
+			return inOneLine(err)
 		}
-		return s.running(c.Context(), func(ctx context.Context, d *dialer.Dialer) error { return d.Stdio(ctx, w.in, standardOutput(w), g.ID) })
+		in := &unread{Reader: w.in}
+		return inOneLine(s.running(c.Context(), func(ctx context.Context, d *dialer.Dialer) error {
+			err := d.Stdio(ctx, in, standardOutput(w), g.ID)
+			if in.begun.Load() || fault.KindOf(err) != fault.Denied && fault.KindOf(err) != fault.Expired {
+				return err
+			}
+			other, why := s.find(ctx, t) // another grant may have been given since the pass was
+			switch {
+			case fault.KindOf(why) == fault.Denied: // in the words of who decides
+				return why
+			case why != nil, other.ID == g.ID:
+				return err
+			}
+			return d.Stdio(ctx, in, standardOutput(w), other.ID)
+		}))
 	}
 	return c
+}
+
+// inOneLine puts what to do into the words of a fault: who starts this program shows its errors among its own.
+func inOneLine(err error) error {
+	f, ok := errors.AsType[*fault.Error](err)
+	if !ok {
+		return err
+	}
+	message, next := words(err)
+	if next == "" {
+		return err
+	}
+	return fault.New(f.Op, f.Kind, message+" (next: "+next+")").Because(err)
+}
+
+// unread notes whether its reader was asked for anything: what has not begun may begin again.
+type unread struct {
+	io.Reader
+	begun atomic.Bool
+}
+
+func (u *unread) Read(p []byte) (int, error) {
+	u.begun.Store(true)
+	return u.Reader.Read(p)
+}
+
+// Close closes what is read, where that is possible.
+func (u *unread) Close() error {
+	if c, ok := u.Reader.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
 }
 
 // standardOutput can be closed, where that is a file: so the program behind it hears that a target has said all.

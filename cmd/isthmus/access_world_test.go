@@ -227,7 +227,7 @@ func TestPeopleComeIn(t *testing.T) {
 
 	t.Run("without a grant it says what to type", func(t *testing.T) {
 		out, code := alice.try("isthmus", "ssh", "plant-7/press-4-ssh")
-		if code != 1 || !strings.Contains(out, "isthmus access request ot/plant-7/press-4-ssh --reason TEXT") {
+		if code != 1 || !strings.Contains(out, "isthmus access request ot/plant-7/press-4-ssh --reason") {
 			t.Errorf("code %d\n%s", code, out)
 		}
 		if strings.Count(out, "\n") != 2 {
@@ -292,7 +292,7 @@ func TestPeopleComeIn(t *testing.T) {
 			}
 		}
 		out, code := alice.try("ssh", "-F", config, "-o", "BatchMode=yes", "web.plant-7.ot.isthmus", "true")
-		if code != 255 || !strings.Contains(out, "nothing lets you into ot/plant-7/web now") {
+		if code != 255 || !strings.Contains(out, "alice@example.net of ot is not let into ot/plant-7/web") {
 			t.Errorf("code %d\n%s", code, out)
 		}
 	})
@@ -377,6 +377,32 @@ func TestPeopleComeIn(t *testing.T) {
 		}
 		if err := p.world.Server().Start(t.Context()); err != nil {
 			t.Fatal(err)
+		}
+	})
+	t.Run("another grant than that of the pass", func(t *testing.T) {
+		ids, err := alice.api.Grants(t.Context(), client.GrantFilter{Mine: true, Open: true, Target: "ot/plant-7/press-4-ssh"})
+		if err != nil || len(ids) != 1 {
+			t.Fatalf("%v, %v", ids, err)
+		}
+		if _, err := bob.api.DecideGrant(t.Context(), ids[0].ID, "revoke", "a new one comes", 0); err != nil {
+			t.Fatal(err)
+		}
+		out, code := "", 0
+		awaitThat(t, "the agent has heard of it, and the control plane says who it was", func() bool {
+			out, code = alice.try("isthmus", "access", "proxy", "ot/plant-7/press-4-ssh")
+			return strings.Contains(out, "Revoked by bob@example.net of ot")
+		})
+		if code != 1 || strings.Count(out, "\n") != 1 || !strings.Contains(out, "next: ") {
+			t.Errorf("code %d, not in one line:\n%s", code, out)
+		}
+		alice.letIn(bob, "ot/plant-7/press-4-ssh")
+		c := alice.command(t.Context(), "isthmus", "access", "proxy", "ot/plant-7/press-4-ssh")
+		c.Stdin = strings.NewReader("SSH-2.0-x\r\n")
+		if out, err := c.Output(); !strings.HasPrefix(string(out), "SSH-2.0-OpenSSH") {
+			t.Errorf("%q, %v", out, err)
+		}
+		if out := alice.must("isthmus", "ssh", "plant-7/press-4-ssh", "--", "echo again"); !strings.HasSuffix(out, "again\n") {
+			t.Errorf("got %q", out)
 		}
 	})
 	t.Run("the grant is taken back", func(t *testing.T) {
