@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/isthmus-io/isthmus/fault"
@@ -83,6 +84,9 @@ func (c *Control) Apply(ctx context.Context, p Principal, objects []resource.Obj
 func checkReason(op, reason string) error {
 	if len(reason) > maxReason {
 		return fault.Newf(op, fault.Invalid, "the reason has %d bytes", len(reason)).Advise("keep it to %d", maxReason)
+	}
+	if strings.ContainsFunc(reason, func(r rune) bool { return r != '\n' && r != '\t' && unicode.IsControl(r) }) {
+		return fault.New(op, fault.Invalid, "the reason has characters that are no text").Advise("leave control characters out: it stands in the audit log for good")
 	}
 	return checkText(op, "the reason", reason)
 }
