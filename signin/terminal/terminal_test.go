@@ -213,7 +213,7 @@ func play(clk *clock.Fake, done <-chan struct{}) time.Duration {
 	}
 }
 
-func device(t *testing.T, clk *clock.Fake, cfg terminal.Config) (string, error, time.Duration) { //nolint:revive // the time comes last
+func device(t *testing.T, clk *clock.Fake, cfg terminal.Config) (string, time.Duration, error) {
 	t.Helper()
 	done := make(chan struct{})
 	var token string
@@ -223,7 +223,7 @@ func device(t *testing.T, clk *clock.Fake, cfg terminal.Config) (string, error, 
 		token, err = terminal.Device(t.Context(), cfg)
 	}()
 	took := play(clk, done)
-	return token, err, took
+	return token, took, err
 }
 
 func TestDeviceCode(t *testing.T) {
@@ -232,7 +232,7 @@ func TestDeviceCode(t *testing.T) {
 	p.Answer("authorization_pending", "slow_down", "authorization_pending")
 	var shown terminal.Step
 	cfg.Show = func(s terminal.Step) { shown = s }
-	token, err, took := device(t, clk, cfg)
+	token, took, err := device(t, clk, cfg)
 	if err != nil || claims(t, token)["sub"] != "s-9" || claims(t, token)["nonce"] != nil {
 		t.Fatalf("%q, %v", token, err)
 	}
@@ -257,7 +257,7 @@ func TestDeviceCodesThatComeToNothing(t *testing.T) {
 		p, clk, cfg := start(t)
 		p.Answer(answer)
 		cfg.Show = func(terminal.Step) {}
-		_, err, _ := device(t, clk, cfg)
+		_, _, err := device(t, clk, cfg)
 		if fault.KindOf(err) != c.kind || !strings.Contains(fault.Message(err), c.words) {
 			t.Errorf("%s: %v", answer, err)
 		}
@@ -269,7 +269,7 @@ func TestADeviceCodeLapses(t *testing.T) {
 	p.Interval(500)
 	p.Answer("authorization_pending", "authorization_pending")
 	cfg.Show = func(terminal.Step) {}
-	_, err, took := device(t, clk, cfg)
+	_, took, err := device(t, clk, cfg)
 	want(t, err, fault.Timeout, "not used in time")
 	if took < 550*time.Second || took > 650*time.Second {
 		t.Errorf("after %v", took)
