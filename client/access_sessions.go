@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/isthmus-io/isthmus/access/session"
@@ -61,6 +62,9 @@ func (c *Client) Sessions(ctx context.Context, f SessionFilter) ([]Session, erro
 // Recording opens the recording of a session. sealed: it is the encrypted file, whose keys the control plane does not have; otherwise it is asciicast v2.
 // The caller closes it. A content that ends with an error other than io.EOF is not whole.
 func (c *Client) Recording(ctx context.Context, id string) (content io.ReadCloser, sealed bool, err error) {
+	if id == "" || strings.ContainsAny(id, "/.") {
+		return nil, false, fault.Newf("client.Recording", fault.Invalid, "%q is no session's id", id).Advise("list sessions with: isthmus access sessions")
+	}
 	resp, err := c.stream(ctx, "/v1/access/sessions/"+id+"/recording")
 	if err != nil {
 		return nil, false, err

@@ -55,7 +55,10 @@ func (c *Control) ExplainAccess(ctx context.Context, p Principal, q AccessQuesti
 	return explainAccess(f), nil
 }
 
-const refusalsShown = 5
+const (
+	refusalsShown = 5
+	seenLately    = 2 * time.Minute
+)
 
 // accessFacts finds out what is asked about, and whether the principal may know.
 func (c *Control) accessFacts(tx *store.Tx, p Principal, q AccessQuestion) (accessFacts, error) {
@@ -192,6 +195,9 @@ func (c *Control) fillFacts(tx *store.Tx, p Principal, target string, f *accessF
 		}
 		st := a.Status
 		c.presence.overlay(identity.ID(l.ID), &st)
+		if c.store.Shared() && f.now.Sub(st.LastSeen) < seenLately { // it may be connected to another server
+			st.Connected = true
+		}
 		f.leads = &leaderFacts{connected: st.Connected, seen: st.LastSeen, certificate: st.CertificateEnd, revision: st.PlanRevision, problems: st.Problems,
 			wanted: c.compiler.agent(c.world, a).Revision}
 		if f.leads.connected {
