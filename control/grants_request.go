@@ -144,7 +144,7 @@ func (w *work) notTooMany(op string, g grant.Grant) error {
 	case g.State == grant.Requested && requested >= maxRequested:
 		return fault.Newf(op, fault.Exhausted, "%d requests of %s wait for a decision already", requested, g.Person.Who()).
 			Advise("withdraw some: isthmus access list --mine, isthmus access revoke ID")
-	case open >= maxOpen && g.Kind != grant.BreakGlass:
+	case open >= maxOpen && (g.Kind != grant.BreakGlass || open >= 2*maxOpen):
 		return fault.Newf(op, fault.Exhausted, "%s has %d grants already", g.Person.Who(), open).Advise("revoke those that are not needed: isthmus access list --mine")
 	}
 	return nil

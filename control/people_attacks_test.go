@@ -152,6 +152,33 @@ func TestAMemberWritesIntoNobodysChain(t *testing.T) {
 	}
 }
 
+func TestWhoTriesAnothersGrantLearnsNothingOfIt(t *testing.T) {
+	s := newSite(t)
+	r := s.opens(1, s.let(s.alice, pressSSH))
+	r.Phase, r.End, r.Person = session.Refused, session.NotYours, string(identity.PersonID("isthmus.test", "xx", s.xeno.Person, "pass"))
+	s.note(s.press, r)
+	if v := s.sessions(s.xeno, SessionFilter{Refused: true}); len(v) != 1 || v[0].Target != "" || v[0].Reason != "" || len(v[0].ApprovedBy) != 0 || v[0].To != "" {
+		t.Errorf("%+v", v)
+	}
+	if v := s.sessions(s.ute, SessionFilter{Refused: true}); len(v) != 1 || v[0].Target != pressSSH || v[0].Person != "xeno@example.org of xx" {
+		t.Errorf("%+v", v)
+	}
+}
+
+func TestEmergenciesAreBounded(t *testing.T) {
+	s := newSite(t, func(p *resource.AccessPolicySpec) { p.BreakGlass, p.BreakGlassMinutes = true, 600 })
+	var err error
+	n := 0
+	for ; err == nil && n <= 2*maxOpen; n++ {
+		_, err = s.RequestGrant(ctx, s.alice, GrantRequest{Target: pressSSH, Kind: grant.BreakGlass, Reason: "the hall is on fire"})
+		s.clk.Advance(requestEvery)
+	}
+	if n != 2*maxOpen+1 {
+		t.Errorf("%d emergencies", n)
+	}
+	want(t, err, fault.Exhausted, "has 400 grants already")
+}
+
 func TestAMemberDoesNotFillTheLog(t *testing.T) {
 	s := newSite(t)
 	g := s.let(s.alice, pressSSH)

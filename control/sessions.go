@@ -166,8 +166,9 @@ func (w *work) newSession(op string, id identity.ID, r session.Record) (store.Se
 		s.Grant = ""
 		return s, w.stranger(&s, r.Person)
 	}
-	s.Tenant, s.TargetPath, s.Reason, s.ApprovedBy = g.Tenant, g.Target, g.Reason, g.ApprovedBy()
+	s.Tenant, s.TargetPath = g.Tenant, g.Target
 	if p, ok := identity.ID(r.Person).Person(); !ok || p.Name == g.Person.ID {
+		s.Reason, s.ApprovedBy = g.Reason, g.ApprovedBy()
 		s.PersonUID, s.PersonName, s.Home = g.Person.ID, g.Person.Name, g.Person.Tenant
 		return s, nil
 	}

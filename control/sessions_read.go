@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 
+	"github.com/isthmus-io/isthmus/access/session"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/resource"
 	"github.com/isthmus-io/isthmus/store"
@@ -53,6 +54,8 @@ func (p Principal) viewSession(s store.Session, recording bool) SessionView {
 	if p.sees(s.Tenant) {
 		v.To = s.To
 		v.Recording = recording && p.mayReplay("") == nil
+	} else if s.End == session.NotYours { // who tries another's grant is not told into what
+		v.Target = ""
 	}
 	return v
 }
