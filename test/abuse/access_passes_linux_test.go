@@ -1,0 +1,382 @@
+package abuse
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/isthmus-io/isthmus/access/dialer"
+	sessions "github.com/isthmus-io/isthmus/access/session"
+	"github.com/isthmus-io/isthmus/client"
+	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/identity"
+	"github.com/isthmus-io/isthmus/resource"
+	"github.com/isthmus-io/isthmus/wire/tunnel"
+)
+
+// signalling is a person's connection to the relay, by hand.
+type signalling struct {
+	*tls.Conn
+	in *bufio.Reader
+}
+
+// signals connects to the relay with a pass, without what a program of ours would look at before.
+func (p *shop) signals(pass dialer.Pass) (*signalling, error) {
+	creds, err := identity.NewCredentials([]byte(pass.Certificate), []byte(pass.Key), []byte(pass.Roots))
+	if err != nil {
+		return nil, err
+	}
+	raw, err := net.DialTimeout("tcp", p.relayAt, 5*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	p.t.Cleanup(func() { _ = raw.Close() })
+	_ = raw.SetDeadline(time.Now().Add(patient))
+	s := &signalling{Conn: tls.Client(raw, creds.ClientTLS(identity.Only(identity.ID(pass.Relays[0].ID)), tunnel.ALPNRelay))}
+	s.in = bufio.NewReader(s.Conn)
+	// What a server thinks of a client's certificate is known after the first byte that it sends (RFC 8446 4.4.2.4, E.1).
+	if err := s.say(tunnel.Ping{Token: 7}); err != nil {
+		return nil, err
+	}
+	if _, err := tunnel.ReadSignal(s.in); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *signalling) say(f tunnel.Signal) error {
+	b, err := tunnel.AppendSignal(nil, f)
+	if err == nil {
+		_, err = s.Write(b)
+	}
+	return err
+}
+
+// ticket asks for one to the process of a provider.
+func (s *signalling) ticket(t testing.TB, provider string) tunnel.Ticket {
+	t.Helper()
+	must(t, s.say(tunnel.Ask{Request: 1, Target: provider}))
+	f, err := tunnel.ReadSignal(s.in)
+	must(t, err)
+	issued, ok := f.(tunnel.Issued)
+	if !ok {
+		t.Fatalf("the relay answered %+v", f)
+	}
+	return issued.Ticket
+}
+
+// shows makes a data connection with a ticket and returns what the relay says of it.
+func (p *shop) shows(ticket tunnel.Ticket) (net.Conn, error) {
+	p.t.Helper()
+	c, err := net.DialTimeout("tcp", p.relayAt, 5*time.Second)
+	must(p.t, err)
+	p.t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(patient))
+	preface := tunnel.Preface{Kind: tunnel.Pair, Ticket: ticket}.Encode()
+	_, err = c.Write(preface[:])
+	must(p.t, err)
+	return c, tunnel.ReadStatus(c)
+}
+
+// A ticket of the relay is good once: who overheard it, and shows it again, is told nothing but that nobody knows it.
+func TestTicketsAreGoodOnce(t *testing.T) {
+	t.Parallel()
+	p := startShop(t)
+	alice, bob := p.person("alice", resource.RoleOperator), p.person("bob", resource.RoleApprover)
+	alice.arrives(alice.letIn(bob, client.GrantRequest{}))
+	pass := alice.mustPass()
+	s, err := p.signals(pass)
+	must(t, err)
+	ticket := s.ticket(t, pass.Grants[0].Providers[0].ID)
+	if _, err := p.shows(ticket); err != nil {
+		t.Fatalf("the ticket of somebody who is let in: %v", err)
+	}
+	for range 3 {
+		if _, err := p.shows(ticket); !errors.Is(err, tunnel.StatusUnknown) {
+			t.Errorf("the ticket again: %v", err)
+		}
+	}
+	forged := ticket
+	forged[len(forged)-1] ^= 1
+	if _, err := p.shows(forged); !errors.Is(err, tunnel.StatusUnknown) {
+		t.Errorf("a forged ticket: %v", err)
+	}
+	must(t, goesIn(t.Context(), alice.visits(), pass.Grants[0].ID))
+}
+
+// A pass that was taken, key and all, opens what its person may open at that moment, and is told of as what it is.
+func TestStolenPasses(t *testing.T) {
+	t.Parallel()
+	p := startShop(t)
+	ctx := t.Context()
+	alice, bob, mallory := p.person("alice", resource.RoleOperator), p.person("bob", resource.RoleApprover).login(), p.person("mallory", resource.RoleOperator).login()
+	short := alice.letIn(bob, client.GrantRequest{For: 6 * time.Second})
+	lapsing := alice.mustPass() // lapses with the grant
+	first, second := alice.letIn(bob, client.GrantRequest{}), alice.letIn(bob, client.GrantRequest{})
+	stolen := alice.mustPass()
+	hers := mallory.letIn(bob, client.GrantRequest{})
+	alice.arrives(second)
+	mallory.arrives(hers)
+
+	t.Run("another person's grant", func(t *testing.T) {
+		pass := mallory.mustPass()
+		pass.Grants = append(pass.Grants, stolen.Grants...)
+		thief := p.with(pass)
+		must(t, goesIn(ctx, thief, hers.ID))
+		for range 40 {
+			if err := goesIn(ctx, thief, first.ID); fault.KindOf(err) != fault.Denied || !strings.Contains(fault.Message(err), "no grant of yours") {
+				t.Fatalf("a grant of alice for mallory: %v", err)
+			}
+		}
+		bob.session("the refusal", client.SessionFilter{}, func(s client.Session) bool {
+			return s.Phase == sessions.Refused && s.End == sessions.NotYours && s.Person == "mallory of ot"
+		})
+		if n := p.refusals(bob, sessions.NotYours); n > 11 {
+			t.Errorf("%d records of 40 refusals", n)
+		}
+		mallory.explains("refused", "ot/plant-7/echo")
+		if out, err := mallory.isthmus("access", "why", "--grant", first.ID); err == nil || strings.Contains(out, "alice") {
+			t.Errorf("mallory is told of alice's grant: %v: %s", err, out)
+		}
+	})
+
+	t.Run("lapsed", func(t *testing.T) {
+		await(t, "the pass's end", func() error {
+			if time.Now().Before(lapsing.Expires.Add(time.Second)) {
+				return errors.New("it is good until " + lapsing.Expires.String())
+			}
+			return nil
+		})
+		if s, err := p.signals(lapsing); err == nil {
+			t.Errorf("the relay takes a pass that has lapsed: %v", s.ConnectionState().Version)
+		} else if !strings.Contains(err.Error(), "certificate") {
+			t.Errorf("a pass that has lapsed: %v", err)
+		}
+		// Nor does the program that holds it take it for good, and it says so in words.
+		if err := goesIn(ctx, p.with(lapsing), short.ID); err == nil || !strings.Contains(errorText(err), "pass") {
+			t.Errorf("a pass that has lapsed: %v", err)
+		}
+		bob.explains("Expired", "--grant", short.ID)
+	})
+
+	t.Run("revoked", func(t *testing.T) {
+		thief := p.with(stolen)
+		must(t, goesIn(ctx, thief, first.ID)) // at that moment it is as good as alice
+		_, err := bob.DecideGrant(ctx, first.ID, "revoke", "her laptop is gone", 0)
+		must(t, err)
+		await(t, "the revocation", func() error {
+			if err := goesIn(ctx, thief, first.ID); fault.KindOf(err) != fault.Denied {
+				return errors.New("a revoked grant lets in, or says something else: " + errorText(err))
+			}
+			return nil
+		})
+		bob.session("the refusal", client.SessionFilter{}, func(s client.Session) bool {
+			return s.Phase == sessions.Refused && s.End == sessions.NoGrant && s.Person == "alice of ot"
+		})
+		bob.explains("her laptop is gone", "--grant", first.ID)
+	})
+
+	t.Run("disabled", func(t *testing.T) {
+		thief := p.with(stolen)
+		c, err := thief.Dial(ctx, second.ID)
+		must(t, err)
+		defer c.Close()
+		_, err = p.admin.DisablePerson(ctx, alice.uid, "her laptop is gone")
+		must(t, err)
+		began := time.Now()
+		_ = c.SetReadDeadline(began.Add(patient))
+		if _, err := c.Read(make([]byte, 1)); err == nil || time.Since(began) > 5*time.Second {
+			t.Errorf("the session of a disabled person ended after %v with %v", time.Since(began), err)
+		}
+		for range 5 {
+			if err := goesIn(ctx, thief, second.ID); fault.KindOf(err) != fault.Denied {
+				t.Errorf("the pass of a disabled person: %v", err)
+			}
+		}
+		if _, err := alice.Grants(ctx, client.GrantFilter{}); fault.KindOf(err) != fault.Unauthenticated && fault.KindOf(err) != fault.Denied {
+			t.Errorf("the token of a disabled person: %v", err)
+		}
+		bob.session("the session that was cut", client.SessionFilter{Grant: second.ID}, func(s client.Session) bool {
+			return s.Phase == sessions.Ended && s.End == sessions.EndRevoked
+		})
+		bob.explains("disabled", "ot/plant-7/echo", "--person", "alice")
+	})
+	p.bounded(t, "session-refused", 30)
+}
+
+// refusals counts those of one sort that were told of.
+func (p *shop) refusals(by *somebody, why sessions.End) (n int) {
+	p.t.Helper()
+	list, err := by.Sessions(p.t.Context(), client.SessionFilter{Refused: true, Limit: 1000})
+	must(p.t, err)
+	for _, s := range list {
+		if s.Phase == sessions.Refused && s.End == why {
+			n++
+		}
+	}
+	return n
+}
+
+// bounded checks that the log has some records of an operation, and not more than most.
+func (p *shop) bounded(t *testing.T, operation string, most int) {
+	t.Helper()
+	n := 0
+	for _, r := range p.audited() {
+		if r.Operation == operation {
+			n++
+		}
+	}
+	if n == 0 || n > most {
+		t.Errorf("the audit log has %d records of %s, and should have 1 to %d", n, operation, most)
+	}
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// Connections that begin and do not go on cost nobody else anything, and are ended.
+func TestHalfOpenPeople(t *testing.T) {
+	p := startShop(t)
+	ctx := t.Context()
+	alice, bob := p.person("alice", resource.RoleOperator), p.person("bob", resource.RoleApprover)
+	slow, deaf := p.person("slow", resource.RoleOperator), p.person("deaf", resource.RoleOperator)
+	mine, theirs := alice.letIn(bob, client.GrantRequest{}), deaf.letIn(bob, client.GrantRequest{})
+	slow.arrives(slow.letIn(bob, client.GrantRequest{}))
+	deaf.arrives(theirs)
+	visitor := alice.visits()
+	must(t, goesIn(ctx, visitor, mine.ID))
+	in := use(t, "visits", 10*time.Millisecond, func() error { return goesIn(ctx, visitor, mine.ID) })
+	relay, press := p.relay.watchMemory(), p.press.watchMemory()
+	in.warm(50)
+	var open []net.Conn
+	defer func() {
+		for _, c := range open {
+			_ = c.Close()
+		}
+	}()
+	// Half a hello; then who shakes hands and says nothing; then who pairs with the machine and says nothing there.
+	pass := slow.mustPass()
+	for range more(500, 5000) {
+		c, err := net.DialTimeout("tcp", p.relayAt, 5*time.Second)
+		must(t, err)
+		open = append(open, c)
+		_, err = c.Write([]byte{22, 3, 1, 1, 0, 1, 0, 0, 252, 3, 3})
+		must(t, err)
+	}
+	var silent []*signalling
+	for range 50 {
+		if s, err := p.signals(pass); err == nil {
+			silent = append(silent, s)
+		}
+	}
+	paired, refused := 0, 0
+	for _, s := range silent[:min(len(silent), 2)] {
+		for range 34 {
+			if err := s.say(tunnel.Ask{Request: 1, Target: pass.Grants[0].Providers[0].ID}); err != nil {
+				break
+			}
+			f, err := tunnel.ReadSignal(s.in)
+			if err != nil {
+				break
+			}
+			if issued, ok := f.(tunnel.Issued); ok {
+				if _, err := p.shows(issued.Ticket); err == nil {
+					paired++
+					continue
+				}
+			}
+			refused++
+		}
+	}
+	t.Logf("%d silent at the relay, %d paired with the machine, %d refused", len(silent), paired, refused)
+	if paired == 0 {
+		t.Error("nobody who may come was paired")
+	}
+	in.fine("beside half-open people", 10)
+	// Sessions that nobody reads: what a greedy echo sends stays within its windows.
+	reader := p.with(deaf.mustPass())
+	var unread []dialer.Conn
+	for range 10 {
+		c, err := reader.Dial(ctx, theirs.ID)
+		must(t, err)
+		unread = append(unread, c)
+		_ = c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+		for chunk := make([]byte, 64<<10); ; {
+			if _, err := c.Write(chunk); err != nil {
+				break
+			}
+		}
+	}
+	in.fine("beside sessions that nobody reads", 10)
+	for _, c := range unread {
+		_ = c.Close()
+	}
+	relay().within(t, 100)
+	press().within(t, 200)
+	must(t, p.reports())
+}
+
+// Ten thousand connections to the port of isthmus connect are a person's own trouble.
+func TestConnectIsFlooded(t *testing.T) {
+	p := startShop(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patient)
+	defer cancel()
+	alice, bob := p.person("alice", resource.RoleOperator).login(), p.person("bob", resource.RoleApprover)
+	alice.letIn(bob, client.GrantRequest{})
+	at := "127.0.0.1:" + freePort(t)
+	own := alice.home
+	t.Cleanup(own.Stop)
+	connect, err := own.Start("connect", "", nil, "connect", "ot/plant-7/echo", "--local", at)
+	must(t, err)
+	r := &running{connect, t}
+	await(t, "isthmus connect", func() error {
+		c, err := net.DialTimeout("tcp", at, time.Second)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		return echoed(c, 200)
+	})
+	telemetry := use(t, "telemetry", 10*time.Millisecond, p.reports)
+	mine, press := r.watchMemory(), p.press.watchMemory()
+	telemetry.warm(50)
+	var open []net.Conn
+	for i := range more(3000, 10_000) {
+		var d net.Dialer
+		c, err := d.DialContext(ctx, "tcp", at)
+		if err != nil {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+		open = append(open, c)
+	}
+	telemetry.fine("beside a flooded isthmus connect", 5)
+	for _, c := range open {
+		_ = c.Close()
+	}
+	await(t, "a connection afterwards", func() error {
+		c, err := net.DialTimeout("tcp", at, time.Second)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		return echoed(c, 200)
+	})
+	mine().within(t, 150)
+	press().within(t, 100)
+	own.Stop()
+	if n := p.refusals(bob, sessions.TooMany); n > 20 {
+		t.Errorf("%d refusals were told of one by one", n)
+	}
+	if n := strings.Count(r.Log(), "\n"); n > 200 {
+		t.Errorf("isthmus connect wrote %d lines:\n%s", n, r.tail())
+	}
+}
