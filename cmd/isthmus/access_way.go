@@ -202,15 +202,15 @@ func (s *accessSession) findKept(ctx context.Context, t targetName) (dialer.Pass
 	return s.find(ctx, t)
 }
 
-// holds tells whether a grant of a pass that was kept is in force still, or nobody can be asked: a grant may be taken back, and another given,
-// within the hour for which a pass is good.
+// holds tells whether a grant of a pass that was kept is in force still and recorded as it was, or nobody can be asked: a grant may be taken
+// back, another given, and a policy changed within the hour for which a pass is good.
 func (s *accessSession) holds(ctx context.Context, g dialer.PassGrant) bool {
 	const patience = 3 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	now, err := s.Grant(ctx, g.ID)
 	if err == nil {
-		return now.Live(s.w.clock.Now())
+		return now.Live(s.w.clock.Now()) && now.Recorded == g.Recorded
 	}
 	k := fault.KindOf(err)
 	return k == fault.Unavailable || k == fault.Timeout

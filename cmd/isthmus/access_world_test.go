@@ -379,6 +379,22 @@ func TestPeopleComeIn(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+	t.Run("recorded, with the host's certificate", func(t *testing.T) {
+		p.apply(strings.Replace(plantNouns, "socks: true", "socks: true, recording: Required", 1))
+		awaitThat(t, "the agent has the host's certificate", func() bool {
+			out, code := alice.try("isthmus", "ssh", "plant-7/press-4-ssh", "--", "-o", "BatchMode=yes", "echo on record")
+			return code == 0 && strings.HasSuffix(out, "on record\n")
+		})
+		known, err := os.ReadFile(filepath.Join(alice.folder(t), "ssh", "press-4-ssh.plant-7.ot.isthmus", "known_hosts"))
+		if err != nil || !strings.HasPrefix(string(known), "@cert-authority press-4-ssh.plant-7.ot.isthmus ssh-ed25519 ") || strings.Count(string(known), "\n") != 1 {
+			t.Errorf("%q, %v", known, err)
+		}
+		p.apply(plantNouns)
+		awaitThat(t, "the machine's own key counts again", func() bool {
+			out, code := alice.try("isthmus", "ssh", "plant-7/press-4-ssh", "--", "-o", "BatchMode=yes", "echo off record")
+			return code == 0 && strings.HasSuffix(out, "off record\n")
+		})
+	})
 	t.Run("another grant than that of the pass", func(t *testing.T) {
 		ids, err := alice.api.Grants(t.Context(), client.GrantFilter{Mine: true, Open: true, Target: "ot/plant-7/press-4-ssh"})
 		if err != nil || len(ids) != 1 {
