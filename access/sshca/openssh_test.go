@@ -53,6 +53,29 @@ func TestSSHKeygenReadsIt(t *testing.T) {
 }
 
 // The real sshd trusts the authority and nothing else; the real ssh trusts its host certificates.
+func TestAMachineLooksAtItsOwnTarget(t *testing.T) {
+	a := authority(t)
+	file := filepath.Join(t.TempDir(), "principals")
+	s := sshdtest.Start(t, []string{a.Public()}, "AuthorizedPrincipalsFile "+file)
+	if err := os.WriteFile(file, []byte(s.Login+"@press-4-ssh.plant-7.ot.isthmus\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	id, key := sshdtest.Key(t)
+	known := s.Write(t, "known_hosts", "* "+s.HostKey+"\n")
+	for target, in := range map[string]bool{"press-4-ssh": true, "press-5-ssh": false} {
+		line, err := a.User(key, sshca.UserCertificate{
+			ID: "alice of ot grant 3f", Principals: []string{s.Login, s.Login + "@" + target + ".plant-7.ot.isthmus"}, From: time.Now(), Until: time.Now().Add(time.Hour),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := sshdtest.Try(t, "ssh", append(sshdtest.Options(s.Address, known, id, s.Write(t, "id-cert.pub", line+"\n")), s.Login+"@127.0.0.1", "echo in")...)
+		if (err == nil) != in || in != strings.HasSuffix(out, "in\n") {
+			t.Errorf("with a certificate for %s: %v\n%s", target, err, out)
+		}
+	}
+}
+
 func TestStockSSHDLetsPeopleInWithIt(t *testing.T) {
 	a, other := authority(t), authority(t)
 	s := sshdtest.Start(t, []string{a.Public()})
