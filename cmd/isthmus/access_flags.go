@@ -25,15 +25,19 @@ func (l *long) String() string {
 }
 
 func (l *long) Set(s string) error {
-	text, factor := s, time.Duration(1)
-	if days, ok := strings.CutSuffix(s, "d"); ok {
-		text, factor = days+"h", 24
+	days, inDays := strings.CutSuffix(s, "d")
+	text := s
+	if inDays {
+		text = days + "h"
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d <= 0 || d > 10_000*time.Hour {
 		return usagef("write it as 30m, 2h or 3d")
 	}
-	*l = long(factor * d)
+	if inDays {
+		d *= 24
+	}
+	*l = long(d)
 	return nil
 }
 
