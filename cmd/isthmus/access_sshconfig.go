@@ -2,6 +2,7 @@ package main
 
 import (
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -123,13 +124,13 @@ func sshConfig(a *accessWay, again []string, root string, hosts []sshHost) (stri
 		line("Host", h.host)
 		line("  User", h.account)
 	}
-	line(`Match host "*`+hostSuffix+`" exec`, configString(certificate+" %r@%h"))
+	line(`Match host "*`+hostSuffix+`" exec`, configString(certificate+" "+inShell("%r@%h")))
 	line("  IdentityFile", below("%r", "id_ed25519"))
 	line("  CertificateFile", below("%r", "id_ed25519-cert.pub"))
-	line(`Match host "*`+hostSuffix+`" exec`, configString(certificate+" --first-seen %h"))
+	line(`Match host "*`+hostSuffix+`" exec`, configString(certificate+" --first-seen "+inShell("%h")))
 	line("  StrictHostKeyChecking accept-new")
 	line("Host *" + hostSuffix)
-	line("  ProxyCommand", proxy, "%h")
+	line("  ProxyCommand", proxy, inShell("%h"))
 	line("  IdentitiesOnly yes")
 	line("  UserKnownHostsFile", below("seen_hosts"), below("known_hosts"))
 	line("  GlobalKnownHostsFile", below("known_hosts"))
@@ -138,6 +139,15 @@ func sshConfig(a *accessWay, again []string, root string, hosts []sshHost) (stri
 	line("  CheckHostIP no")
 	line("Host *")
 	return b.String(), nil
+}
+
+// inShell keeps together what ssh puts in a token's place: names come from wherever a host is named, and older ones of ssh do not look
+// at them.
+func inShell(token string) string {
+	if runtime.GOOS == "windows" {
+		return `"` + token + `"`
+	}
+	return "'" + token + "'"
 }
 
 // configString is an argument of ssh_config in quotes.
