@@ -4,10 +4,13 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/isthmus-io/isthmus/access/grant"
+	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/plan"
 	"github.com/isthmus-io/isthmus/resource"
 )
@@ -173,8 +176,27 @@ func (c *Client) Pass(ctx context.Context, csr string, grants ...string) (p Pass
 		CSR    string   `json:"csr"`
 		Grants []string `json:"grants,omitempty"`
 	}{csr, grants}
-	err = c.do(ctx, request{method: http.MethodPost, path: "/v1/access/passes", body: body, into: &p})
-	return p, err
+	if err = c.do(ctx, request{method: http.MethodPost, path: "/v1/access/passes", body: body, into: &p}); err != nil {
+		return p, err
+	}
+	for _, g := range p.Grants {
+		if err := g.check(); err != nil {
+			return Pass{}, err
+		}
+	}
+	return p, nil
+}
+
+// check refuses names that cannot be: they become names of files, and words of commands and of ssh's configuration.
+func (g *PassGrant) check() error {
+	parts := strings.Split(g.Target, "/")
+	noName := func(p string) bool { return resource.ValidateName(p) != nil }
+	noLogin := func(l string) bool { return !resource.ValidLogin(l) }
+	if len(parts) == 3 && !slices.ContainsFunc(parts, noName) && !slices.ContainsFunc(g.Logins, noLogin) {
+		return nil
+	}
+	return fault.Newf("client.Pass", fault.Internal, "the control plane sent a grant for %.100q with the accounts %.200q, which nobody can have declared", g.Target, g.Logins).
+		Advise("do not use this control plane before somebody has looked at it")
 }
 
 // SSHCertificate is an OpenSSH certificate.

@@ -152,3 +152,30 @@ func TestRecordingsOfAnyLength(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Names become files, words of commands and lines of ssh's configuration: those that cannot be come from no control plane that is well.
+func TestAPassWithNamesThatCannotBe(t *testing.T) {
+	d := newDeployment(t)
+	var grants string
+	s := d.serve(func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, 201, `{"certificate":"c","grants":[`+grants+`]}`)
+	})
+	c := d.client(s)
+	for text, good := range map[string]bool{
+		`{"id":"g1","target":"ot/plant-7/press-4","logins":["service","a.b"]}`: true,
+		`{"id":"g1","target":"ot/plant-7/press-4"}`:                            true,
+		`{"id":"g1","target":"ot/plant-7/$(touch x)"}`:                         false,
+		`{"id":"g1","target":"ot\nProxyCommand x/plant-7/press-4"}`:            false,
+		`{"id":"g1","target":"../../press-4"}`:                                 false,
+		`{"id":"g1","target":"press-4"}`:                                       false,
+		`{"id":"g1","target":"ot/plant-7/press-4","logins":["../../.ssh"]}`:    false,
+		`{"id":"g1","target":"ot/plant-7/press-4","logins":[".."]}`:            false,
+		`{"id":"g1","target":"ot/plant-7/press-4","logins":["-oX=y"]}`:         false,
+	} {
+		grants = text
+		p, err := c.Pass(context.Background(), "pem")
+		if good != (err == nil && len(p.Grants) == 1) || !good && (len(p.Grants) != 0 || p.Certificate != "" || fault.Next(err) == "") {
+			t.Errorf("%s: %+v, %v", text, p, err)
+		}
+	}
+}
