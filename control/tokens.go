@@ -249,7 +249,7 @@ func (c *Control) keepUses(ctx context.Context) error {
 	if len(uses) == 0 {
 		return nil
 	}
-	return c.store.Update(ctx, func(tx *store.Tx) error {
+	err := c.store.Update(ctx, func(tx *store.Tx) error {
 		for id, at := range uses {
 			if err := tx.TouchAPIToken(id, at); err != nil {
 				return err
@@ -257,4 +257,14 @@ func (c *Control) keepUses(ctx context.Context) error {
 		}
 		return nil
 	})
+	if err != nil { // what was not written is not forgotten
+		c.uses.mu.Lock()
+		defer c.uses.mu.Unlock()
+		for id, at := range uses {
+			if c.uses.at[id].Before(at) {
+				c.uses.at[id] = at
+			}
+		}
+	}
+	return err
 }

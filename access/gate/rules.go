@@ -148,7 +148,7 @@ func (r *rules) keep(was entry) (now entry, words string) {
 	_, still := r.targets[was.target.ID]
 	switch {
 	case !still:
-		return now, "the target was disabled or deleted"
+		return now, "the grant was revoked, or its target disabled or deleted"
 	case !has:
 		return now, "the grant was revoked"
 	case now.target.ID != was.target.ID || now.grant.Person != was.grant.Person:
