@@ -15,8 +15,8 @@ import (
 // Keys that one process may have certified: at once, and one more each. Every one is a record in the audit log; one is good for all sessions of a
 // grant and account.
 const (
-	certifiedBurst = 200
-	certifiedEvery = 2 * time.Second
+	certifiedBurst = 1000
+	certifiedEvery = time.Second
 )
 
 func (c *Control) notTooManyKeys(op string, id identity.ID) error {
