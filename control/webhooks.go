@@ -127,7 +127,7 @@ func (c *Control) maySendTo(a netip.Addr) error {
 		return nil
 	}
 	return fault.Newf("control.maySendTo", fault.Denied, "webhooks do not go to %s, which is no public address", a).
-		Advise("use an address that is reached over the internet; the operator of the server may allow others with --webhook-private")
+		Advise("use an address that is reached over the internet; the operator of the server may allow others with --private-webhooks")
 }
 
 // notPublic are ranges that are no place on the internet, beside those that the address itself tells (RFC 6890 and the IANA registries).
