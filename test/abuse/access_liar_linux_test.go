@@ -93,7 +93,7 @@ func TestAgentsThatLie(t *testing.T) {
 	alice, bob := p.person("alice", resource.RoleOperator), p.person("bob", resource.RoleApprover, resource.RoleAuditor).login()
 	g := alice.letIn(bob, client.GrantRequest{})
 	alice.arrives(g)
-	true0 := bob.session("a true session", client.SessionFilter{}, func(s client.Session) bool { return s.Phase == sessions.Ended })
+	honest := bob.session("a true session", client.SessionFilter{}, func(s client.Session) bool { return s.Phase == sessions.Ended })
 	elsewhere := alice.letIn(bob, client.GrantRequest{Target: "ot/plant-7/elsewhere"})
 	press, cloud := p.liar("press-4"), p.liar("cloud")
 	now := time.Now().UTC()
@@ -119,7 +119,7 @@ func TestAgentsThatLie(t *testing.T) {
 		"of no target there is":           {press, record(func(r *sessions.Record) { r.Grant, r.Target = "", "../../../etc/passwd" }), http.StatusForbidden},
 		"by another process":              {cloud, record(func(*sessions.Record) {}), http.StatusForbidden},
 		"about another's session": {cloud, record(func(r *sessions.Record) {
-			r.Session, r.Grant, r.Phase, r.End = true0.ID, "", sessions.Ended, sessions.EndClosed
+			r.Session, r.Grant, r.Phase, r.End = honest.ID, "", sessions.Ended, sessions.EndClosed
 		}), http.StatusForbidden},
 		"with a path for an id":    {press, record(func(r *sessions.Record) { r.Session = "../../../../../etc/passwd/../../" }), http.StatusBadRequest},
 		"with an escape for an id": {press, record(func(r *sessions.Record) { r.Session = "\x1b]0;owned\x07" + strings.Repeat("0", 22) }), http.StatusBadRequest},
@@ -152,16 +152,16 @@ func TestAgentsThatLie(t *testing.T) {
 			size    int64
 			sum     [32]byte
 		}{
-			"of another's session":  {cloud, true0.ID, size, sum},
+			"of another's session":  {cloud, honest.ID, size, sum},
 			"of no session":         {press, sessionID(), size, sum},
-			"that is another":       {press, true0.ID, size, sha256.Sum256(nil)},
-			"of 2 GiB":              {press, true0.ID, 2<<30 + 1, sum},
-			"cut off":               {press, true0.ID, size + 100, sum},
+			"that is another":       {press, honest.ID, size, sha256.Sum256(nil)},
+			"of 2 GiB":              {press, honest.ID, 2<<30 + 1, sum},
+			"cut off":               {press, honest.ID, size + 100, sum},
 			"above the folder":      {press, "..%2f..%2f..%2fpwned", size, sum},
-			"above the folder too":  {press, "%2e%2e%2f" + true0.ID, size, sum},
+			"above the folder too":  {press, "%2e%2e%2f" + honest.ID, size, sum},
 			"with a long name":      {press, strings.Repeat("0", 4096), size, sum},
 			"with an escape":        {press, "%1b%5d0%3bowned%07", size, sum},
-			"with the end of words": {press, true0.ID + "%00.cast", size, sum},
+			"with the end of words": {press, honest.ID + "%00.cast", size, sum},
 		} {
 			status, words := c.who.uploads(c.session, content, c.size, c.sum)
 			if status >= 200 && status < 300 || status >= 500 {
@@ -176,17 +176,17 @@ func TestAgentsThatLie(t *testing.T) {
 			t.Errorf("%v", found)
 		}
 		// The first is kept as its hash says, and stays.
-		if status, words := press.uploads(true0.ID, content, size, sum); status != http.StatusNoContent {
+		if status, words := press.uploads(honest.ID, content, size, sum); status != http.StatusNoContent {
 			t.Fatalf("%d %s", status, words)
 		}
 		other := []byte("isthmus-recording 1\nand something else")
-		if status, _ := press.uploads(true0.ID, other, int64(len(other)), sha256.Sum256(other)); status != http.StatusConflict {
+		if status, _ := press.uploads(honest.ID, other, int64(len(other)), sha256.Sum256(other)); status != http.StatusConflict {
 			t.Errorf("another recording of the same session: %d", status)
 		}
-		if status, _ := press.uploads(true0.ID, content, size, sum); status != http.StatusNoContent {
+		if status, _ := press.uploads(honest.ID, content, size, sum); status != http.StatusNoContent {
 			t.Errorf("the same once more: %d", status)
 		}
-		if out, err := bob.isthmus("access", "replay", true0.ID); err == nil {
+		if out, err := bob.isthmus("access", "replay", honest.ID); err == nil {
 			t.Errorf("what is no recording is played: %q", out)
 		} else {
 			tame(t, "what is said of it", out)

@@ -87,15 +87,15 @@ func (m *terminal) plays(id string) string {
 // What may stand in what is replayed: characters, colours, movements of the cursor, erasing, and modes that concern the picture alone
 // (ECMA-48 5.4 and 8.3; DEC private modes by number).
 var (
-	drawing = regexp.MustCompile("\x1b\\[(\\?(?:5|6|7|12|25|47|1047|1048|1049)[hl]|[0-9;:]*[ABCDEFGHIJKLMPSTXZ@`abdefgmrsu]|[0-9;]*[hl]|!p| ?q|[0-9;]* q)|\x1b[78DEHMc=>]|\x1b[()][0AB]|\x1b#8") //nolint:gochecknoglobals // compiled once
-	steady0 = "\t\r\n\b\x0e\x0f"
+	drawing    = regexp.MustCompile("\x1b\\[(\\?(?:5|6|7|12|25|47|1047|1048|1049)[hl]|[0-9;:]*[ABCDEFGHIJKLMPSTXZ@`abdefgmrsu]|[0-9;]*[hl]|!p| ?q|[0-9;]* q)|\x1b[78DEHMc=>]|\x1b[()][0AB]|\x1b#8") //nolint:gochecknoglobals // compiled once
+	whitespace = "\t\r\n\b\x0e\x0f"
 )
 
 func drawsOnly(t testing.TB, shown string) {
 	t.Helper()
 	rest := drawing.ReplaceAllString(shown, "")
 	for i, r := range rest {
-		if r < ' ' && !strings.ContainsRune(steady0, r) && r != 7 || r >= 0x7f && r < 0xa0 {
+		if r < ' ' && !strings.ContainsRune(whitespace, r) && r != 7 || r >= 0x7f && r < 0xa0 {
 			t.Errorf("a replay writes %q, in %q", r, rest[max(0, i-30):min(len(rest), i+30)])
 			return
 		}
@@ -121,7 +121,9 @@ func TestNamesOfFilesThatAreNotNames(t *testing.T) {
 	}
 	s := m.recorded("scp's files", func(s client.Session) bool { return len(s.Files) >= len(names) })
 	for _, name := range names {
-		if !slices.ContainsFunc(s.Files, func(f sessions.File) bool { return strings.HasSuffix(plainName(f), "/"+name) && f.Upload && f.SHA256 != "" }) {
+		if !slices.ContainsFunc(s.Files, func(f sessions.File) bool {
+			return strings.HasSuffix(plainName(f), "/"+name) && f.Upload && f.SHA256 != ""
+		}) {
 			t.Errorf("%q is not among the files of the session: %+v", name, s.Files)
 		}
 	}
@@ -198,7 +200,7 @@ func TestRecordingsThatAreHostile(t *testing.T) {
 	} {
 		b.WriteString(h + "drawn")
 	}
-	random := rand.New(rand.NewPCG(5, 7)) //nolint:gosec // the same in each run
+	random := rand.New(rand.NewPCG(5, 7))
 	alphabet := []string{"\x1b", "[", "]", "P", "?", ";", "0", "1", "52", "c", "n", "t", "h", "l", "q", "\\", "\x07", "\x18", "\x9b", "\u009d", "\u0090", "x", " ", "!", "$", ">", "\r\n", "\x1b[", "\x1b]", "ü", "\xff"}
 	for range 60_000 {
 		b.WriteString(alphabet[random.IntN(len(alphabet))])

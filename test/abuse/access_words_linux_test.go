@@ -1,6 +1,7 @@
 package abuse
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -16,6 +17,13 @@ import (
 var hostile = []string{ //nolint:gochecknoglobals // a table
 	"\x1b]0;owned\x07", "\x1b]52;c;b3duZWQ=\x07", "\x1b[2J\x1b[1;1Hgone", "\x1bPq#0;2;0;0;0\x1b\\", "\u009b2J", "back\rspace\b\b", "nul\x00", "\x7f\x7f\x7f", "bad \xff\xfe utf-8",
 }
+
+const describedTarget = `
+apiVersion: isthmus/v1
+kind: Target
+metadata: {tenant: ot, network: plant-7, name: described}
+spec: {agent: press-4, address: "127.0.0.1:1", description: %s}
+`
 
 // Requests that nobody should be granted are refused in words that say what is wrong, and what somebody wrote into them stays text.
 func TestRequestsThatAreNone(t *testing.T) {
@@ -90,6 +98,9 @@ func TestRequestsThatAreNone(t *testing.T) {
 		if _, err := p.admin.CreatePerson(ctx, client.PersonRequest{Tenant: "ot", Name: "eve" + h}); err == nil {
 			t.Errorf("somebody is called %q", h)
 		}
+		// What may be stored all the same is shown as text, below.
+		_, _, _ = p.admin.CreatePersonToken(ctx, bob.uid, "token"+h, 0)
+		_, _, _ = owner.CreateWebhook(ctx, client.WebhookRequest{URL: "http://127.0.0.1:1/" + h})
 		if _, err := owner.DisablePerson(ctx, alice.uid, h); err == nil {
 			t.Errorf("disabled because %q", h)
 			_, _ = p.admin.EnablePerson(ctx, alice.uid, "by mistake")
@@ -109,6 +120,17 @@ func TestRequestsThatAreNone(t *testing.T) {
 	}
 	g = alice.letIn(bob, client.GrantRequest{Reason: strange})
 	alice.arrives(g)
+	target, err := json.Marshal(strings.Join(hostile[:len(hostile)-1], ""))
+	must(t, err)
+	if out, err := p.CLI(ctx, "", fmt.Sprintf(describedTarget, target), "apply", "-f", "-"); err != nil {
+		tame(t, "the refusal of a description", err.Error())
+	} else {
+		tame(t, "what was applied", out)
+	}
+	for _, args := range [][]string{{"get", "targets"}, {"get", "targets", "-o", "wide"}, {"person", "list"}, {"person", "show", "bob"}, {"access", "webhook", "list"}} {
+		out, _ := owner.isthmus(args...)
+		tame(t, fmt.Sprintf("isthmus %q", args), out)
+	}
 	for _, args := range [][]string{
 		{"access", "list"}, {"access", "list", "--all", "-o", "wide"}, {"access", "show", g.ID}, {"access", "sessions", "--refused", "-o", "wide"}, {"access", "list", "-o", "json"},
 		{"access", "list", "-o", "yaml"}, {"audit", "list", "--all"}, {"access", "why", "ot/plant-7/echo", "--person", "alice"},
