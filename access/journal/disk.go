@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/isthmus-io/isthmus/access/session"
 	"github.com/isthmus-io/isthmus/fault"
@@ -89,7 +90,7 @@ func droppedWords(n int, words string) string {
 	if words != "" {
 		text += "; " + words
 	}
-	return text[:min(len(text), session.MaxText)]
+	return strings.ToValidUTF8(text[:min(len(text), session.MaxText)], "") // half a character would be longer on its way
 }
 
 // append writes records, and how far the control plane has them, to the last segment with one fsync. When it fails, none of them is there.

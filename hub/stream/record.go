@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"strings"
+
 	"github.com/isthmus-io/isthmus/access/session"
 )
 
@@ -43,5 +45,5 @@ func both(one, two string) string {
 		one += ": "
 	}
 	one += two
-	return one[:min(len(one), session.MaxText)]
+	return strings.ToValidUTF8(one[:min(len(one), session.MaxText)], "") // half a character would be longer on its way
 }
