@@ -229,7 +229,7 @@ func (w *workshop) startSSHD(ctx context.Context) {
 	log, err := os.Create(filepath.Join(w.Dir, "sshd.log"))
 	must(w.t, err)
 	w.t.Cleanup(func() { log.Close() })
-	w.sshd = exec.Command("ip", "netns", "exec", w.sites.Name("press"), "/usr/sbin/sshd", "-D", "-e", "-f", config) //nolint:noctx // ended by the cleanup
+	w.sshd = exec.Command("ip", "netns", "exec", w.sites.Name("press"), "/usr/sbin/sshd", "-D", "-e", "-f", config)
 	w.sshd.Stdout, w.sshd.Stderr = log, log
 	must(w.t, w.sshd.Start())
 	w.t.Cleanup(func() {
@@ -255,7 +255,7 @@ func (w *workshop) startXRDP(ctx context.Context) {
 	ini := strings.Replace(string(text), "\nport=3389\n", "\nport=tcp://127.0.0.1:3389\n", 1)
 	ini = strings.Replace(ini, "LogFile=xrdp.log", "LogFile="+filepath.Join(w.Dir, "xrdp.log"), 1)
 	must(w.t, os.WriteFile(config, []byte(ini), 0o600))
-	cmd := exec.Command("ip", "netns", "exec", w.sites.Name("press"), "/usr/sbin/xrdp", "--nodaemon", "--config", config) //nolint:noctx // ended by the cleanup
+	cmd := exec.Command("ip", "netns", "exec", w.sites.Name("press"), "/usr/sbin/xrdp", "--nodaemon", "--config", config)
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	must(w.t, cmd.Start())
