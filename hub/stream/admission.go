@@ -56,8 +56,12 @@ func (g *Gateway) begin(h *hub.Hub, r Request) (*bridge, error) {
 	if b.granted {
 		pace, each, most = g.grants, g.cfg.GrantedEachSecond, g.cfg.GrantedOpen
 	}
-	if b.grant != "" && g.one.Take(b.grant) > 0 { // also of a grant that is over: its holder takes nothing from the others
-		return nil, code.With(fault.New(op, fault.Exhausted, "the grant asks for streams too often").Advise("try again in a second"), code.Throttled)
+	turn := b.grant // also one that is over: its holder takes nothing from the others
+	if r.inside {
+		turn = h.ID() + "/" + r.To.String() + "/" + r.Name
+	}
+	if turn != "" && g.one.Take(turn) > 0 {
+		return nil, code.With(fault.New(op, fault.Exhausted, "the stream is asked for too often").Advise("try again in a second"), code.Throttled)
 	}
 	if pace.Take(h.ID()) > 0 { // whatever else there is to say is written down, so it comes first
 		return nil, code.With(fault.Newf(op, fault.Exhausted, "the hub opens at most %d streams a second", each).Advise("try again in a second"), code.Throttled)

@@ -157,6 +157,13 @@ func TestOneGrantDoesNotTakeEverybodysTurn(t *testing.T) {
 	if _, err := w.openBy("g1", nil); err != nil {
 		t.Errorf("another's grant: %v", err)
 	}
+	w.clock.Advance(time.Second)
+	for range 100 { // by one who comes through this process, into a stream of a device that there is not
+		_, _ = w.gateway.Dial(t.Context(), w.hub, stream.Request{To: hub.Name{Device: "e"}, Name: "ssh", Host: hubtest.Contoso})
+	}
+	if _, err := w.openBy("g1", nil); err != nil {
+		t.Errorf("another's grant: %v", err)
+	}
 }
 
 func TestAGrantsStream(t *testing.T) {

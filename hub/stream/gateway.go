@@ -66,7 +66,7 @@ type Gateway struct {
 	offset atomic.Int64
 	keys   *throttle.Throttle[string]
 	grants *throttle.Throttle[string]
-	one    *throttle.Throttle[string] // by grant
+	one    *throttle.Throttle[string] // half of that, by grant, or by stream for those in this process
 
 	mu       sync.Mutex // guards the fields below
 	bridges  map[string]*bridge
@@ -89,7 +89,7 @@ func New(cfg Config, log *slog.Logger, clk clock.Clock) *Gateway {
 		return throttle.New[string](throttle.Config{Burst: n, Every: time.Second / time.Duration(n)}, clk)
 	}
 	g := &Gateway{
-		cfg: cfg, log: log, clock: clk, keys: each(cfg.EachSecond), grants: each(cfg.GrantedEachSecond), one: each(max(cfg.GrantedEachSecond/5, 1)),
+		cfg: cfg, log: log, clock: clk, keys: each(cfg.EachSecond), grants: each(cfg.GrantedEachSecond), one: each(max(cfg.GrantedEachSecond/2, 1)),
 		bridges: map[string]*bridge{}, open: map[sort]int{}, using: map[string]int{}, carried: map[string]*day{},
 	}
 	_, _ = rand.Read(g.key[:]) // never fails
