@@ -119,7 +119,7 @@ func TestOnePersonAsksWithoutEnd(t *testing.T) {
 	must(t, err)
 	request := map[string]string{"target": "ot/plant-7/echo", "reason": because}
 	k := p.knocker()
-	people := use(t, "requests and approvals", 20*time.Millisecond, p.office(40))
+	people := use(t, "requests and approvals", 20*time.Millisecond, p.office(more(40, 400)))
 	memory := p.server.watchMemory()
 	people.warm(20)
 	before := len(p.audited())
