@@ -170,7 +170,7 @@ func (d *Dialer) noWay(op string, g PassGrant, err error) (another, error) {
 			return noMore, ended(op, g, d.clk.Now()).Because(err)
 		}
 		return untilSettled, fault.Newf(op, fault.Denied, "nobody lets you into %s any more, or yet: the grant is not in force there", g.Target).Because(err).
-			Advise("see what became of it: isthmus access show %s", g.ID)
+			Advise("see what became of it: isthmus access show %s; if it is in force, too many of your programs may be connected there: end some", g.ID)
 	}
 	f := fault.Newf(op, fault.KindOf(err), "there is no way to %s: %s", g.Target, fault.Message(err)).Because(err).Advise("%s", fault.Next(err))
 	switch f.Kind {
