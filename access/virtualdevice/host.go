@@ -108,10 +108,15 @@ func (h *Host) Run(ctx context.Context) error {
 	}
 	h.mu.Unlock()
 	<-ctx.Done()
-	h.mu.Lock()   // whoever starts a device has done so, and nobody does from here on
-	h.mu.Unlock() //nolint:staticcheck // it was waited for
+	h.settle()
 	h.all.Wait()
 	return nil
+}
+
+// settle returns when whoever starts a device has done so; the context has ended, so nobody does from here on.
+func (h *Host) settle() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 }
 
 // start makes a device run, if the host does. The caller holds mu.
