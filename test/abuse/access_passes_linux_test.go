@@ -152,15 +152,17 @@ func TestStolenPasses(t *testing.T) {
 	p := startShop(t)
 	ctx := t.Context()
 	alice, bob, mallory := p.person("alice", resource.RoleOperator), p.person("bob", resource.RoleApprover).login(), p.person("mallory", resource.RoleOperator).login()
-	short := alice.letIn(bob, client.GrantRequest{For: 6 * time.Second})
-	lapsing := alice.mustPass() // lapses with the grant
 	first, second := alice.letIn(bob, client.GrantRequest{}), alice.letIn(bob, client.GrantRequest{})
-	stolen := alice.mustPass()
-	// Who has a tunnel keeps it open beyond the pass that it was made with.
-	kept := p.tunnel(lapsing)
 	hers := mallory.letIn(bob, client.GrantRequest{})
 	alice.arrives(second)
 	mallory.arrives(hers)
+	stolen := alice.mustPass()
+	// A pass lapses with the last of its grants. Who has a tunnel keeps it open beyond that.
+	short := alice.letIn(bob, client.GrantRequest{For: 6 * time.Second})
+	lapsing := alice.mustPass(short.ID)
+	kept := p.tunnel(lapsing)
+	held, err := opens(ctx, kept, second.ID)
+	must(t, err)
 
 	t.Run("another person's grant", func(t *testing.T) {
 		pass := mallory.mustPass()
@@ -185,8 +187,6 @@ func TestStolenPasses(t *testing.T) {
 	})
 
 	t.Run("lapsed", func(t *testing.T) {
-		held, err := opens(ctx, kept, second.ID)
-		must(t, err)
 		await(t, "the pass's end", func() error {
 			if time.Now().Before(lapsing.Expires.Add(time.Second)) {
 				return errors.New("it is good until " + lapsing.Expires.String())
