@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -119,11 +120,18 @@ func isConnected(s virtualdevice.Status) bool { return s.Connected }
 // ask asks for a stream as a service does; the answer's status, whether the device accepted, and where the stream is.
 func (w *world) ask(device, stream string) (status int, accepted bool, url, token string) {
 	w.t.Helper()
+	return w.askFor(device, stream, 0)
+}
+
+// askFor waits so many seconds for a device that does not listen yet: one is connected a moment before it listens.
+func (w *world) askFor(device, stream string, seconds int) (status int, accepted bool, url, token string) {
+	w.t.Helper()
 	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, "https://"+hubtest.Contoso+"/twins/"+device+"/streams/"+stream+"?api-version=2020-09-30", nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	r.Header.Set("Authorization", w.ServiceToken(hubtest.Contoso, hub.PolicyService))
+	r.Header.Set("iothub-streaming-connect-timeout-in-seconds", strconv.Itoa(seconds))
 	c := w.client()
 	defer c.CloseIdleConnections()
 	a, err := c.Do(r)
@@ -146,7 +154,7 @@ func (w *world) client() *http.Client {
 // open is the service's end of a stream that has to come about. The hub begins no more than some in a second.
 func (w *world) open(device, stream string, subprotocols ...string) socketstream.Stream {
 	w.t.Helper()
-	status, accepted, url, token := w.ask(device, stream)
+	status, accepted, url, token := w.askFor(device, stream, 10)
 	if status != http.StatusOK || !accepted {
 		w.t.Fatalf("%s of %s: %d, accepted %t", stream, device, status, accepted)
 	}
