@@ -66,7 +66,6 @@ func told(records []client.AuditRecord, operation, grant string) (n int, twice [
 
 // A machine's agent that is killed tells of the sessions it had as lost when it is back, and sends what it had recorded.
 func TestAnAgentIsKilled(t *testing.T) {
-	t.Parallel()
 	p := startShop(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patient)
 	defer cancel()

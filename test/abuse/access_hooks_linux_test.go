@@ -72,7 +72,6 @@ func (r *receiver) takes(t *testing.T, event, grant string) (found delivery) {
 
 // A receiver that verifies takes what the server sends, and nothing that somebody changed, made up, held back or sent again.
 func TestForgedWebhooks(t *testing.T) {
-	t.Parallel()
 	p := startShop(t)
 	ctx := t.Context()
 	alice, bob, olga := p.person("alice", resource.RoleOperator), p.person("bob", resource.RoleApprover), p.person("olga", resource.RoleOwner)

@@ -104,7 +104,6 @@ func drawsOnly(t testing.TB, shown string) {
 
 // Files may be called anything: the record has their names as they were, and nobody's terminal is told to do something by one.
 func TestNamesOfFilesThatAreNotNames(t *testing.T) {
-	t.Parallel()
 	m := startTerminal(t, startShop(t))
 	names := []string{
 		"-oProxyCommand=touch pwned", "\x1b]0;owned\x07", "line\nbreak", "..\\..\\windows", strings.Repeat("long", 60), "semi;touch pwned;", "$(touch pwned)", "\u202egpj.exe", "検査.bin",
@@ -186,7 +185,6 @@ func plainName(f sessions.File) string {
 
 // A recording that is made to harm whoever plays it draws, and does nothing else.
 func TestRecordingsThatAreHostile(t *testing.T) {
-	t.Parallel()
 	m := startTerminal(t, startShop(t))
 	var b bytes.Buffer
 	b.WriteString("begin")

@@ -27,7 +27,6 @@ spec: {agent: press-4, address: "127.0.0.1:1", description: %s}
 
 // Requests that nobody should be granted are refused in words that say what is wrong, and what somebody wrote into them stays text.
 func TestRequestsThatAreNone(t *testing.T) {
-	t.Parallel()
 	p := startShop(t)
 	ctx := t.Context()
 	alice, bob := p.person("alice", resource.RoleOperator).login(), p.person("bob", resource.RoleApprover, resource.RoleAuditor).login()
