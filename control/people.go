@@ -358,5 +358,11 @@ func (w *work) leavePeople(tenant string) error {
 			return err
 		}
 	}
+	if err := w.DropAccess(tenant); err != nil {
+		return err
+	}
+	for purpose := range w.world().publics[tenant] {
+		w.changes = append(w.changes, change{public: &store.PublicKey{Tenant: tenant, Purpose: purpose}})
+	}
 	return w.DropKeys(tenant)
 }

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -246,5 +247,41 @@ func TestOtherTenantsSeeOfATargetWhatTheyMay(t *testing.T) {
 	mine := r.get(otRead, resource.KindTarget, "ot/plant-7/press-ssh").(*resource.Target)
 	if mine.Spec.Address != "127.0.0.1:22" {
 		t.Errorf("%+v", mine.Spec)
+	}
+}
+
+// A tenant that has the name of one that is gone is another: it sees nothing of what was let in there, and has keys of its own.
+func TestATenantOfAnOldNameIsNew(t *testing.T) {
+	r := newRig(t)
+	founded := func() map[store.KeyPurpose]string {
+		r.apply(admin, tenant("ot"), network("ot/plant-7"))
+		r.apply(otOps, target("ot/plant-7/press-ssh", "press-4", "127.0.0.1:22", overSSH))
+		return maps.Clone(r.world.publics["ot"])
+	}
+	first := founded()
+	r.letIn("alice", "ot/plant-7/press-ssh", time.Hour)
+	for _, k := range []resource.Key{key(t, resource.KindTarget, "ot/plant-7/press-ssh"), key(t, resource.KindNetwork, "ot/plant-7"), key(t, resource.KindTenant, "ot")} {
+		if err := r.Delete(ctx, admin, k, "sold"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	second := founded()
+	if len(first) != 3 || len(second) != 3 {
+		t.Fatalf("%v, %v", first, second)
+	}
+	for purpose, public := range first {
+		if second[purpose] == public || second[purpose] == "" {
+			t.Errorf("%s: %q", purpose, second[purpose])
+		}
+	}
+	if err := r.st.View(ctx, func(tx *store.Tx) error {
+		_, err := r.privateKey(tx, "ot", store.KeySSHUsers)
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
+	owner := Principal{Name: "olga", Tenant: "ot", Person: "p9", Roles: []resource.TenantRole{resource.RoleOwner}}
+	if list, err := r.Grants(ctx, owner, GrantFilter{}); err != nil || len(list) != 0 {
+		t.Errorf("%+v, %v", list, err)
 	}
 }

@@ -50,3 +50,15 @@ func (tx *Tx) DropKeys(tenant string) error {
 	_, err := tx.sql.Exec("DELETE FROM sealed_keys WHERE tenant = ?", tenant)
 	return err
 }
+
+// DropAccess forgets the grants and sessions in the targets of a tenant that goes, so that another of its name does not see them. What they
+// were stays in the audit log. Recordings stay until their time is over; nobody can ask for them.
+func (tx *Tx) DropAccess(tenant string) error {
+	tx.nouns = true
+	for _, table := range []string{"grants", "sessions"} {
+		if _, err := tx.sql.Exec("DELETE FROM "+table+" WHERE tenant = ?", tenant); err != nil {
+			return err
+		}
+	}
+	return nil
+}
