@@ -134,46 +134,10 @@ spec: {agent: far, address: "%s"}
 `
 
 func (s *isthmusAccess) start(ctx context.Context, target string, p *processes) (way, error) {
-	if err := s.build(ctx); err != nil {
-		return way{}, err
-	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	d := worldprocesses.New(p.dir, s.main)
-	p.undo = append(p.undo, d.Stop)
-	relay, err := worldprocesses.FreePort(ctx)
+	d, control, err := s.deploy(ctx, p, fmt.Sprintf(accessManifests, target), "far")
 	if err != nil {
-		return way{}, err
-	}
-	control, err := d.StartControl(ctx, "", "127.0.0.1:0", relay)
-	if err != nil {
-		return way{}, err
-	}
-	if _, err := d.CLI(ctx, "", fmt.Sprintf(accessManifests, target), "apply", "-f", "-"); err != nil {
-		return way{}, err
-	}
-	track := func(role string, pr *worldprocesses.Process, ready string, err error) error {
-		if err != nil {
-			return err
-		}
-		p.pids[role] = pr.PID
-		_, err = pr.WaitLog(ctx, ready)
-		return err
-	}
-	if err := d.Join(ctx, "", "", "relay", "", "relay", "--address", relay, "--control", control.Address); err != nil {
-		return way{}, err
-	}
-	pr, err := d.Start("relay", "", nil, "relay", "run", "--data-dir", d.Data("relay"), "--listen", relay, "--control", control.Address)
-	if err := track("relay", pr, "the relay is ready", err); err != nil {
-		return way{}, err
-	}
-	if err := d.Join(ctx, "", "", "agent", "bench/far", "far"); err != nil {
-		return way{}, err
-	}
-	slim := worldprocesses.New(p.dir, s.slim)
-	p.undo = append(p.undo, slim.Stop)
-	pr, err = slim.Start("far", "", nil, "run", "--data-dir", d.Data("far"))
-	if err := track("far", pr, "the agent is ready", err); err != nil {
 		return way{}, err
 	}
 	return s.person(ctx, d, control, p)

@@ -82,30 +82,35 @@ spec: {service: bench/far/load}
 `
 
 func (s *isthmus) start(ctx context.Context, target string, p *processes) (way, error) {
-	if err := s.build(ctx); err != nil {
-		return way{}, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	d := worldprocesses.New(p.dir, s.main)
-	p.undo = append(p.undo, d.Stop)
-	relay, err := worldprocesses.FreePort(ctx)
-	if err != nil {
-		return way{}, err
-	}
-	control, err := d.StartControl(ctx, "", "127.0.0.1:0", relay)
-	if err != nil {
-		return way{}, err
-	}
 	host, port, err := net.SplitHostPort(target)
 	if err != nil {
 		return way{}, err
 	}
-	if _, err := d.CLI(ctx, "", fmt.Sprintf(benchManifests, host, port), "apply", "-f", "-"); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if _, _, err := s.deploy(ctx, p, fmt.Sprintf(benchManifests, host, port), "near", "far"); err != nil {
 		return way{}, err
 	}
-	if err := d.Join(ctx, "", "", "relay", "", "relay", "--address", relay, "--control", control.Address); err != nil {
-		return way{}, err
+	return way{addr: net.JoinHostPort("127.200.7.4", port)}, nil
+}
+
+// deploy brings up a control plane, a relay and a slim agent for each of the networks named, which are the tenant bench's.
+func (b *binaries) deploy(ctx context.Context, p *processes, manifests string, networks ...string) (*worldprocesses.Deployment, *worldprocesses.Control, error) {
+	if err := b.build(ctx); err != nil {
+		return nil, nil, err
+	}
+	d := worldprocesses.New(p.dir, b.main)
+	p.undo = append(p.undo, d.Stop)
+	relay, err := worldprocesses.FreePort(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	control, err := d.StartControl(ctx, "", "127.0.0.1:0", relay)
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, err := d.CLI(ctx, "", manifests, "apply", "-f", "-"); err != nil {
+		return nil, nil, err
 	}
 	track := func(role string, pr *worldprocesses.Process, ready string, err error) error {
 		if err != nil {
@@ -115,20 +120,23 @@ func (s *isthmus) start(ctx context.Context, target string, p *processes) (way, 
 		_, err = pr.WaitLog(ctx, ready)
 		return err
 	}
+	if err := d.Join(ctx, "", "", "relay", "", "relay", "--address", relay, "--control", control.Address); err != nil {
+		return nil, nil, err
+	}
 	pr, err := d.Start("relay", "", nil, "relay", "run", "--data-dir", d.Data("relay"), "--listen", relay, "--control", control.Address)
 	if err := track("relay", pr, "the relay is ready", err); err != nil {
-		return way{}, err
+		return nil, nil, err
 	}
-	for _, a := range []string{"near", "far"} {
+	for _, a := range networks {
 		if err := d.Join(ctx, "", "", "agent", "bench/"+a, a); err != nil {
-			return way{}, err
+			return nil, nil, err
 		}
-		slim := worldprocesses.New(p.dir, s.slim)
+		slim := worldprocesses.New(p.dir, b.slim)
 		p.undo = append(p.undo, slim.Stop)
 		pr, err := slim.Start(a, "", nil, "run", "--data-dir", d.Data(a))
 		if err := track(a, pr, "the agent is ready", err); err != nil {
-			return way{}, err
+			return nil, nil, err
 		}
 	}
-	return way{addr: net.JoinHostPort("127.200.7.4", port)}, nil
+	return d, control, nil
 }
