@@ -336,14 +336,12 @@ func TestWhatIsRefusedIsPutAside(t *testing.T) {
 
 func TestAnAnswerThatCameTooLateIsMarked(t *testing.T) {
 	w, h := newWorld(t), newHook(t)
-	first := true
 	h.answer = func([]received) int { return http.StatusOK }
 	slow := httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		h.mu.Lock()
-		late := first
-		first = false
-		h.mu.Unlock()
 		h.Config.Handler.ServeHTTP(rw, r) // it is taken
+		h.mu.Lock()
+		late := len(h.got) == 1 // a try that ended before it was taken is none
+		h.mu.Unlock()
 		if late {
 			<-r.Context().Done() // and not answered
 		}
