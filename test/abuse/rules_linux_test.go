@@ -122,8 +122,11 @@ func TestAnAllowlistWithErrors(t *testing.T) {
 	good := to + allow("fabrikam", everyday, "{name: plant, sources: [127.0.1.0/24]}", "{name: lab, action: deny, sources: [127.0.1.128/25]}")
 	f := startFront(t, good)
 	o := f.besides()
-	s, err := enter("127.0.1.7", f.at, served)
-	must(t, err)
+	var s *session
+	await(t, "somebody who may come in", func() (err error) {
+		s, err = enter("127.0.1.7", f.at, served)
+		return err
+	})
 	defer s.tcp.Close()
 	unchanged := func(what string) {
 		t.Helper()
