@@ -161,7 +161,15 @@ func (f *accessFacts) aboutLeader() []AccessCondition {
 	joined, connected, certified, told := f.leader+" has joined", f.leader+" is connected", "its certificate is good", "it knows of the grant"
 	l := f.leads
 	if l == nil {
-		return []AccessCondition{fails(joined, "", "let it join: isthmus token join --for agent --network "+f.target.Metadata.Tenant+"/"+f.target.Metadata.Network)}
+		who := "agent"
+		if f.target.Spec.Device != nil {
+			who = "hub"
+		}
+		next := "let it join: isthmus token join --for " + who + " --network " + f.target.Metadata.Tenant + "/" + f.target.Metadata.Network
+		if a := f.target.Spec.Agent; a != "" {
+			next += " --name " + a
+		}
+		return []AccessCondition{fails(joined, "", next)}
 	}
 	out := []AccessCondition{holds(joined, "")}
 	if !l.certificate.IsZero() && f.now.After(l.certificate) {

@@ -73,7 +73,7 @@ func TestWhySomebodyIsNotLetIn(t *testing.T) {
 	}
 	s.apply(otOps, target(pressPLC, "drill-9", "192.168.0.10:502"))
 	s.let(s.alice, pressPLC)
-	stuck(t, s.why(s.alice, AccessQuestion{Target: pressPLC}), "the agent drill-9 has joined", "isthmus token join --for agent --network ot/plant-7")
+	stuck(t, s.why(s.alice, AccessQuestion{Target: pressPLC}), "the agent drill-9 has joined", "isthmus token join --for agent --network ot/plant-7 --name drill-9")
 }
 
 func TestWhoMayAskWhy(t *testing.T) {
