@@ -165,8 +165,11 @@ func (c compiler) hubs(w *world, p *place, a *resource.Agent) []plan.Hub {
 		if h.Public == "" {
 			h.Public = resource.PublicEnabled
 		}
-		if s.Spec.Type == resource.TypeDPS {
+		switch s.Spec.Type {
+		case resource.TypeDPS:
 			h.Type = s.Spec.Type
+		case resource.TypeEventHubs:
+			h.Type, h.EventHubs = s.Spec.Type, s.Spec.EventHubs
 		}
 		for _, e := range w.users[s.Metadata.UID] {
 			if e.Status.Connection.Open() {

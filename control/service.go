@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"slices"
@@ -59,6 +60,9 @@ func (w *work) checkService(before, after *resource.Service) (warnings []string,
 	if before == nil {
 		return warnings, nil
 	}
+	if err := checkPartitions(before, after); err != nil {
+		return nil, err
+	}
 	users, err := w.Referring(before.Metadata.UID)
 	if err != nil {
 		return nil, err
@@ -78,6 +82,22 @@ func (w *work) checkService(before, after *resource.Service) (warnings []string,
 		}
 	}
 	return warnings, nil
+}
+
+// checkPartitions refuses another number of partitions for an event hub that is there: events of one key would be in two of them.
+func checkPartitions(before, after *resource.Service) error {
+	const standard = 4
+	had := map[string]int{}
+	for _, e := range before.Spec.EventHubs {
+		had[strings.ToLower(e.Name)] = cmp.Or(e.Partitions, standard)
+	}
+	for _, e := range after.Spec.EventHubs {
+		if n, known := had[strings.ToLower(e.Name)]; known && n != cmp.Or(e.Partitions, standard) {
+			return fault.Newf("control.checkPartitions", fault.Conflict, "event hub %s has %d partitions, and that cannot become %d", e.Name, n, cmp.Or(e.Partitions, standard)).
+				Advise("keep the number, or declare another event hub")
+		}
+	}
+	return nil
 }
 
 // checkNames refuses new names while an endpoint of another tenant leads to the service: the resolvers of that tenant's network answer

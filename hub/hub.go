@@ -69,8 +69,8 @@ func (s *Server) open(ctx context.Context, p plan.Hub) (*Hub, error) {
 	h.reports.room.L = &h.reports.mu
 	h.calls.last.Store(rand.Uint32()) //nolint:gosec // no secret; it only has to differ from what an earlier process gave out
 	policies := builtInPolicies()
-	if p.Type == resource.TypeDPS {
-		policies = nil // a provisioning service has its own
+	if p.Type == resource.TypeDPS || p.Type == resource.TypeEventHubs {
+		policies = nil // provisioning services and namespaces have their own
 	}
 	list, err := s.store.EnsurePolicies(ctx, p.ID, policies)
 	if err != nil {
@@ -165,6 +165,9 @@ func (h *Hub) DeviceConnectionString(ctx context.Context, device string) (string
 
 // Provisioning tells whether this is no hub but a provisioning service: it has a name, policies and sides as a hub does, and no devices.
 func (h *Hub) Provisioning() bool { return h.plan.Load().Type == resource.TypeDPS }
+
+// Namespace tells whether this is no hub but a namespace of event hubs: it has a name and sides as a hub does, and no devices and policies.
+func (h *Hub) Namespace() bool { return h.plan.Load().Type == resource.TypeEventHubs }
 
 // PolicyConnectionString returns what a person gives to a service's SDK. It holds the policy's primary key.
 func (h *Hub) PolicyConnectionString(policy string) (string, error) {

@@ -158,13 +158,16 @@ type Hub struct {
 	ID        string   `json:"id"`        // uid of the Service
 	Name      string   `json:"name"`      // ot/ot-cloud/contoso
 	HostNames []string `json:"hostNames"` // all it answers to; the first is the public name
-	// Type is dps for a provisioning service, which a hub process serves as it does hubs; a hub's when empty.
+	// Type is dps for a provisioning service and eventhubs for a namespace of event hubs, which a hub process serves as it does hubs; a
+	// hub's when empty.
 	Type    resource.ServiceType  `json:"type,omitempty"`
 	Public  resource.PublicAccess `json:"public"`
 	LinkKey []byte                `json:"linkKey"`
 	Links   []uint32              `json:"links,omitempty"` // link ids of Approved connections
 	// DeviceStreams says who may ask devices for streams; Grants when empty.
 	DeviceStreams resource.DeviceStreams `json:"deviceStreams,omitempty"`
+	// EventHubs are those the resource of a namespace declares.
+	EventHubs []resource.EventHub `json:"eventHubs,omitempty"`
 }
 
 // Seal sets the revision to a hash of the plan's content and returns the plan. Allowlists that have parts count by them.

@@ -51,6 +51,8 @@ type ServiceSpec struct {
 	PrivateLinkCertificate bool `json:"privateLinkCertificate,omitempty" doc:"let the served certificate also carry the privatelink name"`
 	// DeviceStreams says who may ask the devices of a served hub for streams.
 	DeviceStreams DeviceStreams `json:"deviceStreams,omitempty" enum:"Grants,Keys" doc:"who may ask devices of a served hub for streams: people with a grant for a target, or also whoever has a key with the right ServiceConnect; Grants when absent"`
+	// EventHubs are those a served namespace has at least.
+	EventHubs []EventHub `json:"eventHubs,omitempty" doc:"event hubs of a served namespace; more can be made by command"`
 }
 
 // DeviceStreams says what a service must show to ask a device for a stream.
@@ -132,6 +134,9 @@ func (s *Service) Validate() error {
 	case "", StreamsByGrant, StreamsByKey:
 	default:
 		return fault.Newf(op, fault.Invalid, "spec.deviceStreams is %q", sp.DeviceStreams).Advise("write Grants or Keys")
+	}
+	if err := s.validateEventHubs(); err != nil {
+		return err
 	}
 	for _, list := range [][]string{sp.Visibility, sp.AutoApprove} {
 		for _, t := range list {
