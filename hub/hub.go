@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"math/rand/v2"
@@ -163,11 +164,15 @@ func (h *Hub) DeviceConnectionString(ctx context.Context, device string) (string
 	return sas.ConnectionString{HostName: h.HostName(), DeviceID: d.ID, Key: d.PrimaryKey}.String(), nil
 }
 
-// Provisioning tells whether this is no hub but a provisioning service: it has a name, policies and sides as a hub does, and no devices.
-func (h *Hub) Provisioning() bool { return h.plan.Load().Type == resource.TypeDPS }
+// Type is iothub, dps for a provisioning service, or eventhubs for a namespace of event hubs: these have a name and sides as a hub does,
+// and policies of their own, and no devices.
+func (h *Hub) Type() resource.ServiceType { return cmp.Or(h.plan.Load().Type, resource.TypeIoTHub) }
 
-// Namespace tells whether this is no hub but a namespace of event hubs: it has a name and sides as a hub does, and no devices and policies.
-func (h *Hub) Namespace() bool { return h.plan.Load().Type == resource.TypeEventHubs }
+// Provisioning tells whether this is no hub but a provisioning service.
+func (h *Hub) Provisioning() bool { return h.Type() == resource.TypeDPS }
+
+// Namespace tells whether this is no hub but a namespace of event hubs.
+func (h *Hub) Namespace() bool { return h.Type() == resource.TypeEventHubs }
 
 // PolicyConnectionString returns what a person gives to a service's SDK. It holds the policy's primary key.
 func (h *Hub) PolicyConnectionString(policy string) (string, error) {

@@ -91,6 +91,18 @@ type bound struct {
 // logs. handle gets each connection with its setup deadline still running; when it returns the connection is over, unless it called
 // Conn.Keep. Either way that has to be soon after the connection is closed.
 func (f *Front) Serve(ctx context.Context, ln net.Listener, door string, handle func(context.Context, *Conn)) error {
+	return f.accept(ctx, ln, door, f.secure, handle)
+}
+
+// ServePlain is Serve without TLS, for a developer's machine: whoever can listen on the way hears everything.
+func (f *Front) ServePlain(ctx context.Context, ln net.Listener, door string, handle func(context.Context, *Conn)) error {
+	return f.accept(ctx, ln, door, nil, handle)
+}
+
+// wrap makes what is spoken on a connection of its bytes; it may refuse the peer, and then returns false.
+type wrap func(ctx context.Context, c *Conn, plain net.Conn) bool
+
+func (f *Front) accept(ctx context.Context, ln net.Listener, door string, with wrap, handle func(context.Context, *Conn)) error {
 	open := &crew{ctx: ctx, at: map[*socket]struct{}{}, room: f.cfg.MaxConnections}
 	defer open.all.Wait()
 	stop := context.AfterFunc(ctx, func() {
@@ -123,11 +135,11 @@ func (f *Front) Serve(ctx context.Context, ln net.Listener, door string, handle 
 			}
 			continue
 		}
-		go f.serve(ctx, s, door, handle)
+		go f.serve(ctx, s, door, with, handle)
 	}
 }
 
-func (f *Front) serve(ctx context.Context, s *socket, door string, handle func(context.Context, *Conn)) {
+func (f *Front) serve(ctx context.Context, s *socket, door string, with wrap, handle func(context.Context, *Conn)) {
 	defer func() {
 		if s.kept.Load() == 0 {
 			s.Leave()
@@ -158,24 +170,32 @@ func (f *Front) serve(ctx context.Context, s *socket, door string, handle func(c
 	if !side.IsPublic() {
 		s.vouched()
 	}
-	secure := tls.Server(&bound{plain, side.Hub}, f.tls)
-	c := &Conn{Conn: secure, Side: side, Door: door, socket: s}
+	c := &Conn{Conn: plain, Side: side, Door: door, socket: s}
 	if s.release, err = f.server.Hold(side, c.Cut); err != nil {
 		c.Refuse("", err)
 		return
 	}
 	_ = raw.SetDeadline(deadline) // a closed connection tells it when read
+	if with == nil || with(ctx, c, plain) {
+		handle(ctx, c)
+	}
+}
+
+// secure does the handshake of TLS.
+func (f *Front) secure(ctx context.Context, c *Conn, plain net.Conn) bool {
+	secure := tls.Server(&bound{plain, c.Side.Hub}, f.tls)
+	c.Conn = secure
 	if err := secure.HandshakeContext(ctx); err != nil {
 		if ctx.Err() == nil && c.Cause() == 0 {
 			if words := handshakeWords(err); words != nil {
 				c.Refuse("", words)
 			}
 		}
-		return
+		return false
 	}
 	state := secure.ConnectionState()
 	c.Side.ServerName, c.Certificates = lower(state.ServerName), state.PeerCertificates
-	handle(ctx, c)
+	return true
 }
 
 // side reads the PROXY header, if there is one, and finds the hub whose link key proves it. On an error the side holds what the

@@ -27,9 +27,9 @@ func ArrivalOf(ctx context.Context) Arrival {
 	return a
 }
 
-// webSocketPath is the one path at which hubs and provisioning services speak MQTT over WebSocket.
-const webSocketPath = "/$iothub/websocket"
-
+// isWebSocket tells whether a request is for one of the two paths at which WebSockets are: hubs' and provisioning services', and that at
+// which the SDKs of Event Hubs speak AMQP, also to a hub's built-in endpoint.
 func isWebSocket(r *http.Request) bool {
-	return strings.EqualFold(strings.TrimSuffix(r.URL.Path, "/"), webSocketPath)
+	path := strings.TrimSuffix(r.URL.Path, "/")
+	return strings.EqualFold(path, "/$iothub/websocket") || strings.EqualFold(path, "/$servicebus/websocket")
 }

@@ -29,6 +29,7 @@ type Config struct {
 	Files          *file.Service
 
 	Provisioning http.Handler // everything but WebSockets for the host name of a provisioning service; see ArrivalOf
+	Namespaces   http.Handler // the same for the host name of a namespace of event hubs
 
 	// WebSocket holds the doors of what is spoken inside WebSockets, by subprotocol. A door has the connection from then on.
 	WebSocket map[string]func(context.Context, *front.Conn)

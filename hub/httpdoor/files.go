@@ -13,6 +13,7 @@ import (
 	"github.com/isthmus-io/isthmus/hub/code"
 	"github.com/isthmus-io/isthmus/hub/file"
 	"github.com/isthmus-io/isthmus/hub/limit"
+	"github.com/isthmus-io/isthmus/resource"
 )
 
 const maxFileBody = 8 << 10 // of a request about a file; the file itself comes to hub/blobdoor
@@ -45,7 +46,7 @@ func withFiles(serve func(*exchange, *file.Service) error) func(*exchange) error
 
 // isBlob tells whether a request is for a file itself, which another door answers in another protocol.
 func (x *exchange) isBlob() bool {
-	return x.door.blobs != nil && !x.local() && !x.hub.Provisioning() && blobdoor.Owns(x.URL.EscapedPath())
+	return x.door.blobs != nil && !x.local() && x.hub.Type() == resource.TypeIoTHub && blobdoor.Owns(x.URL.EscapedPath())
 }
 
 func (x *exchange) serveBlob() {

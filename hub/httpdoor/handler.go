@@ -13,6 +13,7 @@ import (
 	"github.com/isthmus-io/isthmus/hub"
 	"github.com/isthmus-io/isthmus/hub/code"
 	"github.com/isthmus-io/isthmus/hub/front"
+	"github.com/isthmus-io/isthmus/resource"
 )
 
 // apiVersions are those a hub answers to; anything else is a client from another world.
@@ -59,14 +60,18 @@ func (x *exchange) serve(table router) error {
 	found, parts, rerr := table.find(x.Request)
 	var err error
 	if x.local() {
-		x.hub, err = x.chosen(found == nil && ofProvisioning(x.URL.Path))
+		sort := resource.TypeIoTHub
+		if found == nil {
+			sort = sortOf(x.URL.Path)
+		}
+		x.hub, err = x.chosen(sort)
 	} else {
 		x.hub, err = x.door.server.Enter(x.conn.Side, x.Host)
 	}
 	switch {
 	case err != nil && (found == nil || !found.local):
 		return err
-	case err == nil && (x.hub.Provisioning() || isWebSocket(x.Request)) && (found == nil || !found.both):
+	case err == nil && (x.hub.Type() != resource.TypeIoTHub || isWebSocket(x.Request)) && (found == nil || !found.both):
 		return x.elsewhere()
 	case err == nil && x.isBlob():
 		x.serveBlob()
@@ -89,29 +94,37 @@ func (x *exchange) elsewhere() error {
 	if isWebSocket(x.Request) {
 		return x.takeWebSocket()
 	}
-	h := x.door.cfg.Provisioning
+	h, what := x.door.cfg.Provisioning, "provisioning"
+	if x.hub.Namespace() {
+		h, what = x.door.cfg.Namespaces, "event hubs"
+	}
 	if h == nil {
-		return code.With(fault.Newf("httpdoor.serve", fault.NotFound, "%s serves no provisioning", x.hub.HostName()), code.NotFound)
+		return code.With(fault.Newf("httpdoor.serve", fault.NotFound, "%s serves no %s here", x.hub.HostName(), what), code.NotFound)
 	}
 	h.ServeHTTP(x.w, x.WithContext(withArrival(x.Context(), Arrival{x.conn, x.hub})))
 	return nil
 }
 
-// ofProvisioning tells whether a path is one of a provisioning service's API.
-func ofProvisioning(path string) bool {
+// sortOf tells of which sort of service a path's API is, on the local socket where no name says so.
+func sortOf(path string) resource.ServiceType {
 	path = strings.ToLower(strings.Trim(path, "/"))
 	first, rest, _ := strings.Cut(path, "/")
 	if first == "isthmus" {
 		_, noun, _ := strings.Cut(rest, "/")
 		first, _, _ = strings.Cut(noun, "/")
+		if first == "eventhubs" || first == "namespace" {
+			return resource.TypeEventHubs
+		}
 	}
-	return slices.Contains([]string{"enrollments", "enrollmentgroups", "registrations", "provisioning", "linkedhubs", "certificates"}, first)
+	if slices.Contains([]string{"enrollments", "enrollmentgroups", "registrations", "provisioning", "linkedhubs", "certificates"}, first) {
+		return resource.TypeDPS
+	}
+	return resource.TypeIoTHub
 }
 
-// chosen finds the hub on the local socket, where a host name is a formality: by ?hub= or Host, or the only one there is of its sort, a
-// provisioning service for what is no path of hubs.
-func (x *exchange) chosen(provisioning bool) (*hub.Hub, error) {
-	all := slices.DeleteFunc(x.door.server.Hubs(), func(h *hub.Hub) bool { return h.Provisioning() != provisioning })
+// chosen finds the hub on the local socket, where a host name is a formality: by ?hub= or Host, or the only one there is of its sort.
+func (x *exchange) chosen(sort resource.ServiceType) (*hub.Hub, error) {
+	all := slices.DeleteFunc(x.door.server.Hubs(), func(h *hub.Hub) bool { return h.Type() != sort })
 	name := x.URL.Query().Get("hub")
 	if name == "" {
 		if h, ok := x.door.server.ByHost(x.Host); ok {

@@ -9,13 +9,15 @@ type hubJSON struct {
 	Public    bool     `json:"public"`
 	// Provisioning says that it is a provisioning service, which shares sides and names with hubs and nothing else.
 	Provisioning bool `json:"provisioning,omitempty"`
+	// EventHubs says that it is a namespace of event hubs.
+	EventHubs bool `json:"eventHubs,omitempty"`
 	hub.Stats
 }
 
 func listHubs(x *exchange) error {
 	out := []hubJSON{}
 	for _, h := range x.door.server.Hubs() {
-		out = append(out, hubJSON{h.Name(), h.HostNames(), h.Public(), h.Provisioning(), h.Stats()})
+		out = append(out, hubJSON{h.Name(), h.HostNames(), h.Public(), h.Provisioning(), h.Namespace(), h.Stats()})
 	}
 	return x.reply(out)
 }

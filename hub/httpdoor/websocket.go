@@ -20,10 +20,11 @@ import (
 	"github.com/isthmus-io/isthmus/hub/code"
 )
 
-// Subprotocols of IoT Hub's WebSockets, for Config.WebSocket.
+// Subprotocols of IoT Hub's and Event Hubs' WebSockets, for Config.WebSocket.
 const (
-	MQTTOverWebSocket = "mqtt"
-	AMQPOverWebSocket = "AMQPWSB10"
+	MQTTOverWebSocket  = "mqtt"
+	AMQPOverWebSocket  = "AMQPWSB10"
+	AMQPOverWebSocket2 = "amqp" // the registered name (AMQP WebSocket binding 1.0, 2.1), with the same content
 )
 
 // takeWebSocket gives the stream inside a WebSocket to the door of its subprotocol. A packet may span frames and a frame hold many; text is
