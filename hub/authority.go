@@ -216,7 +216,10 @@ func (h *Hub) DeleteAuthority(ctx context.Context, name string) (cut int, err er
 // cutUnvouched ends the sessions of devices whose authority the hub trusts no more.
 func (h *Hub) cutUnvouched() int {
 	now := h.trusted.Load()
-	return h.cutWhere(KeyGone, func(s *Session) bool { return s.signer.authority != "" && !now.has(s.signer.authority) })
+	return h.cutWhere(KeyGone, func(s *Session) bool {
+		authority := s.proof().signer.authority
+		return authority != "" && !now.has(authority)
+	})
 }
 
 // changeAuthority replaces an authority by what next makes of it, or takes it away when next is nil.

@@ -130,7 +130,8 @@ func (h *Hub) RenewPolicyKey(ctx context.Context, policy string, which Which, by
 	h.renewed = make(chan struct{})
 	h.mu.Unlock()
 	cut = h.cutWhere(KeyGone, func(s *Session) bool {
-		return s.signer.policy == policy && !s.signer.among(p.PrimaryKey, p.SecondaryKey)
+		by := s.proof().signer
+		return by.policy == policy && !by.among(p.PrimaryKey, p.SecondaryKey)
 	})
 	h.server.log.Info("hub: policy key renewed", "hub", h.Name(), "policy", policy, "key", string(which), "by", by, "cut", cut)
 	return cut, nil
@@ -177,7 +178,7 @@ func (h *Hub) RenewKey(ctx context.Context, n Name, which Which, by string) (cut
 // cutStale ends an identity's session when the key that made it is gone, and tells how many that were.
 func (h *Hub) cutStale(d hubstore.Device) int {
 	s := h.session(d.Name())
-	if s == nil || h.still(s.signer, d) {
+	if s == nil || h.still(s.proof().signer, d) {
 		return 0
 	}
 	s.cut(KeyGone)

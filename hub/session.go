@@ -98,6 +98,7 @@ type Session struct {
 	allowance *limit.Holder
 	gone      chan struct{} // closed when it is cut, and when it ends
 	departed  atomic.Pointer[departure]
+	renewed   atomic.Pointer[Identity] // by Renew; nil before
 
 	giving    sync.Mutex // held while the receiver is called, so that it hears one thing after the other
 	listening Topic      // guarded by giving
@@ -204,7 +205,7 @@ func (s *Session) stands(ctx context.Context) error {
 	if err == nil && now.Generation != s.Generation {
 		err = fault.Newf(op, fault.NotFound, "%s was deleted since it connected", n.Words())
 	}
-	if err == nil && !h.still(s.signer, now) {
+	if err == nil && !h.still(s.proof().signer, now) {
 		err = fault.Newf(op, fault.Unauthenticated, "the key of %s was replaced since it connected", n.Words()).
 			Advise("give the device its connection string again")
 	}

@@ -172,7 +172,7 @@ func (h *Hub) whyStored(ctx context.Context, n Name, x *Explanation) error {
 
 func (s *Session) state() *SessionState {
 	out := &SessionState{
-		Door: s.Door, Side: "private", Link: s.Side.Link, Peer: s.Side.Peer.String(), Since: s.since.UTC(), Active: s.active(), Expires: s.Expires, Model: shorten(s.ModelID), Listens: []string{},
+		Door: s.Door, Side: "private", Link: s.Side.Link, Peer: s.Side.Peer.String(), Since: s.since.UTC(), Active: s.active(), Expires: s.Ends(), Model: shorten(s.ModelID), Listens: []string{},
 	}
 	if s.Side.IsPublic() {
 		out.Side = "public"
