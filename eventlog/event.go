@@ -2,11 +2,12 @@ package eventlog
 
 import "time"
 
-// Event is one entry of a partition. To Append only Body, Properties and System are of interest: the log sets the rest.
+// Event is one entry of a partition. To Append only Body, Properties, System and Format are of interest: the log sets the rest.
 type Event struct {
 	Body       []byte
 	Properties map[string]string // the application's own
 	System     map[string]string // e.g. message-id, content-type, iothub-connection-device-id
+	Format     uint8             // how Body is to be read, a matter between those who write and read; 0: the body alone
 
 	PartitionKey string    // what it was appended with; empty when none
 	Enqueued     time.Time // when it was committed, whole milliseconds, never before the event in front of it
