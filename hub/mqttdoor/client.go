@@ -5,6 +5,7 @@ import (
 
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub"
+	"github.com/isthmus-io/isthmus/hub/expiry"
 	"github.com/isthmus-io/isthmus/hub/front"
 	"github.com/isthmus-io/isthmus/wire/mqtt"
 )
@@ -18,7 +19,7 @@ type client struct {
 	silence time.Duration
 	keeps   bool // clean session 0: what it subscribes to of commands is kept
 	will    *mqtt.Will
-	term    *term // nil when the proof has no end
+	term    *expiry.Term // nil when the proof has no end
 	outbox  outbox
 
 	commands *commands // nil before it subscribed to them
@@ -143,7 +144,7 @@ func (c *client) end(clean bool, err error) {
 	}
 	c.stopCommands()
 	if c.term != nil {
-		c.door.expiry.remove(c.term)
+		c.door.expiry.Remove(c.term)
 	}
 	_ = c.conn.Close() // before the identity is given back, so that whoever has it next is alone
 	who := c.session.Name().String()

@@ -64,8 +64,7 @@ func (d *Door) connect(ctx context.Context, conn *front.Conn, reader *mqtt.Reade
 	reader.SetLimit(maxPacket)
 	reader.Waiting = c.wait
 	if !c.session.Expires.IsZero() {
-		c.term = &term{at: c.session.Expires, end: c.expired}
-		d.expiry.add(c.term)
+		c.term = d.expiry.Add(c.session.Expires, c.expired)
 	}
 	if present {
 		c.listen(kind, qos)

@@ -13,6 +13,7 @@ import (
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub"
+	"github.com/isthmus-io/isthmus/hub/expiry"
 	"github.com/isthmus-io/isthmus/hub/front"
 	"github.com/isthmus-io/isthmus/wire/mqtt"
 )
@@ -47,7 +48,7 @@ type Door struct {
 	clock   clock.Clock
 	buffers mqtt.Buffers // of readers
 	outs    sync.Pool    // *[]byte of outboxes
-	expiry  *expiry
+	expiry  *expiry.Expiry
 }
 
 // New returns a door to the server's hubs.
@@ -62,7 +63,7 @@ func New(cfg Config, server *hub.Server, fr *front.Front, log *slog.Logger, clk 
 		cfg.Patience = 2 * time.Second
 	}
 	cfg.Patience = max(cfg.Patience, 50*time.Microsecond) // a deadline that is over before the read begins lets nothing be read
-	return &Door{cfg: cfg, server: server, front: fr, log: log, clock: clk, expiry: newExpiry(clk)}
+	return &Door{cfg: cfg, server: server, front: fr, log: log, clock: clk, expiry: expiry.New(clk)}
 }
 
 // Serve accepts connections until ctx ends, closes ln, and returns nil when all of them have ended.

@@ -1,4 +1,4 @@
-package mqttdoor
+package expiry
 
 import (
 	"container/heap"
@@ -8,34 +8,55 @@ import (
 	"github.com/isthmus-io/isthmus/clock"
 )
 
-// expiry ends connections when their token ends. One goroutine does it for all of them; it is there while there is one that may end.
-type expiry struct {
+// Expiry watches terms.
+type Expiry struct {
 	clock clock.Clock
 	wake  chan struct{} // the first of all has changed; capacity 1
 
 	mu      sync.Mutex // guards the fields below
 	all     byEnd
 	running bool
-	settled sync.Cond // running or all has changed
+	ending  *Term     // whose end is being called
+	settled sync.Cond // running, ending or all has changed
 }
 
-func newExpiry(clk clock.Clock) *expiry {
-	e := &expiry{clock: clk, wake: make(chan struct{}, 1)}
+// New returns an Expiry without terms.
+func New(clk clock.Clock) *Expiry {
+	e := &Expiry{clock: clk, wake: make(chan struct{}, 1)}
 	e.settled.L = &e.mu
 	return e
 }
 
-// term is a connection's place in expiry.
-type term struct {
+// Term is one thing's place.
+type Term struct {
 	at    time.Time
 	index int // in the heap; -1 when it is not there
 	end   func()
 }
 
-// add begins to watch a connection; its end is called when the time has come, without locks held.
-func (e *expiry) add(t *term) {
+// Add begins to watch: end is called when the time has come, on the goroutine of all terms. It must not wait, nor call Remove.
+func (e *Expiry) Add(at time.Time, end func()) *Term {
+	t := &Term{at: at, index: -1, end: end}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.insert(t)
+	return t
+}
+
+// Move gives a term another time, also when it has ended: then it is watched again. It may be called from a term's end.
+func (e *Expiry) Move(t *Term, at time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	t.at = at
+	if t.index < 0 {
+		e.insert(t)
+		return
+	}
+	heap.Fix(&e.all, t.index)
+	e.knock()
+}
+
+func (e *Expiry) insert(t *Term) {
 	heap.Push(&e.all, t)
 	e.settled.Broadcast()
 	switch {
@@ -47,8 +68,8 @@ func (e *expiry) add(t *term) {
 	}
 }
 
-// remove ends it. Whoever removes the last one waits for the goroutine to go.
-func (e *expiry) remove(t *term) {
+// Remove ends the watch. Its end is not being called when Remove returns, and will not be.
+func (e *Expiry) Remove(t *Term) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if t.index >= 0 {
@@ -57,19 +78,19 @@ func (e *expiry) remove(t *term) {
 	if len(e.all) == 0 {
 		e.knock()
 	}
-	for e.running && len(e.all) == 0 {
+	for e.ending == t || e.running && len(e.all) == 0 {
 		e.settled.Wait()
 	}
 }
 
-func (e *expiry) knock() {
+func (e *Expiry) knock() {
 	select {
 	case e.wake <- struct{}{}:
 	default:
 	}
 }
 
-func (e *expiry) run() {
+func (e *Expiry) run() {
 	for {
 		e.mu.Lock()
 		if len(e.all) == 0 {
@@ -79,17 +100,23 @@ func (e *expiry) run() {
 			return
 		}
 		first := e.all[0]
-		wait := first.at.Sub(e.clock.Now())
+		at := first.at
+		wait := at.Sub(e.clock.Now())
 		if wait <= 0 {
 			heap.Pop(&e.all)
+			e.ending = first
 		}
 		e.mu.Unlock()
 		if wait <= 0 {
 			first.end()
+			e.mu.Lock()
+			e.ending = nil
+			e.settled.Broadcast()
+			e.mu.Unlock()
 			continue
 		}
 		fired, stop := e.clock.After(wait)
-		if first.at.After(e.clock.Now()) { // the time may have gone on before the timer was there
+		if at.After(e.clock.Now()) { // the time may have gone on before the timer was there
 			select {
 			case <-fired:
 			case <-e.wake:
@@ -100,7 +127,7 @@ func (e *expiry) run() {
 }
 
 // byEnd is a heap by time.
-type byEnd []*term
+type byEnd []*Term
 
 func (h byEnd) Len() int           { return len(h) }
 func (h byEnd) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
@@ -111,7 +138,7 @@ func (h byEnd) Swap(i, j int) {
 
 // Push implements heap.Interface.
 func (h *byEnd) Push(x any) {
-	t := x.(*term)
+	t := x.(*Term)
 	t.index = len(*h)
 	*h = append(*h, t)
 }
