@@ -113,7 +113,10 @@ func (h *Hub) SetCommandSettings(ctx context.Context, c CommandSettings) error {
 	}
 	// Set by the goroutine of the commits, so that what holds is what was written last.
 	return h.server.store.Together(ctx, func(tx *hubstore.Tx) error { return tx.SetSetting(h.id, commandSetting, value) },
-		func() { h.commands.settings.Store(&c) })
+		func() {
+			h.commands.settings.Store(&c)
+			h.commands.told.announce() // who waits may have to wait less
+		})
 }
 
 // ChangeCommandSettings changes the settings which a text names, {"maxDeliveryCount":5}, and leaves the others. Invalid when it names

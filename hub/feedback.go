@@ -77,6 +77,7 @@ func (h *Hub) CompleteFeedback(ctx context.Context, lock string) error {
 // AbandonFeedback gives a batch back, to be received again at once. Faults are those of CompleteFeedback.
 func (h *Hub) AbandonFeedback(ctx context.Context, lock string) error {
 	return h.feedback(ctx, func(q *queue) (int64, error) {
+		q.told = true
 		return q.tx.FreeFeedback(h.id, strings.ToLower(lock), q.now, q.settings.FeedbackDeliveries)
 	})
 }

@@ -42,6 +42,7 @@ type queue struct {
 	settings CommandSettings
 	settled  map[outcome]int
 	waking   map[Name]struct{} // for whom something is free now
+	told     bool              // there is feedback to be received
 }
 
 // submit runs fn in a transaction that is shared with others, and then done. When that is durable, it wakes sessions for which there is
@@ -58,6 +59,9 @@ func (h *Hub) submit(ctx context.Context, fn func(*queue) error, done func(error
 			}
 			for n := range q.waking {
 				h.wakeCommands(n)
+			}
+			if q.told {
+				h.commands.told.announce()
 			}
 		}
 		if done != nil {
@@ -150,6 +154,7 @@ func (q *queue) settle(c *hubstore.Command, o outcome) error {
 	if err := q.tx.DeleteCommand(*c); err != nil || !o.wanted(c.Ack) {
 		return err
 	}
+	q.told = true
 	return q.tx.InsertFeedback(hubstore.Feedback{
 		Hub: q.hub.id, MessageID: c.MessageID, Device: c.To.Device, Status: o.status, Description: o.words,
 		Happened: q.now, Expires: q.now.Add(q.settings.FeedbackTTL),

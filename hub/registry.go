@@ -196,6 +196,7 @@ func (h *Hub) tell(c change) {
 		h.identityCreated(c.d, c.twin)
 	case Delete:
 		h.identityDeleted(c.d, c.twin)
+		h.commands.told.announce() // of what was in its queue
 	case Update:
 	}
 }

@@ -18,6 +18,7 @@ const (
 // commands is what a hub remembers of its queues; all else is in the store.
 type commands struct {
 	settings atomic.Pointer[CommandSettings]
+	told     news // when there may be feedback to receive
 
 	mu   sync.Mutex      // guards the field below
 	owed map[string]Name // by owner: sessions that ended and whose commands could not be given back

@@ -388,3 +388,37 @@ func TestARestartForgetsNothing(t *testing.T) {
 		t.Errorf("got %+v", n)
 	}
 }
+
+func TestNotificationsAreWaitedFor(t *testing.T) {
+	w := start(t, file.Config{})
+	timers := w.clock.Timers()
+	wait := func(sleeps bool) <-chan error {
+		done := make(chan error, 1)
+		go func() { done <- w.files.Wait(t.Context(), w.hub) }()
+		for sleeps && w.clock.Timers() == timers && len(done) == 0 {
+			runtime.Gosched()
+		}
+		return done
+	}
+	done := wait(false)
+	g := w.begin("d", "a.txt")
+	w.write(g, "the content")
+	must(t, w.done(g, "d"))
+	must(t, <-done)
+	n := w.receive()
+	done = wait(true)
+	must(t, w.files.Abandon(t.Context(), w.hub, n.Lock))
+	must(t, <-done)
+	n = w.receive()
+	done = wait(true)
+	w.clock.Advance(time.Minute) // the lock ends
+	must(t, <-done)
+	if n = w.receive(); n == nil || n.Deliveries != 3 {
+		t.Fatalf("%+v", n)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := w.files.Wait(ctx, w.hub); fault.KindOf(err) != fault.Timeout {
+		t.Errorf("%v", err)
+	}
+}
