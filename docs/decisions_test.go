@@ -52,6 +52,8 @@ func imported(t *testing.T, modules map[string]string) map[string]use {
 			return err
 		case d.IsDir() && name != ".." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "node_modules" || d.Name() == "testdata"):
 			return fs.SkipDir
+		case d.IsDir() && name != ".." && isModule(name): // of test programs, with requirements of its own
+			return fs.SkipDir
 		case d.IsDir() || !strings.HasSuffix(name, ".go"):
 			return nil
 		}
@@ -88,6 +90,11 @@ func imported(t *testing.T, modules map[string]string) map[string]use {
 		t.Fatal(err)
 	}
 	return out
+}
+
+func isModule(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "go.mod"))
+	return err == nil
 }
 
 // row is one line of a table in dependencies.md.
