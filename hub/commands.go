@@ -53,19 +53,28 @@ type Command struct {
 // SendCommand puts a message into the queue of a device or a module and returns it as it is there once it is durable. NotFound, TooLarge,
 // Invalid; Exhausted (code.QueueDepthExceeded) when MaxQueue messages wait.
 func (h *Hub) SendCommand(ctx context.Context, n Name, c Command) (Command, error) {
+	type queued struct {
+		c   Command
+		err error
+	}
+	answer := make(chan queued, 1)
+	h.SubmitCommand(ctx, n, c, func(c Command, err error) { answer <- queued{c, err} })
+	a := <-answer
+	if a.err != nil {
+		return Command{}, h.whatIsMissing(ctx, n, a.err) // it may have been deleted meanwhile
+	}
+	return a.c, nil
+}
+
+// SubmitCommand is SendCommand for who has more to send meanwhile: what one caller submits is queued in that order, and many messages become
+// durable together. done must not wait and may be called before SubmitCommand returns, which waits while the store has too much to do.
+func (h *Hub) SubmitCommand(ctx context.Context, n Name, c Command, done func(Command, error)) {
 	op := "hub.SendCommand"
-	if err := checkCommand(op, n, &c); err != nil {
-		return Command{}, err
+	if err := h.mayQueue(ctx, op, n, &c); err != nil {
+		done(Command{}, err)
+		return
 	}
-	if _, err := h.Admit(limit.Commands, n, 1); err != nil {
-		return Command{}, err
-	}
-	if h.session(n) == nil { // who is connected exists
-		if _, err := h.Identity(ctx, n); err != nil {
-			return Command{}, err
-		}
-	}
-	err := h.together(ctx, func(q *queue) error {
+	h.submit(ctx, func(q *queue) error {
 		count, err := q.tx.CountCommands(h.id, n)
 		if err == nil && count >= MaxQueue { // what is expired makes room
 			if err = q.expire(n); err == nil {
@@ -89,12 +98,27 @@ func (h *Hub) SendCommand(ctx context.Context, n Name, c Command) (Command, erro
 		q.wake(n)
 		c.Sequence, err = q.tx.InsertCommand(stored(h.id, n, c))
 		return err
+	}, func(err error) {
+		if err == nil {
+			h.server.metrics.deliveries.sent.Inc()
+		}
+		done(c, err)
 	})
-	if err != nil {
-		return Command{}, h.whatIsMissing(ctx, n, err) // it may have been deleted meanwhile
+}
+
+// mayQueue tells what can be told before the message's turn in the store.
+func (h *Hub) mayQueue(ctx context.Context, op string, n Name, c *Command) error {
+	if err := checkCommand(op, n, c); err != nil {
+		return err
 	}
-	h.server.metrics.deliveries.sent.Inc()
-	return c, nil
+	if _, err := h.Admit(limit.Commands, n, 1); err != nil {
+		return err
+	}
+	if h.session(n) == nil { // who is connected exists
+		_, err := h.Identity(ctx, n)
+		return err
+	}
+	return nil
 }
 
 func checkCommand(op string, n Name, c *Command) error {
