@@ -1,10 +1,8 @@
 package httpdoor
 
 import (
-	"crypto/rand"
 	"crypto/x509"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
@@ -279,21 +277,16 @@ func (x *exchange) fail(err error) {
 		status = u.status
 		code = provisioning.Code(status * 1000)
 	}
-	text := fault.Message(err)
 	if next := fault.Next(err); next != "" {
-		text += ". " + next
 		x.w.Header().Set(nextHeader, url.PathEscape(next))
 	}
 	if code == provisioning.Throttled {
 		x.retryAfter()
 	}
-	tracking := make([]byte, 16)
-	_, _ = rand.Read(tracking) // never fails
+	envelope := provisioning.RefusalOf(err, x.door.clock.Now())
+	envelope.Code = int(code)
 	x.w.Header().Set("x-ms-error-code", strconv.Itoa(int(code)))
-	x.write(status, map[string]any{
-		"errorCode": int(code), "trackingId": hex.EncodeToString(tracking), "message": text, "info": map[string]string{},
-		"timestampUtc": x.door.clock.Now().UTC().Format("2006-01-02T15:04:05.0000000Z"),
-	})
+	x.write(status, envelope)
 }
 
 // challenge is the answer to a device that registers with its TPM and has no token yet.

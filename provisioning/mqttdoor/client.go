@@ -2,17 +2,13 @@ package mqttdoor
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf16"
 
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/provisioning"
@@ -181,27 +177,18 @@ func (c *client) answer(rid string, o provisioning.Operation, err error) error {
 		code := provisioning.CodeOf(err)
 		status = code.Status()
 		wait = status >= 429
-		text := fault.Message(err)
-		if next := fault.Next(err); next != "" {
-			text += ". " + next
-		}
-		tracking := make([]byte, 16)
-		_, _ = rand.Read(tracking) // never fails
-		body = map[string]any{
-			"errorCode": int(code), "trackingId": hex.EncodeToString(tracking), "message": text, "info": map[string]string{},
-			"timestampUtc": c.door.clock.Now().UTC().Format("2006-01-02T15:04:05.0000000Z"),
-		}
+		body = provisioning.RefusalOf(err, c.door.clock.Now())
 		c.tell(err)
 	}
 	topic := responseTopic + strconv.Itoa(status) + "/?$rid=" + rid
 	if wait {
 		topic += "&retry-after=" + strconv.Itoa(max(int(c.service.RetryAfter().Seconds()), 1))
 	}
-	b, merr := json.Marshal(body)
+	b, merr := provisioning.MarshalASCII(body)
 	if merr != nil {
-		return fault.Wrap("mqttdoor.answer", fault.Internal, merr, "")
+		return merr
 	}
-	return c.send(&mqtt.Publish{Topic: []byte(topic), Payload: ascii(b)})
+	return c.send(&mqtt.Publish{Topic: []byte(topic), Payload: b})
 }
 
 // tell lets people know why a device was refused, or what failed.
@@ -224,28 +211,4 @@ func (c *client) send(p mqtt.Packet) error {
 	_ = c.conn.SetWriteDeadline(time.Now().Add(c.door.cfg.WriteTimeout))
 	_, err = c.conn.Write(b)
 	return err
-}
-
-// ascii escapes what is not ASCII in JSON, where it can stand in strings only (RFC 8259, 7).
-func ascii(b []byte) []byte {
-	plain := true
-	for _, c := range b {
-		plain = plain && c < 0x80
-	}
-	if plain {
-		return b
-	}
-	out := make([]byte, 0, 2*len(b))
-	for _, r := range string(b) {
-		switch {
-		case r < 0x80:
-			out = append(out, byte(r))
-		case r > 0xffff:
-			high, low := utf16.EncodeRune(r)
-			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
-		default:
-			out = fmt.Appendf(out, `\u%04x`, r)
-		}
-	}
-	return out
 }
