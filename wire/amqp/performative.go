@@ -9,7 +9,7 @@ type Performative interface {
 	// AMQP is written as null, and text that is not UTF-8 with replacement characters.
 	Append(dst []byte) []byte
 
-	decode(f *fields) error
+	decode(f *fields)
 }
 
 // Role is the side of a link (2.8.1).
