@@ -43,15 +43,18 @@ func (s *Session) Renew(ctx context.Context, c Credentials) (ends time.Time, err
 	return time.Time{}, err
 }
 
-// TrySubmit is Submit for a door that must not wait for one of the devices of a connection: while the device has sent more than it may, it
-// is false, and nothing was sent.
-func (s *Session) TrySubmit(body []byte, l *Labels, done func(eventlog.Position, error)) bool {
+// TrySubmit is Submit for a door that must not wait for one of the devices of a connection: while the device has sent more than it may,
+// nothing is sent, and wait is how long it is until the message would be admitted. It is 0 when the message is on its way.
+func (s *Session) TrySubmit(body []byte, l *Labels, done func(eventlog.Position, error)) (wait time.Duration) {
 	h := s.hub
 	now := h.server.clock.Now()
 	s.last.Store(now.UnixNano())
 	if v := h.limits.Take(s.allowance, limit.Messages, meter(len(body)), now); v.Level != limit.None {
-		return false
+		return max(v.Wait, time.Microsecond)
 	}
 	h.send(DeviceMessages, s.Name(), body, l, done)
-	return true
+	return 0
 }
+
+// HeldBack notes for how long a door kept messages because of TrySubmit.
+func (s *Session) HeldBack(d time.Duration) { s.hub.limits.Delayed(limit.Messages, d) }
