@@ -46,6 +46,12 @@ type EventLog interface {
 	Read(ctx context.Context, stream string, partition int, from int64, limit int) ([]eventlog.Event, error)
 	// Wait returns when the event from exists, or with an error when ctx ends.
 	Wait(ctx context.Context, stream string, partition int, from int64) error
+	// Scan calls f with events without copying them; see eventlog.Log.Scan.
+	Scan(ctx context.Context, stream string, partition int, from int64, limit int, f func(*eventlog.View) bool) error
+	// Info, SeekTime and SeekOffset are those of eventlog.Log.
+	Info(stream string, partition int) (eventlog.Info, error)
+	SeekTime(stream string, partition int, t time.Time) (int64, error)
+	SeekOffset(stream string, partition int, offset int64) (int64, error)
 	// Bounds returns the oldest sequence number kept and the next one to be given.
 	Bounds(stream string, partition int) (first, next int64)
 	// Partitions returns how many partitions the stream has, 0 when there is no such stream.

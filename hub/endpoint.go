@@ -259,7 +259,7 @@ func (h *Hub) Stream(endpoint string) (Stream, error) {
 	if endpoint == "" {
 		endpoint = route.BuiltIn
 	}
-	if endpoint == route.BuiltIn || slices.ContainsFunc(h.Endpoints(), func(e Endpoint) bool { return e.Name == endpoint || DeadLetter(e.Name) == endpoint }) {
+	if h.hasStream(endpoint) {
 		return Stream{endpoint, h, h.streamOf(endpoint)}, nil
 	}
 	return Stream{}, fault.Newf("hub.Stream", fault.NotFound, "the hub has no endpoint %.80q", endpoint).Advise("GET /isthmus/v1/routing lists them; the built-in one is events")

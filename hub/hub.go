@@ -42,13 +42,15 @@ type Hub struct {
 
 	limits     *limit.Hub
 	routing    atomic.Pointer[routing] // nil while every message of a device goes to the built-in endpoint, and nothing else anywhere
-	settling   sync.Mutex              // held while routes, endpoints, enrichments or limits change
+	settling   sync.Mutex              // held while routes, endpoints, enrichments, limits or settings change
 	counters   sync.Map                // endpoint to *atomic.Int64: messages routed there
 	unrouted   atomic.Int64            // messages that no route took
 	lostEvents atomic.Int64            // of Emit, which the event log had no room for
 	departures departures
 	endpoints  atomic.Pointer[[]Endpoint] // replaced, never changed
 	progress   sync.Map                   // endpoint to Progress
+	ends       streamEnds
+	created    atomic.Pointer[time.Time] // nil until somebody asks
 
 	mu       sync.Mutex // guards the fields below
 	sessions map[Name]*Session

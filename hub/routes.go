@@ -100,6 +100,7 @@ func (h *Hub) compile(r Routing) (*route.Table, error) {
 
 func (h *Hub) useRouting(t *route.Table, r Routing) {
 	h.endpoints.Store(&r.Endpoints)
+	h.ends.end(func(endpoint string) bool { return !h.hasStream(endpoint) })
 	if t.Plain() {
 		h.routing.Store(nil)
 		return

@@ -134,7 +134,7 @@ func (s *Server) SetHubs(wanted []plan.Hub) error {
 	for id, h := range old {
 		if next[id] == nil {
 			s.log.Info("hub: no longer serving", "hub", h.Name())
-			h.gone.Store(true)
+			h.leave()
 			h.cutAll(HubGone)
 		}
 	}
