@@ -25,11 +25,13 @@ func (l *Log) AppendTo(ctx context.Context, stream string, partition int, partit
 }
 
 func (l *Log) append(ctx context.Context, stream, key string, partition int, ev *Event) (Position, error) {
-	r, err := l.request(stream, key, partition, ev)
+	r, err := l.eventRequest(stream, key, ev)
 	if err != nil {
 		return Position{}, err
 	}
-	return l.do(ctx, "eventlog.Append", r)
+	r.partition, r.existing = partition, partition >= 0
+	a, err := l.do(ctx, "eventlog.Append", r)
+	return a.pos, err
 }
 
 // AppendAsync is Append without waiting for the disk: done is called exactly once, in the order of the appends of one caller, and
@@ -37,11 +39,15 @@ func (l *Log) append(ctx context.Context, stream, key string, partition int, ev 
 // back-pressure a door passes on to its peer. done runs on the log's own goroutine: it must be quick and must not append.
 // When the log fails while the store hangs, the process must end and done may never be called.
 func (l *Log) AppendAsync(stream, partitionKey string, ev Event, done func(Position, error)) {
-	r, err := l.request(stream, partitionKey, -1, &ev)
+	r, err := l.eventRequest(stream, partitionKey, &ev)
 	if err != nil {
 		done(Position{}, err)
 		return
 	}
+	l.pushAsync(r, done)
+}
+
+func (l *Log) pushAsync(r *request, done func(Position, error)) {
 	r.done = done
 	if err := l.queue.push(context.Background(), r); err != nil {
 		putRequest(r)
@@ -49,8 +55,20 @@ func (l *Log) AppendAsync(stream, partitionKey string, ev Event, done func(Posit
 	}
 }
 
-// request checks an append and encodes it on the caller's time.
-func (l *Log) request(stream, key string, partition int, ev *Event) (*request, error) {
+func (l *Log) eventRequest(stream, key string, ev *Event) (*request, error) {
+	r, err := l.request(stream, key)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.encode(r, ev); err != nil {
+		putRequest(r)
+		return nil, err
+	}
+	return r, nil
+}
+
+// request checks what does not depend on the events, which are to be encoded into it on the caller's time.
+func (l *Log) request(stream, key string) (*request, error) {
 	if err := checkName("stream", stream); err != nil {
 		return nil, err
 	}
@@ -61,15 +79,8 @@ func (l *Log) request(stream, key string, partition int, ev *Event) (*request, e
 	if len(key) > MaxNameBytes {
 		return nil, fault.Newf("eventlog.Append", fault.Invalid, "a partition key has at most %d bytes, this one %d", MaxNameBytes, len(key))
 	}
-	r := getRequest(appendEvent, stream)
-	r.key, r.partition = key, partition
-	r.rec = append(r.rec[:0], make([]byte, headerLen)...)
-	r.rec = appendPayload(r.rec, key, ev)
-	if n := len(r.rec); n > l.cfg.MaxEventBytes {
-		putRequest(r)
-		return nil, fault.Newf("eventlog.Append", fault.TooLarge, "an event takes at most %d bytes, this one %d", l.cfg.MaxEventBytes, n).
-			Advise("send less in one message, or put the content elsewhere and send where it is")
-	}
+	r := getRequest(appendEvents, stream)
+	r.key = key
 	return r, nil
 }
 
@@ -80,38 +91,11 @@ func checkName(what, name string) error {
 	return nil
 }
 
-// Create makes a stream with that many partitions, or Config.Partitions when 0. It does nothing when the stream is there already
-// with as many; another number is a Conflict, since the partition of every key would change.
-func (l *Log) Create(ctx context.Context, stream string, partitions int) error {
-	if err := checkName("stream", stream); err != nil {
-		return err
-	}
-	partitions = or(partitions, l.cfg.Partitions)
-	if partitions < 1 || partitions > MaxPartitions {
-		return fault.Newf("eventlog.Create", fault.Invalid, "a stream has 1 to %d partitions, not %d", MaxPartitions, partitions)
-	}
-	if st := l.stream(stream); st != nil {
-		return sameCount(st, partitions)
-	}
-	r := getRequest(createStream, stream)
-	r.number = int64(partitions)
-	_, err := l.do(ctx, "eventlog.Create", r)
-	return err
-}
-
-func sameCount(st *stream, partitions int) error {
-	if n := len(st.partitions); n != partitions {
-		return fault.Newf("eventlog.Create", fault.Conflict, "stream %s has %d partitions; that cannot become %d", st.name, n, partitions).
-			Advise("keep the number, or make another stream")
-	}
-	return nil
-}
-
 // do pushes a request and waits for its answer.
-func (l *Log) do(ctx context.Context, op string, r *request) (Position, error) {
+func (l *Log) do(ctx context.Context, op string, r *request) (answer, error) {
 	if err := l.queue.push(ctx, r); err != nil {
 		putRequest(r)
-		return Position{}, l.waited(op, err)
+		return answer{}, l.waited(op, err)
 	}
 	select {
 	case <-r.reply:
@@ -119,14 +103,14 @@ func (l *Log) do(ctx context.Context, op string, r *request) (Position, error) {
 		select {
 		case <-r.reply:
 		case <-ctx.Done():
-			return Position{}, l.waited(op, ctx.Err()) // the committer still has r
+			return answer{}, l.waited(op, ctx.Err()) // the committer still has r
 		case <-l.failing:
-			return Position{}, l.Err()
+			return answer{}, l.Err()
 		}
 	}
-	pos, err := r.pos, r.err
+	a, err := r.answer, r.err
 	putRequest(r)
-	return pos, err
+	return a, err
 }
 
 func (l *Log) waited(op string, err error) error {

@@ -1,6 +1,10 @@
 package eventlog
 
-import "github.com/isthmus-io/isthmus/fault"
+import (
+	"slices"
+
+	"github.com/isthmus-io/isthmus/fault"
+)
 
 // Bounds of one Batch.
 const (
@@ -27,5 +31,62 @@ type Batch struct {
 // TooLarge beyond MaxBatchEvents or MaxBatchBytes, ErrOutOfOrder (also for a batch of which only a part is stored),
 // ErrProducerFenced, ErrUnknownProducer.
 func (l *Log) AppendBatch(b Batch, done func(first Position, err error)) {
-	done(Position{}, fault.New("eventlog.AppendBatch", fault.Unavailable, "not built yet"))
+	r, err := l.batchRequest(&b)
+	if err != nil {
+		done(Position{}, err)
+		return
+	}
+	l.pushAsync(r, done)
+}
+
+func (l *Log) batchRequest(b *Batch) (*request, error) {
+	const op = "eventlog.AppendBatch"
+	switch {
+	case len(b.Events) == 0:
+		return nil, fault.New(op, fault.Invalid, "a batch has one event at least")
+	case len(b.Events) > MaxBatchEvents:
+		return nil, fault.Newf(op, fault.TooLarge, "a batch has at most %d events, this one %d", MaxBatchEvents, len(b.Events)).
+			Advise("send fewer in one batch")
+	case b.Producer.ID < 0 || b.Producer.ID > 0 && b.Producer.Sequence < 0:
+		return nil, fault.New(op, fault.Invalid, "the id of a producer and its sequence numbers are not negative")
+	case b.Partition >= 0:
+		if _, _, err := l.find(op, b.Stream, b.Partition); err != nil {
+			return nil, err
+		}
+	}
+	r, err := l.request(b.Stream, b.Key)
+	if err != nil {
+		return nil, err
+	}
+	r.partition, r.producer = max(b.Partition, -1), b.Producer
+	r.existing = b.Existing || b.Partition >= 0 || b.Producer.ID > 0
+	size := 0
+	for i := range b.Events {
+		size += len(b.Events[i].Body) + headerLen + len(b.Key) + 4
+	}
+	r.rec = slices.Grow(r.rec[:0], min(size, MaxBatchBytes))
+	for i := range b.Events {
+		if err := l.encode(r, &b.Events[i]); err != nil {
+			putRequest(r)
+			return nil, err
+		}
+		if len(r.rec) > MaxBatchBytes {
+			putRequest(r)
+			return nil, fault.Newf(op, fault.TooLarge, "a batch takes at most %s; %d of this one's %d events take more",
+				sizeWords(MaxBatchBytes), i+1, len(b.Events)).Advise("send fewer in one batch")
+		}
+	}
+	return r, nil
+}
+
+// encode adds an event to a request.
+func (l *Log) encode(r *request, ev *Event) error {
+	before := len(r.rec)
+	r.rec = appendRecord(r.rec, r.key, ev)
+	if n := len(r.rec) - before; n > l.cfg.MaxEventBytes {
+		return fault.Newf("eventlog.Append", fault.TooLarge, "an event takes at most %d bytes, this one %d", l.cfg.MaxEventBytes, n).
+			Advise("send less in one message, or put the content elsewhere and send where it is")
+	}
+	r.cuts = append(r.cuts, len(r.rec))
+	return nil
 }

@@ -2,7 +2,6 @@ package eventlog
 
 import (
 	"context"
-	"encoding/binary"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -19,7 +18,7 @@ func (l *Log) Run(ctx context.Context) error {
 	if !l.running.CompareAndSwap(false, true) {
 		return fault.New("eventlog.Run", fault.Conflict, "the event log is running already")
 	}
-	c := &committer{Log: l, disk: newDisk(l), answers: make(chan []*request, 2), spare: make(chan []*request, 4)}
+	c := &committer{Log: l, disk: newDisk(l), answers: make(chan []*request, 2), spare: make(chan []*request, 4), next: l.nextStream}
 	committed, answered, trimmed := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	defer context.AfterFunc(ctx, func() { close(l.halt) })()
 	go func() { defer close(committed); c.run(ctx) }()
@@ -49,7 +48,10 @@ type committer struct {
 	spare   chan []*request // slices to use again
 
 	fresh   []*stream    // made in the commit at hand
+	dropped []*stream    // deleted in the commit at hand
 	changed []*partition // touched in the commit at hand
+	rekept  bool         // a retention is new in the commit at hand
+	next    uint32       // lowest stream id never used
 	now     int64        // unix milliseconds of the commit at hand
 }
 
@@ -93,7 +95,7 @@ func (c *committer) slice() []*request {
 func (c *committer) answer() {
 	for batch := range c.answers {
 		for _, r := range batch {
-			r.answer()
+			r.finish()
 		}
 		clear(batch)
 		select {
@@ -109,23 +111,19 @@ func (c *committer) commit(batch []*request) error {
 	full := c.disk.check()
 	size := 0
 	for _, r := range batch {
-		size += len(r.rec) + eventKeyLen + 8
+		size += len(r.rec) + len(r.cuts)*(eventKeyLen+8)
 	}
 	b := c.db.NewBatchWithSize(size + 64)
 	events := 0
 	for _, r := range batch {
-		switch {
-		case full != nil && r.kind != trimPartition:
+		if full != nil && !r.kind.frees() {
 			r.err = full
 			c.metrics.refused.Inc()
-		case r.kind == appendEvent:
-			if r.err = c.append(b, r); r.err == nil {
-				events++
-			}
-		case r.kind == createStream:
-			_, r.err = c.ensure(b, r.stream, int(r.number))
-		case r.kind == trimPartition:
-			r.err = c.trim(b, r)
+			continue
+		}
+		before := b.Len()
+		if r.err = c.carryOut(b, r); r.err == nil && r.kind == appendEvents && b.Len() > before {
+			events += len(r.cuts)
 		}
 	}
 	if b.Empty() {
@@ -151,86 +149,95 @@ func (c *committer) commit(batch []*request) error {
 	return nil
 }
 
-func (c *committer) append(b *pebble.Batch, r *request) error {
-	st, err := c.ensure(b, r.stream, 0)
-	if err != nil {
+// carryOut puts what a request asks for into b: all of it, or nothing and an error. The store below gives no errors here, since b is
+// but a buffer.
+func (c *committer) carryOut(b *pebble.Batch, r *request) error {
+	switch r.kind {
+	case appendEvents:
+		return c.append(b, r)
+	case registerProducer:
+		return c.register(b, r)
+	case createStream:
+		_, err := c.ensure(b, r.stream, streamMeta{partitions: int(r.number), hashed: r.hashed, retention: r.retention})
 		return err
+	case keepStream:
+		return c.keep(b, r)
+	case trimPartition:
+		return c.trim(b, r)
+	case deleteStream:
+		return c.delete(b, r)
 	}
-	i := r.partition
-	switch {
-	case i >= 0:
-	case r.key != "":
-		i = int(c.cfg.Partition(r.key) % uint32(len(st.partitions)))
-	default:
-		i = st.turn
-		st.turn = (st.turn + 1) % len(st.partitions)
-	}
-	p := st.partitions[i]
-	t := &p.tail
-	t.lastEnqueued = max(t.lastEnqueued, c.now)
-	op := b.SetDeferred(eventKeyLen, len(r.rec))
-	putEventKey(op.Key, st.id, i, t.next)
-	seal(op.Key, r.rec, t.lastEnqueued, t.nextOffset)
-	copy(op.Value, r.rec)
-	if err := op.Finish(); err != nil {
-		return fault.Wrap("eventlog.Append", fault.Internal, err, "")
-	}
-	r.pos = Position{Partition: i, Sequence: t.next, Offset: t.nextOffset, Enqueued: time.UnixMilli(t.lastEnqueued).UTC()}
-	t.lastOffset = t.nextOffset
-	t.nextOffset += int64(len(r.rec))
-	t.next++
-	c.touch(p)
 	return nil
 }
 
-func (c *committer) touch(p *partition) {
-	if !p.touched {
-		p.touched = true
-		c.changed = append(c.changed, p)
+func (c *committer) append(b *pebble.Batch, r *request) error {
+	st, i, err := c.place(b, r)
+	if err != nil {
+		return err
 	}
-}
-
-// ensure finds a stream or makes it. partitions 0: whatever it has, or Config.Partitions.
-func (c *committer) ensure(b *pebble.Batch, name string, partitions int) (*stream, error) {
-	st := c.stream(name)
-	for i := 0; st == nil && i < len(c.fresh); i++ {
-		if c.fresh[i].name == name {
-			st = c.fresh[i]
+	p, known := st.partitions[i], (*producer)(nil)
+	if id := r.producer.ID; id != 0 {
+		if known = p.producers[id]; known == nil {
+			return unknownProducer("eventlog.AppendBatch", id)
+		}
+		stored, err := known.admit("eventlog.AppendBatch", r.producer, len(r.cuts))
+		if stored {
+			r.answer.pos = known.duplicate(r.producer)
+		}
+		if stored || err != nil {
+			return err
 		}
 	}
-	if st != nil {
-		if partitions == 0 {
-			return st, nil
+	t := &p.tail
+	t.lastEnqueued = max(t.lastEnqueued, c.now)
+	r.answer.pos = Position{Partition: i, Sequence: t.next, Offset: t.nextOffset, Enqueued: time.UnixMilli(t.lastEnqueued).UTC()}
+	from := 0
+	for _, to := range r.cuts {
+		rec := r.rec[from:to]
+		from = to
+		op := b.SetDeferred(eventKeyLen, len(rec))
+		putEventKey(op.Key, st.id, i, t.next)
+		seal(op.Key, rec, t.lastEnqueued, t.nextOffset)
+		copy(op.Value, rec)
+		if err := op.Finish(); err != nil {
+			return fault.Wrap("eventlog.Append", fault.Internal, err, "")
 		}
-		return st, sameCount(st, partitions)
+		t.lastOffset = t.nextOffset
+		t.nextOffset += int64(len(rec))
+		t.next++
 	}
-	id := uint32(len(*c.streams.Load()) + len(c.fresh)) // streams are never removed, so their count is a new number
-	if id >= MaxStreams {
-		return nil, fault.Newf("eventlog.Create", fault.Exhausted, "the event log holds %d streams, which is all it can", MaxStreams)
+	c.touch(st, i)
+	if known == nil {
+		return nil
 	}
-	st = newStream(name, id, or(partitions, c.cfg.Partitions))
-	v := binary.BigEndian.AppendUint32(nil, id)
-	v = binary.BigEndian.AppendUint16(v, uint16(len(st.partitions)))
-	v = binary.BigEndian.AppendUint64(v, uint64(c.now))
-	if err := b.Set(streamKey(name), v, nil); err != nil {
-		return nil, fault.Wrap("eventlog.Create", fault.Internal, err, "")
-	}
-	c.fresh = append(c.fresh, st)
-	return st, nil
+	known.last, known.batch, known.first = after(r.producer.Sequence, len(r.cuts)-1), r.producer.Sequence, r.answer.pos
+	return c.keepProducer(b, st, i, r.producer.ID, known)
 }
 
-// publish shows readers what is durable now.
-func (c *committer) publish() {
-	for _, p := range c.changed {
-		e := p.tail
-		p.durable.Store(&e)
-		p.touched = false
+// place finds where an append goes.
+func (c *committer) place(b *pebble.Batch, r *request) (*stream, int, error) {
+	if r.existing {
+		st, err := c.existing("eventlog.Append", r.stream, max(r.partition, 0))
+		if err != nil {
+			return nil, 0, err
+		}
+		return st, c.choose(st, r), nil
 	}
-	c.addStreams(c.fresh)
-	for _, p := range c.changed {
-		p.news.announce()
+	st, err := c.ensure(b, r.stream, streamMeta{})
+	if err != nil {
+		return nil, 0, err
 	}
-	clear(c.changed)
-	clear(c.fresh)
-	c.changed, c.fresh = c.changed[:0], c.fresh[:0]
+	return st, c.choose(st, r), nil
+}
+
+func (c *committer) choose(st *stream, r *request) int {
+	switch {
+	case r.partition >= 0:
+		return r.partition
+	case r.key != "":
+		return int(st.hash(r.key) % uint32(len(st.partitions)))
+	}
+	i := st.turn
+	st.turn = (st.turn + 1) % len(st.partitions)
+	return i
 }

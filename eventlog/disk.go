@@ -54,16 +54,16 @@ func (d *disk) look() {
 	switch {
 	case u.AvailBytes >= reserve:
 		if d.full != nil {
-			d.log.Info("the disk has room again: events are accepted", "dir", d.cfg.Dir, "free", size(u.AvailBytes))
+			d.log.Info("the disk has room again: events are accepted", "dir", d.cfg.Dir, "free", sizeWords(u.AvailBytes))
 		}
 		d.full = nil
 		return
 	case d.full == nil:
-		d.log.Error("the disk is full: no events are accepted", "dir", d.cfg.Dir, "free", size(u.AvailBytes), "reserve", size(reserve))
+		d.log.Error("the disk is full: no events are accepted", "dir", d.cfg.Dir, "free", sizeWords(u.AvailBytes), "reserve", sizeWords(reserve))
 	}
 	d.full = fault.Newf("eventlog.Append", fault.Exhausted,
 		"the disk holding %s is full: %s free of %s, and the last %s are kept in reserve; the event was not stored",
-		d.cfg.Dir, size(u.AvailBytes), size(u.TotalBytes), size(reserve)).Advise(makeRoom)
+		d.cfg.Dir, sizeWords(u.AvailBytes), sizeWords(u.TotalBytes), sizeWords(reserve)).Advise(makeRoom)
 }
 
 const makeRoom = "free space on that disk or shorten the retention; stored events are safe and readable, and new ones are accepted " +
@@ -75,7 +75,7 @@ func (l *Log) noSpace() error {
 		Advise(makeRoom)
 }
 
-func size(n uint64) string {
+func sizeWords(n uint64) string {
 	const unit = 1 << 20
 	switch {
 	case n >= 10<<30:

@@ -1,10 +1,11 @@
 // Package eventlog is a durable, partitioned, append-only log on the local disk, for whoever must not lose a message: hubs keep
 // telemetry in it, event hubs their events. It knows no protocol.
 //
-// A [Log] holds streams (one for each hub, found by name). A stream has a fixed number of partitions; inside a partition events
-// have sequence numbers 0, 1, 2, … without gaps and without duplicates, an offset that grows by the stored size of each event, and
-// an enqueued time that never goes back. Events with the same partition key are in the same partition (see [FNV]), in the order of
-// their appends.
+// A [Log] holds streams (one for each hub and each event hub, found by name). A stream has a fixed number of partitions; inside a
+// partition events have sequence numbers 0, 1, 2, … without gaps and without duplicates, an offset that grows by the stored size of
+// each event, and an enqueued time that never goes back. Events with the same partition key are in the same partition (see [FNV] and
+// [Lookup3]), in the order of their appends. A deleted stream is gone at once and whole; one made later under its name has nothing to
+// do with it.
 //
 // What an append promises: when [Log.Append] returns without error, or the callback of [Log.AppendAsync] is given none, the event
 // has been fsynced and a power cut does not take it away. An append that failed or was never answered may be there after a restart,

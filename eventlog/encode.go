@@ -9,19 +9,22 @@ import (
 
 // A stored event is a header, written by the committer, and a payload, written by whoever appends:
 //
-//	version   u8      1
-//	crc       u32     CRC-32C over the event's key and over everything after this field
+//	version   u8      2
+//	crc       u32     CRC-32C over the event's key, the version, and everything after this field
 //	enqueued  i64     unix milliseconds
 //	offset    i64
 //	payload:
+//	  format                   u8
 //	  partition key            uvarint length, bytes
 //	  properties, then system  uvarint count, then for each: uvarint length, name, uvarint length, value
 //	  body                     the rest
 //
-// The key is part of the checksum so that an event which turns up in a foreign place is noticed.
+// The key is part of the checksum so that an event which turns up in a foreign place is noticed. Version 1, which earlier releases
+// wrote and this one reads, has no format (it is 0) and leaves the version out of the checksum.
 const (
-	encodingVersion = 1
-	headerLen       = 1 + 4 + 8 + 8
+	firstVersion = 1
+	version      = 2
+	headerLen    = 1 + 4 + 8 + 8
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -32,8 +35,10 @@ var (
 	errChecksum = errors.New("event's checksum does not match")
 )
 
-func appendPayload(dst []byte, key string, ev *Event) []byte {
-	dst = appendString(dst, key)
+// appendRecord appends ev as it is stored, its header still to be filled in by seal.
+func appendRecord(dst []byte, key string, ev *Event) []byte {
+	dst = append(dst, make([]byte, headerLen)...)
+	dst = appendString(append(dst, ev.Format), key)
 	dst = appendPairs(dst, ev.Properties)
 	dst = appendPairs(dst, ev.System)
 	return append(dst, ev.Body...)
@@ -53,14 +58,18 @@ func appendString(dst []byte, s string) []byte {
 
 // seal fills in the header of rec, whose payload is in place.
 func seal(key, rec []byte, enqueued, offset int64) {
-	rec[0] = encodingVersion
+	rec[0] = version
 	binary.BigEndian.PutUint64(rec[5:], uint64(enqueued))
 	binary.BigEndian.PutUint64(rec[13:], uint64(offset))
 	binary.BigEndian.PutUint32(rec[1:], checksum(key, rec))
 }
 
 func checksum(key, rec []byte) uint32 {
-	return crc32.Update(crc32.Update(0, castagnoli, key), castagnoli, rec[5:])
+	sum := crc32.Update(0, castagnoli, key)
+	if rec[0] != firstVersion {
+		sum = crc32.Update(sum, castagnoli, rec[:1])
+	}
+	return crc32.Update(sum, castagnoli, rec[5:])
 }
 
 // header reads enqueued and offset without touching the payload.
@@ -68,74 +77,92 @@ func header(rec []byte) (enqueued, offset int64, err error) {
 	switch {
 	case len(rec) < headerLen:
 		return 0, 0, errShort
-	case rec[0] != encodingVersion:
+	case rec[0] != version && rec[0] != firstVersion:
 		return 0, 0, errVersion
 	}
 	return int64(binary.BigEndian.Uint64(rec[5:])), int64(binary.BigEndian.Uint64(rec[13:])), nil
 }
 
-// decode reads the event stored under key. The body is a copy.
-func decode(key, rec []byte) (Event, error) {
+// decode shows the event stored under key, without copying it.
+func (v *View) decode(key, rec []byte) error {
 	enqueued, offset, err := header(rec)
 	if err != nil {
-		return Event{}, err
+		return err
 	}
 	if binary.BigEndian.Uint32(rec[1:]) != checksum(key, rec) {
-		return Event{}, errChecksum
+		return errChecksum
 	}
-	ev, err := decodePayload(rec[headerLen:])
-	if err != nil {
-		return Event{}, err
+	b := rec[headerLen:]
+	v.Format = 0
+	if rec[0] != firstVersion {
+		if len(b) == 0 {
+			return errShort
+		}
+		v.Format, b = b[0], b[1:]
 	}
-	ev.Enqueued, ev.Offset = time.UnixMilli(enqueued).UTC(), offset
-	ev.Sequence = sequenceOf(key)
-	ev.Partition = int(binary.BigEndian.Uint16(key[5:]))
-	return ev, nil
+	if v.Key, b, err = cutString(b); err != nil {
+		return err
+	}
+	if v.properties, b, err = cutPairs(b); err != nil {
+		return err
+	}
+	if v.system, b, err = cutPairs(b); err != nil {
+		return err
+	}
+	v.Body = b
+	v.Enqueued, v.Offset = time.UnixMilli(enqueued).UTC(), offset
+	v.Sequence = sequenceOf(key)
+	v.Partition = int(binary.BigEndian.Uint16(key[5:]))
+	return nil
 }
 
-func decodePayload(b []byte) (ev Event, err error) {
-	if ev.PartitionKey, b, err = cutString(b); err != nil {
-		return Event{}, err
-	}
-	if ev.Properties, b, err = cutPairs(b); err != nil {
-		return Event{}, err
-	}
-	if ev.System, b, err = cutPairs(b); err != nil {
-		return Event{}, err
-	}
-	ev.Body = append([]byte(nil), b...)
-	return ev, nil
+// pairs is a checked list of names and values.
+type pairs struct {
+	count int
+	b     []byte
 }
 
-func cutPairs(b []byte) (map[string]string, []byte, error) {
+func (p pairs) each(yield func(name, value []byte) bool) {
+	for b := p.b; len(b) > 0; {
+		var name, value []byte
+		name, b, _ = cutString(b)
+		value, b, _ = cutString(b)
+		if !yield(name, value) {
+			return
+		}
+	}
+}
+
+func (p pairs) strings() map[string]string {
+	if p.count == 0 {
+		return nil
+	}
+	m := make(map[string]string, p.count)
+	for name, value := range p.each {
+		m[string(name)] = string(value)
+	}
+	return m
+}
+
+func cutPairs(b []byte) (p pairs, rest []byte, err error) {
 	n, w := binary.Uvarint(b)
-	if w <= 0 || n > uint64(len(b)) { // each pair takes two bytes at least, so a count cannot ask for more memory than was read
-		return nil, nil, errShort
+	if w <= 0 || n > uint64(len(b))/2 { // each pair takes two bytes at least, so a count cannot ask for more memory than was read
+		return p, nil, errShort
 	}
 	b = b[w:]
-	if n == 0 {
-		return nil, b, nil
-	}
-	m := make(map[string]string, min(n, uint64(len(b)/2)))
-	for range n {
-		var k, v string
-		var err error
-		if k, b, err = cutString(b); err != nil {
-			return nil, nil, err
+	rest = b
+	for range 2 * n {
+		if _, rest, err = cutString(rest); err != nil {
+			return p, nil, err
 		}
-		if v, b, err = cutString(b); err != nil {
-			return nil, nil, err
-		}
-		m[k] = v
 	}
-	return m, b, nil
+	return pairs{count: int(n), b: b[:len(b)-len(rest)]}, rest, nil
 }
 
-func cutString(b []byte) (string, []byte, error) {
+func cutString(b []byte) (s, rest []byte, err error) {
 	n, w := binary.Uvarint(b)
 	if w <= 0 || n > uint64(len(b)-w) {
-		return "", nil, errShort
+		return nil, nil, errShort
 	}
-	b = b[w:]
-	return string(b[:n]), b[n:], nil
+	return b[w : w+int(n)], b[w+int(n):], nil
 }

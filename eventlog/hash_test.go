@@ -23,6 +23,21 @@ func TestHashIsTheOneWePublish(t *testing.T) {
 	}
 }
 
+// The vectors are the clients' own, as signed numbers.
+func TestLookup3IsTheClientsHash(t *testing.T) {
+	for key, want := range map[string]int32{"": 0, "a": -16220, "pk1": 13741, "device-1": 26788, "abcdefghijklm": -31855} {
+		if got := eventlog.Lookup3(key); got != uint32(max(want, -want)) {
+			t.Errorf("Lookup3(%q) = %d, want %d", key, got, want)
+		}
+	}
+	// lookup3's own test vector has 30 bytes and, with both seeds 0, c = 0x17770551 and b = 0xce7226e6.
+	c, b := uint32(0x17770551), uint32(0xce7226e6)
+	h := int32(int16(c ^ b))
+	if got := eventlog.Lookup3("Four score and seven years ago"); got != uint32(max(h, -h)) {
+		t.Errorf("Lookup3 of its author's example = %d, want %d", got, h)
+	}
+}
+
 func TestHashSpreadsDevices(t *testing.T) {
 	var count [4]int
 	for i := range 4000 {

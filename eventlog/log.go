@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 	"sync"
 	"sync/atomic"
 
@@ -24,8 +23,10 @@ type Log struct {
 	clk     clock.Clock
 	metrics *metrics
 
-	queue   queue
-	streams atomic.Pointer[map[string]*stream] // replaced whole by the committer once a new stream is durable
+	queue      queue
+	streams    atomic.Pointer[map[string]*stream] // replaced whole by the committer once a new stream, or its end, is durable
+	nextStream uint32                             // lowest stream id never used, as found by Open
+	kept       chan struct{}                      // one slot: a stream has a retention of its own now
 
 	fullness
 	running atomic.Bool
@@ -37,22 +38,6 @@ type Log struct {
 
 	closing sync.RWMutex // readers hold it shared while they use db
 	closed  bool
-}
-
-// stream and its partitions never go away while the log is open.
-type stream struct {
-	name       string
-	id         uint32
-	partitions []*partition
-	turn       int // the committer's round robin for events without a key
-}
-
-type partition struct {
-	tail    ends // the committer's: what the next event builds on
-	touched bool // the committer's: changed in the commit at hand
-
-	durable atomic.Pointer[ends] // what readers may know
-	news    news
 }
 
 // Open opens the log in cfg.Dir, making it when it is not there, and recovers every event that was ever acknowledged. Opening again
@@ -71,7 +56,7 @@ func Open(cfg Config, log *slog.Logger, clk clock.Clock, reg prometheus.Register
 		return nil, lockFault(cfg.Dir, err)
 	}
 	l := &Log{cfg: cfg, lock: lock, log: log, clk: clk, metrics: newMetrics(reg), over: make(chan struct{}), failing: make(chan struct{})}
-	l.halt = make(chan struct{})
+	l.halt, l.kept = make(chan struct{}), make(chan struct{}, 1)
 	l.queue.init(cfg.QueueBytes)
 	if err := l.roomToOpen(); err != nil {
 		return nil, errors.Join(err, lock.Close())
@@ -91,28 +76,7 @@ func (l *Log) damaged(what string, err error) error {
 		Advise("check the disk; restore the directory from a copy if it is broken").Because(err)
 }
 
-func newStream(name string, id uint32, partitions int) *stream {
-	st := &stream{name: name, id: id, partitions: make([]*partition, partitions)}
-	for i := range st.partitions {
-		p := &partition{tail: ends{lastOffset: -1}}
-		p.durable.Store(&ends{lastOffset: -1})
-		st.partitions[i] = p
-	}
-	return st
-}
-
 func (l *Log) stream(name string) *stream { return (*l.streams.Load())[name] }
-
-func (l *Log) addStreams(fresh []*stream) {
-	if len(fresh) == 0 {
-		return
-	}
-	m := maps.Clone(*l.streams.Load())
-	for _, st := range fresh {
-		m[st.name] = st
-	}
-	l.streams.Store(&m)
-}
 
 // Streams returns the names of all streams, in no order.
 func (l *Log) Streams() []string {

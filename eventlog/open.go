@@ -1,7 +1,7 @@
 package eventlog
 
 import (
-	"encoding/binary"
+	"bytes"
 	"errors"
 	"io/fs"
 	"strings"
@@ -57,7 +57,7 @@ func (l *Log) roomToOpen() error {
 
 func noRoom(dir string, need uint64) *fault.Error {
 	return fault.Newf("eventlog.Open", fault.Exhausted, "the disk holding %s is full: the event log cannot be opened", dir).
-		Advise("free %s on that disk and start again; stored events are safe", size(need))
+		Advise("free %s on that disk and start again; stored events are safe", sizeWords(need))
 }
 
 func openFault(dir string, err error) error {
@@ -88,11 +88,12 @@ func (l *Log) load() error {
 	known := map[string]*stream{}
 	for ok := it.SeekGE([]byte{prefixStream}); ok && it.Key()[0] == prefixStream; ok = it.Next() {
 		v, err := it.ValueAndErr()
-		if err != nil || len(v) != streamMetaLen {
+		m, ok := decodeStreamMeta(v)
+		if err != nil || !ok {
 			return errors.Join(l.damaged("the list of streams", err), it.Close())
 		}
 		name := string(it.Key()[1:])
-		known[name] = newStream(name, binary.BigEndian.Uint32(v), int(binary.BigEndian.Uint16(v[4:])))
+		known[name] = l.newStream(name, m)
 	}
 	for _, st := range known {
 		for i, p := range st.partitions {
@@ -100,11 +101,31 @@ func (l *Log) load() error {
 				return errors.Join(err, it.Close())
 			}
 		}
+		if err := l.loadProducers(it, st); err != nil {
+			return errors.Join(err, it.Close())
+		}
 	}
 	if err := it.Close(); err != nil {
 		return l.damaged("the list of streams", err)
 	}
 	l.streams.Store(&known)
+	return l.loadNextStream(known)
+}
+
+// loadNextStream finds the lowest stream id that was never used.
+func (l *Log) loadNextStream(known map[string]*stream) error {
+	for _, st := range known {
+		l.nextStream = max(l.nextStream, st.id+1)
+	}
+	v, closer, err := l.db.Get(nextStreamKey)
+	switch {
+	case errors.Is(err, pebble.ErrNotFound):
+		return nil
+	case err != nil || len(v) != 4:
+		return l.damaged("the list of streams", err)
+	}
+	defer func() { _ = closer.Close() }()
+	l.nextStream = max(l.nextStream, uint32At(v, 0))
 	return nil
 }
 
@@ -112,24 +133,28 @@ func (l *Log) checkLayout() error {
 	v, closer, err := l.db.Get(layoutKey)
 	switch {
 	case errors.Is(err, pebble.ErrNotFound):
-		// Not synced by itself: the first commit's fsync covers it.
-		return openFaultOrNil(l.cfg.Dir, l.db.Set(layoutKey, []byte{layout}, pebble.NoSync))
+		return l.setLayout()
 	case err != nil:
 		return openFault(l.cfg.Dir, err)
 	}
-	defer func() { _ = closer.Close() }()
-	if len(v) != 1 || v[0] != layout {
-		return fault.Newf("eventlog.Open", fault.Invalid, "the event log in %s was written by a newer release (layout %v)", l.cfg.Dir, v).
-			Advise("start the release that wrote it, or a newer one")
+	found := string(v)
+	_ = closer.Close()
+	switch found {
+	case string(rune(layout)):
+		return nil
+	case string(rune(firstLayout)): // all it has can be read as it is
+		return l.setLayout()
 	}
-	return nil
+	return fault.Newf("eventlog.Open", fault.Invalid, "the event log in %s was written by a newer release (layout %v)", l.cfg.Dir, []byte(found)).
+		Advise("start the release that wrote it, or a newer one")
 }
 
-func openFaultOrNil(dir string, err error) error {
-	if err == nil {
-		return nil
+// setLayout is not synced by itself: the first commit's fsync covers it.
+func (l *Log) setLayout() error {
+	if err := l.db.Set(layoutKey, []byte{layout}, pebble.NoSync); err != nil {
+		return openFault(l.cfg.Dir, err)
 	}
-	return openFault(dir, err)
+	return nil
 }
 
 // loadPartition takes the newest of the record a trim left and the last event's header.
@@ -146,7 +171,7 @@ func (l *Log) loadPartition(it *pebble.Iterator, st *stream, i int, p *partition
 	case !errors.Is(err, pebble.ErrNotFound):
 		return l.damaged(st.name, err)
 	}
-	if it.SeekLT(eventKey(st.id, i, -1)) && len(it.Key()) == eventKeyLen && string(it.Key()[:7]) == string(eventKey(st.id, i, 0)[:7]) {
+	if it.SeekLT(eventKey(st.id, i, -1)) && bytes.HasPrefix(it.Key(), eventKey(st.id, i, 0)[:partitionKeyLen]) {
 		rec, err := it.ValueAndErr()
 		if err != nil {
 			return l.damaged(st.name, err)
@@ -161,5 +186,6 @@ func (l *Log) loadPartition(it *pebble.Iterator, st *stream, i int, p *partition
 	}
 	p.tail = e
 	p.durable.Store(&e)
+	p.cut.Store(e.first)
 	return nil
 }

@@ -11,32 +11,49 @@ type request struct {
 	stream    string
 	partition int    // chosen by the caller, or -1: by key
 	key       string // partition key
-	rec       []byte // append: room for the header, then the payload
-	number    int64  // create: count of partitions; trim: first sequence number kept
+	rec       []byte // append: the events, each with room for its header
+	cuts      []int  // append: where each event ends in rec
+	existing  bool   // append: the stream must be there
+	producer  Producer
+	number    int64     // create: count of partitions; trim: first sequence number kept
+	hashed    hashKind  // create
+	retention Retention // create, keep
+	of        *stream   // trim: the very stream, not a later one of the same name
 
-	pos   Position
-	err   error
-	done  func(Position, error) // nil: answered over reply
-	reply chan struct{}         // one slot, so that the answer never waits
+	answer answer
+	err    error
+	done   func(Position, error) // nil: answered over reply
+	reply  chan struct{}         // one slot, so that the answer never waits
+}
+
+type answer struct {
+	pos      Position
+	producer Producer
 }
 
 type kind uint8
 
 const (
-	appendEvent kind = iota
+	appendEvents kind = iota
+	registerProducer
 	createStream
+	keepStream
 	trimPartition
+	deleteStream
 )
 
-// cost is what a request counts against the queue's bound: its bytes and about what it takes itself.
-func (r *request) cost() int { return len(r.rec) + 256 }
+// frees tells what is done on a full disk too, since it makes room.
+func (k kind) frees() bool { return k >= keepStream }
 
-func (r *request) answer() {
+// cost is what a request counts against the queue's bound: its bytes and about what it takes itself.
+func (r *request) cost() int { return len(r.rec) + 8*len(r.cuts) + 256 }
+
+func (r *request) finish() {
 	if r.done == nil {
 		r.reply <- struct{}{}
 		return
 	}
-	pos, err, done := r.pos, r.err, r.done
+	pos, err, done := r.answer.pos, r.err, r.done
 	putRequest(r)
 	done(pos, err)
 }
@@ -51,11 +68,11 @@ func getRequest(k kind, stream string) *request {
 
 // putRequest gives a request back once nobody else has it. Very large buffers are left to the collector.
 func putRequest(r *request) {
-	rec := r.rec[:0]
+	rec, cuts := r.rec[:0], r.cuts[:0]
 	if cap(rec) > 64<<10 {
-		rec = nil
+		rec, cuts = nil, nil
 	}
-	*r = request{rec: rec, reply: r.reply}
+	*r = request{rec: rec, cuts: cuts, reply: r.reply}
 	requests.Put(r)
 }
 
@@ -110,14 +127,17 @@ func (q *queue) push(ctx context.Context, r *request) error {
 	}
 }
 
-// take moves at most events requests and about bytes bytes, but at least one if there is one, to dst.
+// take moves requests with at most so many events and about bytes bytes, but at least one if there is one, to dst.
 func (q *queue) take(dst []*request, events, bytes int) []*request {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	n, size := 0, 0
-	for n < len(q.pending) && n < events && (n == 0 || size+q.pending[n].cost() <= bytes) {
-		size += q.pending[n].cost()
-		n++
+	for ; n < len(q.pending); n++ {
+		r := q.pending[n]
+		if events -= max(len(r.cuts), 1); n > 0 && (events < 0 || size+r.cost() > bytes) {
+			break
+		}
+		size += r.cost()
 	}
 	dst = append(dst, q.pending[:n]...)
 	rest := copy(q.pending, q.pending[n:])
@@ -153,7 +173,7 @@ func (q *queue) refuse() {
 	q.mu.Unlock()
 	for _, r := range waiting {
 		r.err = cause
-		r.answer()
+		r.finish()
 	}
 }
 

@@ -14,78 +14,34 @@ import (
 // is trimmed. It returns at most limit events and about 4 MiB, at least one if there is one, and none at the end: see Wait.
 // limit 0 is 1,000. NotFound when there is no such stream or partition.
 func (l *Log) Read(ctx context.Context, stream string, partition int, from int64, limit int) ([]Event, error) {
-	st, p, err := l.find("eventlog.Read", stream, partition)
-	if err != nil {
-		return nil, err
-	}
-	release, err := l.use("eventlog.Read")
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	limit = or(limit, 1000)
-	for {
-		e := p.durable.Load()
-		start := max(from, e.first)
-		if start >= e.next || limit < 0 {
-			return nil, nil
+	var events []Event
+	size, limit := 0, or(limit, 1000)
+	err := l.scan(ctx, "eventlog.Read", stream, partition, from, limit, func(v *View) bool {
+		if events == nil {
+			events = make([]Event, 0, min(limit, 256))
 		}
-		events, err := l.scan(ctx, st, partition, start, min(e.next, start+int64(limit)))
-		if err != nil {
-			return nil, err
-		}
-		if len(events) > 0 && events[0].Sequence == start {
-			return events, nil
-		}
-		if p.durable.Load().first <= start { // no trim explains the hole
-			return nil, l.damaged("a gap in "+stream, nil)
-		}
-	}
-}
-
-func (l *Log) scan(ctx context.Context, st *stream, partition int, from, to int64) ([]Event, error) {
-	it, err := l.db.NewIter(&pebble.IterOptions{
-		LowerBound: eventKey(st.id, partition, from), UpperBound: eventKey(st.id, partition, to),
+		events = append(events, v.Event())
+		size += v.size()
+		return size < maxReadBytes
 	})
 	if err != nil {
-		return nil, l.damaged(st.name, err)
-	}
-	defer func() { _ = it.Close() }()
-	events := make([]Event, 0, min(to-from, 256))
-	size := 0
-	for ok := it.First(); ok && size < maxReadBytes; ok = it.Next() {
-		rec, err := it.ValueAndErr()
-		if err != nil {
-			return nil, l.damaged(st.name, err)
-		}
-		ev, err := decode(it.Key(), rec)
-		if err != nil {
-			return nil, l.damaged(st.name, err)
-		}
-		if n := len(events); n > 0 && ev.Sequence != events[n-1].Sequence+1 {
-			return nil, l.damaged("a gap in "+st.name, nil)
-		}
-		events = append(events, ev)
-		size += len(rec)
-		if len(events)%256 == 0 && ctx.Err() != nil {
-			return nil, l.waited("eventlog.Read", ctx.Err())
-		}
-	}
-	if err := it.Error(); err != nil {
-		return nil, l.damaged(st.name, err)
+		return nil, err
 	}
 	return events, nil
 }
 
 // Wait returns nil as soon as the partition holds a durable event with sequence number from or a later one. It does not poll.
-// Otherwise Timeout when ctx ends, Unavailable when the log stops, NotFound when there is no such stream or partition.
+// Otherwise Timeout when ctx ends, Unavailable when the log stops, NotFound when there is no such stream or partition, or not any more.
 func (l *Log) Wait(ctx context.Context, stream string, partition int, from int64) error {
-	_, p, err := l.find("eventlog.Wait", stream, partition)
+	st, p, err := l.find("eventlog.Wait", stream, partition)
 	if err != nil {
 		return err
 	}
 	for {
 		heard := p.news.listen()
+		if st.gone.Load() {
+			return noStream("eventlog.Wait", stream)
+		}
 		if p.durable.Load().next > from {
 			return nil
 		}
@@ -130,26 +86,36 @@ func (l *Log) Partitions(stream string) int {
 // there is none.
 func (l *Log) SeekTime(stream string, partition int, t time.Time) (int64, error) {
 	at := t.UnixMilli()
-	return l.search("eventlog.SeekTime", stream, partition, func(enqueued, _ int64) bool { return enqueued >= at })
+	return l.seek("eventlog.SeekTime", stream, partition, func(enqueued, _ int64) bool { return enqueued >= at })
 }
 
-// search returns the first sequence number for which ok, which once true stays true, holds.
-func (l *Log) search(op, stream string, partition int, ok func(enqueued, offset int64) bool) (int64, error) {
-	st, p, err := l.find(op, stream, partition)
+// SeekOffset returns the sequence number of the first event kept whose offset is the given one or later; the next sequence number when
+// there is none.
+func (l *Log) SeekOffset(stream string, partition int, offset int64) (sequence int64, err error) {
+	return l.seek("eventlog.SeekOffset", stream, partition, func(_, at int64) bool { return at >= offset })
+}
+
+func (l *Log) seek(op, name string, partition int, ok func(enqueued, offset int64) bool) (int64, error) {
+	st, _, err := l.find(op, name, partition)
 	if err != nil {
 		return 0, err
 	}
+	return l.search(op, st, partition, ok)
+}
+
+// search returns the first sequence number for which ok, which once true stays true, holds.
+func (l *Log) search(op string, st *stream, partition int, ok func(enqueued, offset int64) bool) (int64, error) {
 	release, err := l.use(op)
 	if err != nil {
 		return 0, err
 	}
 	defer release()
-	e := p.durable.Load()
+	e := st.partitions[partition].durable.Load()
 	it, err := l.db.NewIter(&pebble.IterOptions{
 		LowerBound: eventKey(st.id, partition, e.first), UpperBound: eventKey(st.id, partition, e.next),
 	})
 	if err != nil {
-		return 0, l.damaged(stream, err)
+		return 0, l.damaged(st.name, err)
 	}
 	defer func() { _ = it.Close() }()
 	n := sort.Search(int(e.next-e.first), func(i int) bool {
@@ -168,18 +134,25 @@ func (l *Log) search(op, stream string, partition int, ok func(enqueued, offset 
 		return ok(enqueued, offset)
 	})
 	if err != nil {
-		return 0, l.damaged(stream, err)
+		return 0, l.damaged(st.name, err)
 	}
-	return e.first + int64(n), nil
+	return e.first + int64(n), st.whenGone(op)
 }
 
 func (l *Log) find(op, name string, i int) (*stream, *partition, error) {
 	st := l.stream(name)
 	if st == nil {
-		return nil, nil, fault.Newf(op, fault.NotFound, "there is no stream %q", name)
+		return nil, nil, noStream(op, name)
 	}
-	if i < 0 || i >= len(st.partitions) {
-		return nil, nil, fault.Newf(op, fault.NotFound, "stream %s has partitions 0 to %d, not %d", name, len(st.partitions)-1, i)
+	if err := st.has(op, i); err != nil {
+		return nil, nil, err
 	}
 	return st, st.partitions[i], nil
+}
+
+func (st *stream) has(op string, partition int) error {
+	if n := len(st.partitions); partition < 0 || partition >= n {
+		return fault.Newf(op, fault.NotFound, "stream %s has partitions 0 to %d, not %d", st.name, n-1, partition)
+	}
+	return nil
 }

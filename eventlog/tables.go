@@ -16,7 +16,6 @@ const (
 // apart has the store end a table where the events of a partition end. Later tables of a partition then lie behind its earlier ones, and
 // the store moves them down as they are, instead of writing everything anew that lies between two partitions.
 func (l *Log) apart(start []byte) (pebble.SpanPolicy, []byte, error) {
-	const prefix = 1 + 4 + 2
 	all := l.streams.Load() // nil while the store recovers
 	if all == nil {
 		return pebble.SpanPolicy{}, nil, nil
@@ -30,11 +29,11 @@ func (l *Log) apart(start []byte) (pebble.SpanPolicy, []byte, error) {
 		return pebble.SpanPolicy{}, nil, nil
 	case start[0] < prefixEvent:
 		return pebble.SpanPolicy{}, []byte{prefixEvent}, nil
-	case len(start) < prefix: // there is no such key
+	case len(start) < partitionKeyLen: // there is no such key
 		return pebble.SpanPolicy{}, nil, nil
 	}
-	end := bytes.Clone(start[:prefix])
-	for i := prefix - 1; i >= 0; i-- {
+	end := bytes.Clone(start[:partitionKeyLen])
+	for i := partitionKeyLen - 1; i >= 0; i-- {
 		if end[i]++; end[i] != 0 {
 			break
 		}

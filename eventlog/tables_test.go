@@ -12,7 +12,7 @@ func TestTablesEndWherePartitionsDo(t *testing.T) {
 	if _, end, err := l.apart(eventKey(1, 0, 5)); end != nil || err != nil {
 		t.Errorf("while the store recovers a table ends at % x, %v", end, err)
 	}
-	few := map[string]*stream{"a": newStream("a", 1, 4), "b": newStream("b", 2, 4)}
+	few := map[string]*stream{"a": l.newStream("a", streamMeta{id: 1, partitions: 4}), "b": l.newStream("b", streamMeta{id: 2, partitions: 4})}
 	l.streams.Store(&few)
 	for _, c := range []struct{ start, end []byte }{
 		{boundsKey(1, 2), []byte{prefixEvent}},
@@ -25,7 +25,7 @@ func TestTablesEndWherePartitionsDo(t *testing.T) {
 			t.Errorf("a table that begins at % x ends before % x, %v; want % x", c.start, end, err, c.end)
 		}
 	}
-	many := map[string]*stream{"a": newStream("a", 1, 9)}
+	many := map[string]*stream{"a": l.newStream("a", streamMeta{id: 1, partitions: 9})}
 	l.streams.Store(&many)
 	if _, end, err := l.apart(eventKey(1, 0, 5)); end != nil || err != nil {
 		t.Errorf("with many partitions a table ends at % x, %v", end, err)
