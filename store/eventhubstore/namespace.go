@@ -120,7 +120,10 @@ func (tx *Tx) PutEventHub(namespace string, h EventHub) error {
 
 // DeleteEventHub removes an event hub with its policies, groups, checkpoints and ownerships. NotFound when there is none.
 func (tx *Tx) DeleteEventHub(namespace, key string) error {
-	for _, table := range []string{"eh_ownerships", "eh_checkpoints", "eh_groups", "eh_policies"} {
+	if err := tx.Forget(Place{namespace, key, ""}); err != nil {
+		return err
+	}
+	for _, table := range []string{"eh_groups", "eh_policies"} {
 		if _, err := tx.sql.Exec("DELETE FROM "+table+" WHERE namespace = ? AND hub = ?", namespace, key); err != nil {
 			return err
 		}
@@ -165,10 +168,8 @@ func (tx *Tx) PutGroup(namespace string, g Group) error {
 
 // DeleteGroup removes a consumer group with its checkpoints and ownerships. NotFound when there is none.
 func (tx *Tx) DeleteGroup(namespace, hub, key string) error {
-	for _, table := range []string{"eh_ownerships", "eh_checkpoints"} {
-		if _, err := tx.sql.Exec("DELETE FROM "+table+" WHERE namespace = ? AND hub = ? AND grp = ?", namespace, hub, key); err != nil {
-			return err
-		}
+	if err := tx.Forget(Place{namespace, hub, key}); err != nil {
+		return err
 	}
 	return tx.removed("DeleteGroup", "consumer group", key, "DELETE FROM eh_groups WHERE namespace = ? AND hub = ? AND grp = ?", namespace, hub, key)
 }

@@ -10,6 +10,20 @@ import (
 // Place names a consumer group of an event hub; all three in lower case.
 type Place struct{ Namespace, Hub, Group string }
 
+// Forget removes the checkpoints and ownerships of a consumer group; of all of an event hub's when Group is empty.
+func (tx *Tx) Forget(p Place) error {
+	for _, table := range []string{"eh_ownerships", "eh_checkpoints"} {
+		where, args := " WHERE namespace = ? AND hub = ?", []any{p.Namespace, p.Hub}
+		if p.Group != "" {
+			where, args = where+" AND grp = ?", append(args, p.Group)
+		}
+		if _, err := tx.sql.Exec("DELETE FROM "+table+where, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Checkpoint is how far a consumer group has come in one partition: the last event somebody has done with.
 type Checkpoint struct {
 	Partition int
