@@ -54,6 +54,9 @@ func (b *Batch) single(message []byte) error {
 	if err == nil {
 		err = check(&s)
 	}
+	if err == nil && len(message) == 0 {
+		err = errValue
+	}
 	if err != nil {
 		return malformed("The event is no well-formed AMQP message", err)
 	}
