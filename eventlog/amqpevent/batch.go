@@ -17,7 +17,7 @@ type Batch struct {
 	Bytes    int               // of the events as their sender encoded them
 }
 
-var errOrder = errors.New("the events of a batch are not numbered one after the other")
+var errEmpty = errors.New("there is nothing in it")
 
 // Read takes the payload of a transfer apart. The events are good as long as the payload is. Errors are Invalid, but that of a batch
 // whose events are not numbered one after the other, which is Conflict because of eventlog.ErrOutOfOrder; TooLarge for a batch of more
@@ -54,8 +54,8 @@ func (b *Batch) single(message []byte) error {
 	if err == nil {
 		err = check(&s)
 	}
-	if err == nil && len(message) == 0 {
-		err = errValue
+	if err == nil && len(s.Header)+len(s.Properties)+len(s.ApplicationProperties)+len(s.Body)+len(s.Footer) == 0 {
+		err = errEmpty
 	}
 	if err != nil {
 		return malformed("The event is no well-formed AMQP message", err)
@@ -70,7 +70,8 @@ func (b *Batch) single(message []byte) error {
 	if len(b.Events) == 0 {
 		b.Producer = p
 	} else if want := b.Producer; p.ID != want.ID || p.ID != 0 && (p.Epoch != want.Epoch || p.Sequence != after(want.Sequence, len(b.Events))) {
-		return fault.New("amqpevent", fault.Conflict, "The events of a batch are numbered one after the other, by one producer.").Because(errors.Join(eventlog.ErrOutOfOrder, errOrder))
+		return fault.New("amqpevent", fault.Conflict, "The events of a batch are numbered one after the other, by one producer.").
+			Because(eventlog.ErrOutOfOrder)
 	}
 	b.Bytes += len(message)
 	b.Events = append(b.Events, eventlog.Event{Body: strip(message, &s), Format: Encoded})
