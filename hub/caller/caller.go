@@ -45,6 +45,7 @@ type Access struct {
 	Connection sas.ConnectionString // of a policy
 	Address    string               // host:port to dial instead of the connection string's host on port 443
 	Roots      *x509.CertPool       // nil for the system's
+	Resource   string               // what tokens are for; the connection string's host when empty
 
 	Socket string
 	Name   string // of the one meant, unless a request's query has ?hub= itself
@@ -163,7 +164,11 @@ func (c *Caller) Exchange(ctx context.Context, q Request) (*http.Response, error
 		return nil, fault.Wrap(op, fault.Invalid, err, "the "+c.service.Noun+"'s host name "+host+" makes no URL")
 	}
 	if c.access.Socket == "" {
-		token, err := sas.Sign(host, c.access.Connection.Key, c.access.Connection.Policy, c.clock.Now().Add(tokenLife))
+		resource := c.access.Resource
+		if resource == "" {
+			resource = host
+		}
+		token, err := sas.Sign(resource, c.access.Connection.Key, c.access.Connection.Policy, c.clock.Now().Add(tokenLife))
 		if err != nil {
 			return nil, err
 		}
