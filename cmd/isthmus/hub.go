@@ -41,14 +41,18 @@ ISTHMUS_HUB_CONNECTION_STRING, never from the command line.`,
 
 func newHubConnectionString(w *world) *cobra.Command {
 	var policy, key string
+	var eventHubs bool
 	c := &cobra.Command{
 		Use: "connection-string", Short: "Print the connection string of a policy, for services and programs", Args: cobra.NoArgs,
 		Long: `Print the connection string of one of the hub's policies, on the machine of the hub only. It is a secret. Policies: iothubowner may do everything,
-registryRead and registryReadWrite manage devices, service reads events, device may be any device.`,
-		Example: "  isthmus hub connection-string --policy service > service.connection",
+registryRead and registryReadWrite manage devices, service reads events, device may be any device. With --event-hubs it is in the form that SDKs of
+Event Hubs read, for the hub's built-in endpoint.`,
+		Example: `  isthmus hub connection-string --policy service > service.connection
+  isthmus hub connection-string --event-hubs > events.connection`,
 	}
 	a := addHubAccess(w, c)
 	c.Flags().StringVar(&policy, "policy", "service", "`POLICY`: iothubowner, service, device, registryRead, registryReadWrite")
+	c.Flags().BoolVar(&eventHubs, "event-hubs", false, "for SDKs of Event Hubs, which read the events of devices with it")
 	addKeyChoice(c, &key)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if err := checkKeyChoice(key); err != nil {
@@ -59,7 +63,11 @@ registryRead and registryReadWrite manage devices, service reads events, device 
 			return err
 		}
 		defer hub.Close()
-		text, err := hub.PolicyConnectionString(c.Context(), policy, key)
+		read := hub.PolicyConnectionString
+		if eventHubs {
+			read = hub.EventHubsConnectionString
+		}
+		text, err := read(c.Context(), policy, key)
 		if err != nil {
 			return err
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/isthmus-io/isthmus/hub"
 	"github.com/isthmus-io/isthmus/hub/hubclient"
 	"github.com/isthmus-io/isthmus/hub/hubtest"
+	"github.com/isthmus-io/isthmus/hub/sas"
 )
 
 func TestWhoRenewsKeys(t *testing.T) {
@@ -88,6 +89,10 @@ func TestARenewedKeyOpensNothing(t *testing.T) {
 	other, err3 := local.PolicyConnectionString(t.Context(), hub.PolicyService, hubclient.Secondary)
 	if err1 != nil || err2 != nil || err3 != nil || first != primary || other == primary {
 		t.Errorf("%v, %v, %v", err1, err2, err3)
+	}
+	events, err := local.EventHubsConnectionString(t.Context(), hub.PolicyService, hubclient.Secondary)
+	if c, bad := sas.ParseEventHubs(events); err != nil || bad != nil || c.HostName != hubtest.Contoso || !strings.Contains(other, c.Key) || !strings.HasPrefix(c.Entity, "iothub-ehub-contoso-") {
+		t.Errorf("%v, %v", err, bad)
 	}
 	if _, err := local.PolicyConnectionString(t.Context(), hub.PolicyService, hubclient.Swap); fault.KindOf(err) != fault.Invalid {
 		t.Error(err)

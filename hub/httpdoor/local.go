@@ -1,6 +1,9 @@
 package httpdoor
 
-import "github.com/isthmus-io/isthmus/hub"
+import (
+	"github.com/isthmus-io/isthmus/hub"
+	"github.com/isthmus-io/isthmus/hub/builtin"
+)
 
 // hubJSON is a hub as the local socket lists it.
 type hubJSON struct {
@@ -31,5 +34,9 @@ func getPolicy(x *exchange) error {
 	if err != nil {
 		return elsewhere(err)
 	}
-	return x.reply(map[string]string{"hub": x.hub.Name(), "policy": x.name, "connectionString": text})
+	events, err := builtin.ConnectionString(x.hub, x.name, key)
+	if err != nil {
+		return elsewhere(err)
+	}
+	return x.reply(map[string]string{"hub": x.hub.Name(), "policy": x.name, "connectionString": text, "eventHubsConnectionString": events})
 }

@@ -34,13 +34,25 @@ const (
 
 // PolicyConnectionString returns the secret of a policy with its primary key, also when key is empty, or its secondary; over the socket only.
 func (c *Client) PolicyConnectionString(ctx context.Context, policy, key string) (string, error) {
-	var out struct{ ConnectionString string }
+	s, err := c.secrets(ctx, policy, key)
+	return s.ConnectionString, err
+}
+
+// EventHubsConnectionString is PolicyConnectionString for SDKs of Event Hubs, which read the hub's built-in endpoint with it.
+func (c *Client) EventHubsConnectionString(ctx context.Context, policy, key string) (string, error) {
+	s, err := c.secrets(ctx, policy, key)
+	return s.EventHubsConnectionString, err
+}
+
+type policySecrets struct{ ConnectionString, EventHubsConnectionString string }
+
+func (c *Client) secrets(ctx context.Context, policy, key string) (out policySecrets, err error) {
 	q := url.Values{}
 	if key != "" {
 		q.Set("key", key)
 	}
-	err := c.call(ctx, http.MethodGet, "/isthmus/v1/policies/"+url.PathEscape(policy), q, "", nil, &out)
-	return out.ConnectionString, err
+	err = c.call(ctx, http.MethodGet, "/isthmus/v1/policies/"+url.PathEscape(policy), q, "", nil, &out)
+	return out, err
 }
 
 // Policy is a policy without its keys.
