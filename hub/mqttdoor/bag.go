@@ -119,15 +119,6 @@ func appendEscaped(dst []byte, s string) []byte {
 	return dst
 }
 
-// inputOf is the input of a module that a message is for: what stands behind /inputs/ in its "to".
-func inputOf(m *hub.Command) string {
-	_, input, _ := strings.Cut(m.To, "/inputs/")
-	if input, _, _ = strings.Cut(input, "/"); input == "" {
-		return "default"
-	}
-	return input
-}
-
 // mark notes what MQTT said of a message and the hub does not do: nothing is retained (IoT Hub: MQTT, RETAIN and DUP).
 func mark(properties map[string]string, retain, dup bool) map[string]string {
 	if properties == nil && (retain || dup) {

@@ -184,7 +184,7 @@ func (d *commands) identifier(sequence int64) uint16 {
 func (c *client) commandTopic(kind subscription, m *hub.Command) []byte {
 	topic := append([]byte(c.topics.own), "/messages/devicebound/"...)
 	if kind == toInputs {
-		topic = append(append(append(topic[:len(c.topics.own)], "/inputs/"...), inputOf(m)...), '/')
+		topic = append(append(append(topic[:len(c.topics.own)], "/inputs/"...), m.Input()...), '/')
 	}
 	return appendBag(topic, m)
 }
