@@ -1,0 +1,96 @@
+package amqpdoor
+
+import (
+	"crypto/x509"
+	"slices"
+	"strings"
+
+	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/provisioning"
+	"github.com/isthmus-io/isthmus/wire/amqp"
+	"github.com/isthmus-io/isthmus/wire/amqp/amqptext"
+	"github.com/isthmus-io/isthmus/wire/amqp/engine"
+	"github.com/isthmus-io/isthmus/wire/amqp/inturn"
+)
+
+// conversation is one connection.
+type conversation struct {
+	door         *Door
+	conn         Conn
+	amqp         *engine.Conn
+	certificates []*x509.Certificate
+	who          *device // of SASL; nil when devices prove themselves by certificate
+	line         inturn.Line
+
+	answers []*engine.Link // the peer receives on them; only touched in the line
+}
+
+// Attach implements engine.Handler.
+func (v *conversation) Attach(l *engine.Link) {
+	scope, registration, ok := parse(amqptext.Path(l.Address()))
+	if !ok {
+		l.Refuse(v.refusal(nil, fault.Newf("amqpdoor.Attach", fault.NotFound, "provisioning has no node %.100q", l.Address()).
+			Advise("links are on {id scope}/registrations/{registration id}")))
+		return
+	}
+	if v.line.Len() >= maxLinks {
+		l.Refuse(amqp.Errorf(amqp.ConditionResourceLimitExceeded, "%d links wait to be accepted", maxLinks))
+		return
+	}
+	v.line.Do(func() { v.attach(l, scope, registration) })
+}
+
+// Ended implements engine.Handler.
+func (v *conversation) Ended(error) { v.line.Wait() }
+
+func (v *conversation) attach(l *engine.Link, scope, registration string) {
+	who, err := v.identify(scope, registration)
+	if err == nil {
+		err = who.service.Prove(v.amqp.Context(), who.proof)
+	}
+	if err == nil && l.PeerReceives() && len(v.answers) >= maxLinks {
+		err = fault.Newf("amqpdoor.attach", fault.Exhausted, "the connection has %d links for answers already", maxLinks)
+	}
+	if err != nil {
+		v.tell(registration, err)
+		l.Refuse(v.refusal(nil, err))
+		return
+	}
+	if !l.PeerReceives() {
+		l.Accept(engine.Accept{Credit: v.door.cfg.Waiting, MaxMessage: maxRequest, Receive: func(d *engine.Delivery) {
+			v.line.Do(func() { v.request(who, d) })
+		}})
+		return
+	}
+	v.answers = append(v.answers, l)
+	l.Accept(engine.Accept{})
+	l.OnEnd(func() {
+		v.line.Do(func() { v.answers = slices.DeleteFunc(v.answers, func(a *engine.Link) bool { return a == l }) })
+	})
+}
+
+// identify returns the device that a link is of.
+func (v *conversation) identify(scope, registration string) (*device, error) {
+	if v.who != nil {
+		if !strings.EqualFold(scope, v.who.service.Scope()) || !strings.EqualFold(registration, v.who.proof.RegistrationID) {
+			return nil, fault.Newf("amqpdoor.identify", fault.Denied, "the device attaches a link as %.140q and connected as %.140q", registration, v.who.proof.RegistrationID)
+		}
+		return v.who, v.door.mayStay(v.conn, v.who.service)
+	}
+	who, err := v.door.find(v.conn, scope)
+	if err == nil {
+		who.proof = provisioning.Proof{RegistrationID: registration, Certificates: v.certificates}
+	}
+	return who, err
+}
+
+// answerLink finds the link for the answers to what comes on l: of the same session and address.
+func (v *conversation) answerLink(l *engine.Link) *engine.Link {
+	address := amqptext.Path(l.Address())
+	for _, a := range slices.Backward(v.answers) {
+		if a.Session() == l.Session() && strings.EqualFold(amqptext.Path(a.Address()), address) {
+			return a
+		}
+	}
+	return nil
+}
