@@ -1,127 +1,168 @@
 package eventlog_test
 
 import (
-	"bytes"
 	"context"
-	"testing"
+	"errors"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-	"pgregory.net/rapid"
-
-	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/eventlog"
 )
 
 // twin is the log as one would write it without a disk: slow, obvious, and right.
 type twin struct {
-	partitions map[string][]*twinPartition
-	turn       map[string]int
+	now     time.Time
+	streams map[string]*twinStream
+}
+
+type twinStream struct {
+	hash       eventlog.Hash
+	partitions []*twinPartition
+	turn       int
+	ids        int64
 }
 
 type twinPartition struct {
-	events []eventlog.Event // all there ever were, by sequence number
-	first  int64
+	events    []eventlog.Event // all there ever were, by sequence number
+	first     int64
+	producers map[int64]*twinProducer
 }
 
-func (w *twin) append(stream, key string, ev eventlog.Event) (int, int64) {
-	ps := w.partitions[stream]
-	if ps == nil {
-		ps = []*twinPartition{{}, {}, {}}
-		w.partitions[stream] = ps
-	}
-	i := w.turn[stream] % len(ps)
-	if key != "" {
-		i = int(eventlog.FNV(key) % uint32(len(ps)))
-	} else {
-		w.turn[stream]++
-	}
-	ps[i].events = append(ps[i].events, ev)
-	return i, int64(len(ps[i].events) - 1)
+type twinProducer struct {
+	epoch int16
+	sent  map[int32]int64 // number -> where it was stored
+	batch int32           // first number of the last batch
 }
 
-func TestLogBehavesAsItsTwin(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		cfg := eventlog.Config{Dir: "log", Partitions: 3, Reserve: 1, FS: vfs.NewMem()}
-		clk := clock.NewFake(time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC))
-		var l *eventlog.Log
-		var stop func()
-		start := func() {
-			var err error
-			if l, err = eventlog.Open(cfg, quiet(), clk, nil); err != nil {
-				rt.Fatal(err)
+func newTwin(now time.Time) *twin { return &twin{now: now, streams: map[string]*twinStream{}} }
+
+func (w *twin) create(name string, partitions int, hash eventlog.Hash) *twinStream {
+	st := &twinStream{hash: hash}
+	for range partitions {
+		st.partitions = append(st.partitions, &twinPartition{producers: map[int64]*twinProducer{}})
+	}
+	w.streams[name] = st
+	return st
+}
+
+// append is what becomes of a batch: where its first event is, -1 when that is not known, or which error.
+func (w *twin) append(name string, partition int, key string, p eventlog.Producer, evs []eventlog.Event) (int, int64, error) {
+	st := w.streams[name]
+	if st == nil {
+		st = w.create(name, 3, eventlog.FNV)
+	}
+	switch {
+	case partition >= 0:
+	case key != "":
+		partition = int(st.hash(key)) % len(st.partitions)
+	default:
+		partition = st.turn % len(st.partitions)
+		st.turn++
+	}
+	in := st.partitions[partition]
+	first := int64(len(in.events))
+	if p.ID != 0 {
+		known := in.producers[p.ID]
+		at, err := known.admit(p, len(evs))
+		if err != nil || at != nil {
+			if err == nil {
+				return partition, *at, nil
 			}
-			ctx, cancel := context.WithCancel(context.Background())
-			ran := make(chan error, 1)
-			go func() { ran <- l.Run(ctx) }()
-			stop = func() {
-				cancel()
-				if err := <-ran; err != nil {
-					rt.Fatal(err)
-				}
-				if err := l.Close(); err != nil {
-					rt.Fatal(err)
-				}
-			}
+			return partition, 0, err
 		}
-		start()
-		defer func() { stop() }()
-		w := &twin{partitions: map[string][]*twinPartition{}, turn: map[string]int{}}
-		stream := rapid.SampledFrom([]string{"a", "b"})
-		pick := func(rt *rapid.T) (string, int, *twinPartition) {
-			s, i := stream.Draw(rt, "stream"), rapid.IntRange(0, 2).Draw(rt, "partition")
-			if w.partitions[s] == nil {
-				rt.Skip("no such stream yet")
-			}
-			return s, i, w.partitions[s][i]
+		known.batch = p.Sequence
+		for i := range evs {
+			known.sent[p.Sequence+int32(i)] = first + int64(i)
 		}
-		rt.Repeat(map[string]func(*rapid.T){
-			"append": func(rt *rapid.T) {
-				s := stream.Draw(rt, "stream")
-				key := rapid.SampledFrom([]string{"", "d1", "d2", "d3", "d4"}).Draw(rt, "key")
-				ev := eventlog.Event{Body: rapid.SliceOfN(rapid.Byte(), 0, 40).Draw(rt, "body")}
-				pos, err := l.Append(context.Background(), s, key, ev)
-				i, seq := w.append(s, key, ev)
-				if err != nil || pos.Partition != i || pos.Sequence != seq {
-					rt.Fatalf("append: %+v, %v, want %d/%d", pos, err, i, seq)
-				}
-			},
-			"trim": func(rt *rapid.T) {
-				s, i, p := pick(rt)
-				before := rapid.Int64Range(-1, int64(len(p.events))+2).Draw(rt, "before")
-				if err := l.Trim(s, i, before); err != nil {
-					rt.Fatal(err)
-				}
-				p.first = max(p.first, min(before, int64(len(p.events))))
-			},
-			"read": func(rt *rapid.T) {
-				s, i, p := pick(rt)
-				from, limit := rapid.Int64Range(-1, 30).Draw(rt, "from"), rapid.IntRange(1, 10).Draw(rt, "limit")
-				got, err := l.Read(context.Background(), s, i, from, limit)
-				if err != nil {
-					rt.Fatal(err)
-				}
-				lo := min(max(from, p.first), int64(len(p.events)))
-				want := p.events[lo:min(lo+int64(limit), int64(len(p.events)))]
-				if len(got) != len(want) {
-					rt.Fatalf("read %d of %d from %d: %d events, want %d", i, len(p.events), from, len(got), len(want))
-				}
-				for j := range got {
-					if got[j].Sequence != lo+int64(j) || !bytes.Equal(got[j].Body, want[j].Body) {
-						rt.Fatalf("event %d: %+v, want %q", j, got[j], want[j].Body)
-					}
-				}
-			},
-			"restart": func(*rapid.T) { stop(); start(); w.turn = map[string]int{} },
-			"": func(rt *rapid.T) {
-				for s, ps := range w.partitions {
-					for i, p := range ps {
-						if first, next := l.Bounds(s, i); first != p.first || next != int64(len(p.events)) {
-							rt.Fatalf("%s/%d: bounds %d, %d, want %d, %d", s, i, first, next, p.first, len(p.events))
-						}
-					}
-				}
-			},
-		})
-	})
+	}
+	for _, ev := range evs {
+		ev.PartitionKey, ev.Partition, ev.Enqueued = key, partition, w.now
+		in.events = append(in.events, ev)
+	}
+	return partition, first, nil
+}
+
+func (p *twinProducer) admit(sent eventlog.Producer, n int) (stored *int64, err error) {
+	switch {
+	case p == nil || sent.Epoch > p.epoch:
+		return nil, eventlog.ErrUnknownProducer
+	case sent.Epoch < p.epoch:
+		return nil, eventlog.ErrProducerFenced
+	}
+	known := 0
+	for i := range n {
+		if _, ok := p.sent[sent.Sequence+int32(i)]; ok {
+			known++
+		}
+	}
+	_, before := p.sent[sent.Sequence-1]
+	switch at, nowhere := p.sent[sent.Sequence], int64(-1); {
+	case known == n && sent.Sequence == p.batch:
+		return &at, nil
+	case known == n:
+		return &nowhere, nil
+	case known == 0 && (before || sent.Sequence == 0):
+		return nil, nil
+	}
+	return nil, eventlog.ErrOutOfOrder
+}
+
+func (w *twin) register(name string, partition int, known eventlog.Producer) (eventlog.Producer, error) {
+	st := w.streams[name]
+	in := st.partitions[partition]
+	p := in.producers[known.ID]
+	switch {
+	case known.ID == 0:
+		st.ids++
+		known.ID = st.ids
+		p = &twinProducer{epoch: max(known.Epoch, 1), sent: map[int32]int64{}}
+		in.producers[known.ID] = p
+	case p == nil:
+		return known, eventlog.ErrUnknownProducer
+	case known.Epoch == 0:
+		p.epoch++
+	case known.Epoch < p.epoch:
+		return known, eventlog.ErrProducerFenced
+	default:
+		p.epoch = known.Epoch
+	}
+	return eventlog.Producer{ID: known.ID, Epoch: p.epoch, Sequence: int32(len(p.sent)) - 1}, nil
+}
+
+func (p *twinPartition) trim(before int64) {
+	p.first = max(p.first, min(before, int64(len(p.events))))
+}
+
+// retain trims what is too old.
+func (p *twinPartition) retain(oldest time.Time) {
+	for p.first < int64(len(p.events)) && p.events[p.first].Enqueued.Before(oldest) {
+		p.first++
+	}
+}
+
+// read is what a reader must see.
+func (p *twinPartition) read(from int64, limit int) []eventlog.Event {
+	lo := min(max(from, p.first), int64(len(p.events)))
+	return p.events[lo:min(lo+int64(limit), int64(len(p.events)))]
+}
+
+// sameError tells whether err is the fault that was to be expected.
+func sameError(err, want error) bool { return (err == nil) == (want == nil) && errors.Is(err, want) }
+
+// started is a log whose Run is under way, for tests that stop it in more than one way.
+type started struct {
+	*eventlog.Log
+	cancel context.CancelFunc
+	ran    chan error
+}
+
+func start(l *eventlog.Log) *started {
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &started{Log: l, cancel: cancel, ran: make(chan error, 1)}
+	go func() { s.ran <- l.Run(ctx) }()
+	return s
+}
+
+func (s *started) stop() error {
+	s.cancel()
+	return errors.Join(<-s.ran, s.Close())
 }
