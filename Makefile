@@ -5,7 +5,7 @@ GO ?= go
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 BUILD := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)"
-APT := iproute2 nftables tcpdump bind9-dnsutils openssl curl postgresql haproxy bind9 unbound dnsmasq-base knot-dnsutils dnsperf mosquitto mosquitto-clients openssh-client openssh-server rsync ansible-core xrdp rsyslog rsyslog-gnutls
+APT := iproute2 nftables tcpdump bind9-dnsutils openssl curl postgresql haproxy bind9 unbound dnsmasq-base knot-dnsutils dnsperf mosquitto mosquitto-clients openssh-client openssh-server rsync ansible-core xrdp rsyslog rsyslog-gnutls python3-qpid-proton
 GOLANGCI := v2.15.0
 STATICCHECK := v0.8.2
 GOVULNCHECK := v1.8.0
@@ -32,11 +32,12 @@ unit: ## every package, with the race detector; those that judge times have the 
 e2e: ## the private path over network namespaces, real SDKs, faults (the namespaces need root)
 	$(GO) test -count=1 -timeout 15m ./test/e2e
 
-deps: ## Debian and npm packages the tests use
+deps: ## Debian, npm and Go packages that the tests alone use
 	@missing=(); for p in $(APT); do dpkg -s $$p >/dev/null 2>&1 || missing+=($$p); done; \
 	if [ $${#missing[@]} -gt 0 ]; then $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $${missing[@]}; fi
-	@for d in test/conformance test/oidc; do if [ ! -d $$d/node_modules ] || [ $$d/package-lock.json -nt $$d/node_modules ]; then \
+	@for d in test/conformance test/eventhubs test/oidc; do if [ ! -d $$d/node_modules ] || [ $$d/package-lock.json -nt $$d/node_modules ]; then \
 	(cd $$d && npm ci --no-audit --no-fund --loglevel=error && touch node_modules); fi; done
+	@cd test/eventhubs/go && for f in go.mod go-amqp-*.mod; do $(GO) mod download -modfile=$$f; done
 
 vet: ## gofmt and go vet
 	@out=$$(gofmt -l .); if [ -n "$$out" ]; then echo "gofmt would change: $$out"; exit 1; fi
@@ -64,6 +65,7 @@ soak: build ## what takes longer than CI may: long fuzzing, long load with fault
 	FUZZTIME=2m $(MAKE) fuzz
 	ISTHMUS_SOAK=30m $(GO) test -count=1 -timeout 60m -run 'TestFaults' ./test/e2e
 	ISTHMUS_SOAK=1 $(GO) test -count=1 -timeout 60m ./test/abuse
+	ISTHMUS_SOAK=1 $(GO) test -count=1 -timeout 30m ./test/eventhubs
 
 cross: ## the agent and the command line build for every platform they are meant for
 	@for t in linux/amd64 linux/arm64 linux/arm darwin/arm64 darwin/amd64 windows/amd64; do \

@@ -133,7 +133,7 @@ var hidden = map[string][]string{
 	"github.com/miekg/dns":            {"resolver/..."},
 	"github.com/vishvananda/netlink":  {"agent"},
 	"github.com/danielgtaylor/huma":   {"control/httpdoor"},
-	"github.com/coder/websocket":      {"access/virtualdevice", "bench", "hub/httpdoor", "simulate/connection", "wire/socketstream"},
+	"github.com/coder/websocket":      {"access/virtualdevice", "bench", "hub/httpdoor", "simulate/connection", "test/eventhubs/go/driver", "wire/socketstream"},
 	"github.com/coreos/go-oidc":       {"signin/..."},
 	"filippo.io/age":                  {"access/recording"},
 	"golang.org/x/crypto/ssh":         {"access/sshca/...", "access/sshproxy/...", "cmd/isthmus", "bench"},
