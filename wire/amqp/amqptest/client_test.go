@@ -92,6 +92,7 @@ func (e *echo) answer(f amqptest.Frame) error {
 			if err := e.send(&answer, nil); err != nil {
 				return err
 			}
+			delete(e.attach, p.Handle)
 			return e.send(&amqp.Detach{Handle: p.Handle, Closed: true, Error: amqp.Errorf(amqp.ConditionNotFound, "no")}, nil)
 		}
 		if err := e.send(&answer, nil); err != nil {
@@ -119,6 +120,10 @@ func (e *echo) answer(f amqptest.Frame) error {
 	case *amqp.Transfer:
 		return e.transfer(p, f.Payload)
 	case *amqp.Detach:
+		if e.attach[p.Handle] == nil {
+			return nil
+		}
+		delete(e.attach, p.Handle)
 		return e.send(&amqp.Detach{Handle: p.Handle, Closed: true}, nil)
 	case *amqp.End:
 		return e.send(&amqp.End{}, nil)
@@ -143,6 +148,7 @@ func (e *echo) transfer(t *amqp.Transfer, payload []byte) error {
 	case "reject":
 		state = amqp.Rejected{Error: amqp.Errorf("com.example:no", "no")}
 	case "drop":
+		delete(e.attach, t.Handle)
 		return e.send(&amqp.Detach{Handle: t.Handle, Closed: true, Error: amqp.Errorf(amqp.ConditionDetachForced, "later")}, nil)
 	}
 	if !t.Settled.Value {
@@ -168,7 +174,7 @@ func (e *echo) transfer(t *amqp.Transfer, payload []byte) error {
 }
 
 // dial gives a client of an echo. The pipe has room between its ends, as connections have.
-func dial(t *testing.T, o amqptest.Options) (context.Context, net.Conn) {
+func dial(t *testing.T) (context.Context, net.Conn) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -202,7 +208,7 @@ func dial(t *testing.T, o amqptest.Options) (context.Context, net.Conn) {
 
 func connect(t *testing.T, o amqptest.Options) (context.Context, *amqptest.Client, *amqptest.Session) {
 	t.Helper()
-	ctx, conn := dial(t, o)
+	ctx, conn := dial(t)
 	c, err := amqptest.Connect(ctx, conn, o)
 	if err != nil {
 		t.Fatal(err)
@@ -298,7 +304,7 @@ func TestQuestionsAndAnswers(t *testing.T) {
 
 func TestWrongPassword(t *testing.T) {
 	o := amqptest.Options{SASL: amqptest.Plain("user", "wrong")}
-	ctx, conn := dial(t, o)
+	ctx, conn := dial(t)
 	var refused *amqptest.Refused
 	if _, err := amqptest.Dial(ctx, conn, o); !errors.As(err, &refused) || refused.Code != amqp.SASLAuth {
 		t.Error(err)
