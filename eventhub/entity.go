@@ -49,15 +49,18 @@ func (e *entity) still(op string) error {
 	return fault.Newf(op, fault.Unavailable, "the event hub %s was disabled or deleted meanwhile", e.name).Advise("connect again")
 }
 
-// Append implements Entity. A batch that comes while the event hub is being deleted is refused by the log, which knows no such stream
-// then; one that comes while it is being disabled may be stored.
+// Append implements Entity. What comes after the end is refused, also by the log, which makes no stream for it.
 func (e *entity) Append(b eventlog.Batch, done func(eventlog.Position, error)) {
-	if err := e.still("eventhub.Append"); err != nil {
-		done(eventlog.Position{}, err)
-		return
+	e.life.appending.RLock()
+	err := e.still("eventhub.Append")
+	if err == nil {
+		b.Stream, b.Existing = e.stream, true
+		e.events.AppendBatch(b, done)
 	}
-	b.Stream, b.Existing = e.stream, true
-	e.events.AppendBatch(b, done)
+	e.life.appending.RUnlock()
+	if err != nil {
+		done(eventlog.Position{}, err)
+	}
 }
 
 func (e *entity) RegisterProducer(ctx context.Context, partition int, known eventlog.Producer) (eventlog.Producer, error) {

@@ -52,14 +52,20 @@ type eventHub struct {
 type life struct {
 	gone chan struct{}
 	once sync.Once
+	// appending is held shared from the look at gone until the log has the events: none of them comes into a later stream of the name.
+	appending sync.RWMutex
 }
 
 func newLife() *life { return &life{gone: make(chan struct{})} }
 
+// end returns when nobody appends any more.
 func (l *life) end() {
-	if l != nil {
-		l.once.Do(func() { close(l.gone) })
+	if l == nil {
+		return
 	}
+	l.once.Do(func() { close(l.gone) })
+	l.appending.Lock()
+	defer l.appending.Unlock()
 }
 
 func (s *Server) open(ctx context.Context, spec Spec) (*Namespace, error) {

@@ -1,0 +1,3 @@
+// Package eventhubtest is a namespace of event hubs for tests: a running [World] with an event log in memory. Everything ends with the
+// test: a World has the goroutines of the log's and the server's Run, and [World].Stop waits for them.
+package eventhubtest
