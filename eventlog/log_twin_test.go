@@ -39,12 +39,15 @@ func (x *pair) start(rt *rapid.T) {
 
 var streamNames = rapid.SampledFrom([]string{"a", "b", "c"})
 
-// pick is a partition that exists.
+// pick is a partition, of a stream that is made when it is not there.
 func (x *pair) pick(rt *rapid.T) (string, int, *twinPartition) {
 	s := streamNames.Draw(rt, "stream")
 	st := x.w.streams[s]
 	if st == nil {
-		rt.Skip("no such stream yet")
+		if err := x.l.CreateStream(context.Background(), s, eventlog.StreamOptions{Partitions: 2, Hash: "lookup3"}); err != nil {
+			rt.Fatal(err)
+		}
+		st = x.w.create(s, 2, eventlog.Lookup3)
 	}
 	i := rapid.IntRange(0, len(st.partitions)-1).Draw(rt, "partition")
 	return s, i, st.partitions[i]
@@ -79,22 +82,38 @@ func (x *pair) appendBatch(rt *rapid.T) {
 	st := x.w.streams[b.Stream]
 	if st != nil && rapid.Bool().Draw(rt, "chosen") {
 		b.Partition = rapid.IntRange(0, len(st.partitions)-1).Draw(rt, "partition")
-		if rapid.Bool().Draw(rt, "producer") {
-			b.Producer = eventlog.Producer{
-				ID: rapid.Int64Range(1, 3).Draw(rt, "id"), Epoch: rapid.Int16Range(1, 3).Draw(rt, "epoch"), Sequence: rapid.Int32Range(0, 12).Draw(rt, "sequence"),
-			}
-			if p := st.partitions[b.Partition].producers[b.Producer.ID]; p != nil && rapid.IntRange(0, 3).Draw(rt, "right") > 0 {
-				b.Producer.Epoch, b.Producer.Sequence = p.epoch, int32(len(p.sent))
-			}
-		}
 	}
-	pos, err := appendBatch(x.l, b)
 	if st == nil && b.Existing {
-		if fault.KindOf(err) != fault.NotFound {
+		if _, err := appendBatch(x.l, b); fault.KindOf(err) != fault.NotFound {
 			rt.Fatalf("a batch for nothing: %v", err)
 		}
 		return
 	}
+	x.batch(rt, b)
+}
+
+// produce sends a few batches of producers, most of them as they should be.
+func (x *pair) produce(rt *rapid.T) {
+	s, i, p := x.pick(rt)
+	if len(p.producers) == 0 {
+		x.registerAs(rt, s, i, eventlog.Producer{})
+	}
+	for range rapid.IntRange(1, 4).Draw(rt, "batches") {
+		b := eventlog.Batch{Stream: s, Partition: i, Events: drawEvents(rt, 3)}
+		b.Producer.ID = rapid.Int64Range(1, x.w.streams[s].ids).Draw(rt, "id")
+		if known := p.producers[b.Producer.ID]; known != nil {
+			b.Producer.Epoch = known.epoch + rapid.SampledFrom([]int16{0, 0, 0, 0, -1, 1}).Draw(rt, "epoch")
+			b.Producer.Sequence = max(0, int32(len(known.sent))+rapid.SampledFrom([]int32{0, 0, 0, 0, -1, -2, -4, 1}).Draw(rt, "sequence"))
+			if rapid.IntRange(0, 4).Draw(rt, "again") == 0 {
+				b.Producer.Sequence = known.batch
+			}
+		}
+		x.batch(rt, b)
+	}
+}
+
+func (x *pair) batch(rt *rapid.T, b eventlog.Batch) {
+	pos, err := appendBatch(x.l, b)
 	i, seq, want := x.w.append(b.Stream, b.Partition, b.Key, b.Producer, b.Events)
 	if !sameError(err, want) || err == nil && (pos.Partition != i || pos.Sequence != seq) {
 		rt.Fatalf("batch of %d by %+v: %+v, %v, want %d/%d, %v", len(b.Events), b.Producer, pos, err, i, seq, want)
@@ -103,7 +122,10 @@ func (x *pair) appendBatch(rt *rapid.T) {
 
 func (x *pair) register(rt *rapid.T) {
 	s, i, _ := x.pick(rt)
-	known := eventlog.Producer{ID: rapid.Int64Range(0, 3).Draw(rt, "id"), Epoch: rapid.Int16Range(0, 3).Draw(rt, "epoch")}
+	x.registerAs(rt, s, i, eventlog.Producer{ID: rapid.Int64Range(0, 3).Draw(rt, "id"), Epoch: rapid.Int16Range(0, 3).Draw(rt, "epoch")})
+}
+
+func (x *pair) registerAs(rt *rapid.T, s string, i int, known eventlog.Producer) {
 	got, err := x.l.RegisterProducer(context.Background(), s, i, known)
 	want, wantErr := x.w.register(s, i, known)
 	if !sameError(err, wantErr) || err == nil && got != want {
@@ -160,6 +182,7 @@ func TestLogBehavesAsItsTwin(t *testing.T) {
 		rt.Repeat(map[string]func(*rapid.T){
 			"append":   x.appendOne,
 			"batch":    x.appendBatch,
+			"produce":  x.produce,
 			"register": x.register,
 			"read":     x.read,
 			"trim": func(rt *rapid.T) {
@@ -177,16 +200,6 @@ func TestLogBehavesAsItsTwin(t *testing.T) {
 					rt.Fatal(err)
 				}
 				p.retain(x.w.now.Add(-keep))
-			},
-			"create": func(rt *rapid.T) {
-				s := streamNames.Draw(rt, "stream")
-				if x.w.streams[s] != nil {
-					rt.Skip("there already")
-				}
-				if err := x.l.CreateStream(context.Background(), s, eventlog.StreamOptions{Partitions: 2, Hash: "lookup3"}); err != nil {
-					rt.Fatal(err)
-				}
-				x.w.create(s, 2, eventlog.Lookup3)
 			},
 			"delete": func(rt *rapid.T) {
 				s := streamNames.Draw(rt, "stream")
