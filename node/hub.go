@@ -28,6 +28,7 @@ type HubConfig struct {
 	DataDir string
 	MQTT    []string // host:port of MQTT over TLS; :8883 when empty
 	HTTPS   []string // host:port of HTTPS; :443 when empty
+	AMQP    []string // host:port of AMQP over TLS; :5671 when nil, nowhere when empty
 	// Database keeps devices and enrollments, postgres://...; SQLite in DataDir when empty. Events are in DataDir all the same.
 	Database string
 	Servers  []string
@@ -43,6 +44,14 @@ type HubConfig struct {
 	Ready func(*hub.Server)
 
 	sessions stream.Journal // nil: nobody is told of device streams
+	local
+}
+
+// local is what only a hub process for one machine has.
+type local struct {
+	amqpPlain []string // host:port of AMQP without TLS
+	aliases   []string // of the namespace of event hubs
+	testToken string   // stands for every right in it
 }
 
 // DefaultRetention is how long a hub keeps events unless told otherwise (IoT Hub: retention time, 1 to 7 days).
@@ -74,7 +83,7 @@ func Hub(ctx context.Context, cfg HubConfig, log *slog.Logger, clk clock.Clock, 
 		return membership.Report{Version: cfg.Version, Problems: slices.Concat(certs.problems(), people.problems())}
 	})
 	log.Info("the hub is ready", "id", string(m.Credentials().ID()), "mqtt", strings.Join(h.cfg.MQTT, " "), "https", strings.Join(h.cfg.HTTPS, " "))
-	return h.run(ctx, m.Run, people.run, func(ctx context.Context) error { return follow(ctx, m, h, people, certs, log) })
+	return h.run(ctx, nil, m.Run, people.run, func(ctx context.Context) error { return follow(ctx, m, h, people, certs, log) })
 }
 
 // follow carries out plans: first what nobody may any more, then hubs, so that their links are known, then their certificates, which may

@@ -32,6 +32,7 @@ type hubProcess struct {
 	events   *eventlog.Log
 	server   *hub.Server
 	prov     *provisioners
+	spaces   *namespaces
 	files    *file.Service
 	forwards *forward.Forwarders
 	rooms    httpdoor.Config
@@ -46,6 +47,9 @@ func (c HubConfig) withDefaults() HubConfig {
 	}
 	if len(c.HTTPS) == 0 {
 		c.HTTPS = []string{":443"}
+	}
+	if c.AMQP == nil {
+		c.AMQP = []string{":5671"}
 	}
 	if c.Log.Retention == (eventlog.Retention{}) {
 		c.Log.Retention.Age = DefaultRetention
@@ -87,13 +91,17 @@ func openHub(ctx context.Context, cfg HubConfig, find front.Certificate, log *sl
 		return h, err
 	}
 	h.later(func() { _ = h.prov.server.Close() })
+	if h.spaces, err = newNamespaces(ctx, cfg, h.events, log, clk, reg); err != nil {
+		return h, err
+	}
+	h.later(func() { _ = h.spaces.server.Close() })
 	if h.files, err = file.New(ctx, cfg.Files, h.server, log, clk, reg); err != nil {
 		return h, err
 	}
 	h.later(func() { _ = h.files.Close() })
 	h.rooms = httpdoor.Config{
 		Jobs: job.New(job.Config{Containers: newContainers(h.files, cfg.TransferHosts)}, h.server, log, clk), Configurations: configuration.New(configuration.Config{}, h.server, log, clk),
-		Streams: stream.New(stream.Config{Journal: cfg.sessions}, log, clk), Files: h.files, Provisioning: h.prov,
+		Streams: stream.New(stream.Config{Journal: cfg.sessions}, log, clk), Files: h.files, Provisioning: h.prov, Namespaces: h.spaces,
 	}
 	h.forwards = forward.New(forward.Config{Bucket: endpointFiles{h.files.Blobs()}}, h.server, log, clk, reg)
 	h.mqtt = mqttdoor.New(mqttdoor.Config{Provisioning: h.prov.serveMQTT}, h.server, fr, log, clk)
@@ -111,22 +119,28 @@ func (h *hubProcess) close() {
 	}
 }
 
-// carryOut makes the process serve these hubs and provisioning services.
+// carryOut makes the process serve these hubs, provisioning services and namespaces. It needs the event log to run.
 func (h *hubProcess) carryOut(ctx context.Context, hubs []plan.Hub) error {
-	return errors.Join(h.server.SetHubs(hubs), h.prov.carryOut(ctx, hubs))
+	return errors.Join(h.server.SetHubs(hubs), h.prov.carryOut(ctx, hubs), h.spaces.carryOut(ctx, hubs))
 }
 
-// run serves until ctx ends, or until one of the rooms or of more fails.
-func (h *hubProcess) run(ctx context.Context, more ...func(context.Context) error) error {
+// run serves until ctx ends, or until one of the rooms or of more fails. first, if any, is done before the doors open.
+func (h *hubProcess) run(ctx context.Context, first func(context.Context) error, more ...func(context.Context) error) error {
 	// The log outlives the doors: a message that came in is acknowledged or refused, never forgotten half way.
 	logCtx, endLog := context.WithCancel(context.WithoutCancel(ctx))
 	defer endLog()
 	logEnded := make(chan error, 1)
 	go func() { logEnded <- h.events.Run(logCtx) }()
+	if first != nil {
+		if err := first(ctx); err != nil {
+			endLog()
+			return errors.Join(err, <-logEnded)
+		}
+	}
 
 	g, ctx := errgroup.WithContext(ctx)
 	for _, run := range append([]func(context.Context) error{
-		h.server.Run, h.rooms.Jobs.Run, h.rooms.Streams.Run, h.rooms.Configurations.Run, h.files.Run, h.forwards.Run, h.prov.server.Run,
+		h.server.Run, h.rooms.Jobs.Run, h.rooms.Streams.Run, h.rooms.Configurations.Run, h.files.Run, h.forwards.Run, h.prov.server.Run, h.spaces.server.Run,
 		func(ctx context.Context) error {
 			return h.https.ServeAdmin(ctx, filepath.Join(h.cfg.DataDir, adminSocket))
 		},

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/isthmus-io/isthmus/clock"
+	"github.com/isthmus-io/isthmus/eventhub"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub"
 	"github.com/isthmus-io/isthmus/identity"
@@ -28,17 +29,32 @@ import (
 // LocalHubConfig is a hub, and a provisioning service beside it, for one machine: without a deployment to belong to.
 type LocalHubConfig struct {
 	HubConfig
-	Hosts             []string // the hub's names; the first one goes into connection strings
-	ProvisioningHosts []string // those of the provisioning service; none when empty
-	// Ready is called once the doors are open and the hub serves. p is nil when there is no provisioning service; clients have to trust
-	// what is in authorityFile.
-	Ready func(h *hub.Hub, p *provisioning.Service, authorityFile string)
+	Hosts             []string            // the hub's names; the first one goes into connection strings
+	ProvisioningHosts []string            // those of the provisioning service; none when empty
+	NamespaceHosts    []string            // those of the namespace of event hubs; none when empty
+	EventHubs         []resource.EventHub // it has at least
+	// PlainAMQP are addresses, host:port, at which the namespace speaks AMQP without TLS, as clients want it that are told to use an emulator. They
+	// must be this machine's own.
+	PlainAMQP []string
+	// TestToken stands for every right in the namespace, whatever it says: for tests of clients that cannot be given another token.
+	TestToken string
+	// Ready is called once the doors are open and the hub serves.
+	Ready func(LocalServices)
+}
+
+// LocalServices is what a local hub process serves.
+type LocalServices struct {
+	Hub           *hub.Hub
+	Provisioning  *provisioning.Service // nil when there is none
+	Namespace     *eventhub.Namespace   // nil when there is none
+	AuthorityFile string                // with the certificate that clients have to trust
 }
 
 // The names of what a local hub process serves. They are made up: nobody gave them.
 const (
 	localHubID          = "local-hub"
 	localProvisioningID = "local-provisioning"
+	localNamespaceID    = "local-event-hubs"
 )
 
 // authorityName is the file with the certificate that clients of a local hub have to trust.
@@ -51,7 +67,8 @@ func LocalHub(ctx context.Context, cfg LocalHubConfig, log *slog.Logger, clk clo
 	if err != nil {
 		return err
 	}
-	certs := &localCertificates{authority: authority, clock: clk, hosts: slices.Concat(cfg.Hosts, cfg.ProvisioningHosts)}
+	certs := &localCertificates{authority: authority, clock: clk, hosts: slices.Concat(cfg.Hosts, cfg.ProvisioningHosts, cfg.NamespaceHosts)}
+	cfg.aliases, cfg.testToken, cfg.amqpPlain = loopbackNames(), cfg.TestToken, cfg.PlainAMQP
 	h, err := openHub(ctx, cfg.HubConfig, certs.find, log, clk, reg)
 	defer h.close()
 	if err != nil {
@@ -63,8 +80,11 @@ func LocalHub(ctx context.Context, cfg LocalHubConfig, log *slog.Logger, clk clo
 			ID: localProvisioningID, Name: "local/local/provisioning", HostNames: cfg.ProvisioningHosts, Type: resource.TypeDPS, Public: resource.PublicEnabled,
 		})
 	}
-	if err := h.carryOut(ctx, hubs); err != nil {
-		return err
+	if len(cfg.NamespaceHosts) > 0 {
+		hubs = append(hubs, plan.Hub{
+			ID: localNamespaceID, Name: "local/local/event-hubs", HostNames: cfg.NamespaceHosts, Type: resource.TypeEventHubs, Public: resource.PublicEnabled,
+			EventHubs: cfg.EventHubs,
+		})
 	}
 	h.cfg.Ready = func(s *hub.Server) {
 		local, ok := s.ByName(localHubID)
@@ -72,10 +92,14 @@ func LocalHub(ctx context.Context, cfg LocalHubConfig, log *slog.Logger, clk clo
 			return
 		}
 		p, _ := h.prov.server.Service(localProvisioningID)
-		cfg.Ready(local, p, filepath.Join(cfg.DataDir, authorityName))
+		n, _ := h.spaces.server.Namespace(localNamespaceID)
+		cfg.Ready(LocalServices{local, p, n, filepath.Join(cfg.DataDir, authorityName)})
 	}
-	return h.run(ctx)
+	return h.run(ctx, func(ctx context.Context) error { return h.carryOut(ctx, hubs) })
 }
+
+// loopbackNames are those under which clients that were told to use an emulator call what they dial.
+func loopbackNames() []string { return []string{"localhost", "127.0.0.1", "::1"} }
 
 // localAuthority reads the authority of a data directory, or makes it.
 func localAuthority(dir string, now time.Time) (*identity.Authority, error) {

@@ -6,9 +6,8 @@ import (
 
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/fault"
-	"github.com/isthmus-io/isthmus/hub"
 	"github.com/isthmus-io/isthmus/hub/hubtest"
-	"github.com/isthmus-io/isthmus/provisioning"
+	"github.com/isthmus-io/isthmus/resource"
 	"github.com/isthmus-io/isthmus/store/database/databasetest"
 	"github.com/isthmus-io/isthmus/store/hubstore"
 )
@@ -25,11 +24,16 @@ func TestALocalHubIsThereAgain(t *testing.T) {
 		for time := range 2 {
 			ctx, cancel := context.WithCancel(t.Context())
 			cfg := LocalHubConfig{
-				HubConfig: HubConfig{DataDir: dir, Database: dsn, MQTT: []string{"127.0.0.1:0"}, HTTPS: []string{"127.0.0.1:0"}},
-				Hosts:     []string{"localhost"}, ProvisioningHosts: []string{"dps.localhost"},
+				HubConfig: HubConfig{DataDir: dir, Database: dsn, MQTT: []string{"127.0.0.1:0"}, HTTPS: []string{"127.0.0.1:0"}, AMQP: []string{"127.0.0.1:0"}},
+				Hosts:     []string{"localhost"}, ProvisioningHosts: []string{"dps.localhost"}, NamespaceHosts: []string{"events.localhost"},
+				EventHubs: []resource.EventHub{{Name: "telemetry", Partitions: 2}},
 			}
-			cfg.Ready = func(h *hub.Hub, p *provisioning.Service, _ string) {
+			cfg.Ready = func(s LocalServices) {
 				defer cancel()
+				h, p := s.Hub, s.Provisioning
+				if e, err := s.Namespace.Entity(ctx, "telemetry"); err != nil || e.Partitions() != 2 {
+					t.Errorf("time %d: the event hub: %v", time, err)
+				}
 				_, err := h.CreateDevice(ctx, hubstore.Device{ID: "d"})
 				if time == 0 && err != nil || time == 1 && fault.KindOf(err) != fault.Conflict {
 					t.Errorf("time %d: %v", time, err)

@@ -126,7 +126,7 @@ func TestNotJoined(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	for name, err := range map[string]error{
 		"relay": node.Relay(t.Context(), node.RelayConfig{DataDir: t.TempDir(), Listen: "127.0.0.1:0"}, log, clock.System{}, nil),
-		"hub":   node.Hub(t.Context(), node.HubConfig{DataDir: t.TempDir(), MQTT: []string{"127.0.0.1:0"}, HTTPS: []string{"127.0.0.1:0"}}, log, clock.System{}, nil),
+		"hub":   node.Hub(t.Context(), node.HubConfig{DataDir: t.TempDir(), MQTT: []string{"127.0.0.1:0"}, HTTPS: []string{"127.0.0.1:0"}, AMQP: []string{"127.0.0.1:0"}}, log, clock.System{}, nil),
 	} {
 		if err == nil || !strings.Contains(fault.Next(err), "join") {
 			t.Errorf("%s: %v (next: %s)", name, err, fault.Next(err))

@@ -21,6 +21,7 @@ import (
 const (
 	MQTTPort  = 8883
 	HTTPSPort = 8443
+	AMQPPort  = 5671
 	DNSPort   = 1053
 )
 
@@ -127,6 +128,7 @@ func (w *World) Standard(ctx context.Context) (*Scenario, error) {
 	}
 	s.HubProcess, err = w.Hub(ctx, "ot/ot-cloud", "hub-1", node.HubConfig{
 		MQTT: []string{netip.AddrPortFrom(s.HubDirect, MQTTPort).String()}, HTTPS: []string{netip.AddrPortFrom(s.HubDirect, HTTPSPort).String()},
+		AMQP: []string{netip.AddrPortFrom(s.HubDirect, AMQPPort).String()},
 	})
 	if err != nil {
 		return nil, err

@@ -8,50 +8,34 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strings"
 	"syscall"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
 	"github.com/isthmus-io/isthmus/fault"
-	"github.com/isthmus-io/isthmus/hub"
 	"github.com/isthmus-io/isthmus/membership"
 	"github.com/isthmus-io/isthmus/node"
-	"github.com/isthmus-io/isthmus/provisioning"
-	"github.com/isthmus-io/isthmus/store/hubstore"
 )
-
-// devView is what a program has to know of a hub that runs.
-type devView struct {
-	HostName    string            `json:"hostName"`
-	MQTT        []string          `json:"mqtt"`
-	HTTPS       []string          `json:"https"`
-	CA          string            `json:"ca"`
-	DataDir     string            `json:"dataDir"`
-	Service     string            `json:"serviceConnectionString"`
-	Devices     map[string]string `json:"deviceConnectionStrings"`
-	DPSHostName string            `json:"provisioningHostName,omitempty"`
-	IDScope     string            `json:"idScope,omitempty"`
-	DPSService  string            `json:"provisioningConnectionString,omitempty"`
-}
 
 func newHubDev(w *world) *cobra.Command {
 	p := &process{w: w}
 	var cfg node.LocalHubConfig
-	var devices []string
+	var devices, eventHubs []string
 	var fresh bool
 	var out output
 	c := &cobra.Command{
 		Use:   "dev",
 		Short: "Run a hub and a provisioning service on this machine, for development and CI",
-		Long: `Run a hub, and a provisioning service beside it, on this machine alone: no deployment, no account, no network. Unmodified Azure IoT SDKs connect to it;
-it prints the connection strings and the certificate to trust. What it keeps is in its data directory, and is there again the next time; --fresh keeps
+		Long: `Run a hub, and a provisioning service beside it, on this machine alone: no deployment, no account, no network. Unmodified Azure IoT
+and Event Hubs SDKs connect to it, for a namespace of event hubs is there too; it prints the connection strings and the certificate to trust. What it keeps is in its data directory, and is there again the next time; --fresh keeps
 nothing. The other commands of isthmus hub, run beside it, find it by the same data directory.
 
-Devices use port 8883, and 443 for HTTPS and WebSockets: most SDKs cannot be told another one. Who may not open 443 gets 8443 instead, which does for the
-commands here and for tools that take a port.`,
+Devices use port 8883 or 5671, and 443 for HTTPS and WebSockets: most SDKs cannot be told another one. Who may not open 443 gets 8443 instead, which does
+for the commands here and for tools that take a port. On port 5672 the namespace speaks AMQP without TLS, for connection strings that say
+UseDevelopmentEmulator=true; it is open to this machine only.`,
 		Example: `  isthmus hub dev --device press-1
+  isthmus hub dev --device press-1 --event-hub telemetry
   isthmus hub dev --fresh --device press-1 -o json > hub.json &`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -69,9 +53,8 @@ commands here and for tools that take a port.`,
 			if !c.Flags().Changed("https") {
 				cfg.HTTPS = withPort(cfg.HTTPS, firstFree(c.Context(), cfg.HTTPS))
 			}
-			if !c.Flags().Changed("provisioning-host") && !has127002(c.Context()) {
-				cfg.ProvisioningHosts = nil
-				cfg.MQTT, cfg.HTTPS = cfg.MQTT[:1], cfg.HTTPS[:1]
+			if err := fitDev(c, &cfg); err != nil {
+				return err
 			}
 			return p.run(c.Context(), func(ctx context.Context, log *slog.Logger, reg *prometheus.Registry) error {
 				cfg.DataDir, cfg.Version = p.dataDir, versionText()
@@ -81,15 +64,15 @@ commands here and for tools that take a port.`,
 				var told error
 				ctx, cancel := context.WithCancelCause(ctx)
 				defer cancel(nil)
-				cfg.Ready = func(h *hub.Hub, p *provisioning.Service, ca string) {
-					if told = tellDev(ctx, w, &out, h, p, cfg, devices, ca); told != nil {
+				cfg.Ready = func(s node.LocalServices) {
+					if told = tellDev(ctx, w, &out, s, cfg, devices, eventHubs); told != nil {
 						cancel(told)
 					}
 				}
 				err := errors.Join(node.LocalHub(ctx, cfg, log, w.clock, reg), told)
 				if errors.Is(err, syscall.EADDRINUSE) {
 					return fault.New("isthmus.hub", fault.Unavailable, fault.Message(err)).
-						Advise("another hub may run here already; end it, or take other ports: --mqtt 127.0.0.1:18883 --https 127.0.0.1:18443").Because(err)
+						Advise("another hub may run here already; end it, or take other ports: --mqtt 127.0.0.1:18883 --https 127.0.0.1:18443 --amqp 127.0.0.1:15671").Because(err)
 				}
 				return err
 			})
@@ -102,7 +85,12 @@ commands here and for tools that take a port.`,
 	f.StringSliceVar(&cfg.Hosts, "host", []string{"localhost", "127.0.0.1", "::1"}, "`NAMES` of the hub; the first goes into connection strings")
 	f.StringSliceVar(&cfg.ProvisioningHosts, "provisioning-host", []string{"127.0.0.2"}, "`NAMES` of the provisioning service")
 	f.StringSliceVar(&cfg.MQTT, "mqtt", []string{"127.0.0.1:8883", "127.0.0.2:8883"}, "`HOST:PORT` for devices, MQTT over TLS")
-	f.StringSliceVar(&cfg.HTTPS, "https", []string{"127.0.0.1:443", "127.0.0.2:443"}, "`HOST:PORT` for REST and WebSockets; port 8443 where 443 may not be opened")
+	f.StringSliceVar(&cfg.HTTPS, "https", []string{"127.0.0.1:443", "127.0.0.2:443", "127.0.0.3:443"}, "`HOST:PORT` for REST and WebSockets; port 8443 where 443 may not be opened")
+	f.StringSliceVar(&cfg.AMQP, "amqp", []string{"127.0.0.1:5671", "127.0.0.2:5671", "127.0.0.3:5671"}, "`HOST:PORT` for AMQP over TLS: devices, back ends, event hubs")
+	f.StringSliceVar(&cfg.NamespaceHosts, "event-hubs-host", []string{"127.0.0.3"}, "`NAMES` of the namespace of event hubs")
+	f.StringSliceVar(&cfg.PlainAMQP, "event-hubs-plain", []string{"127.0.0.1:5672"}, "`HOST:PORT` of this machine where the namespace speaks AMQP without TLS, if it is free")
+	f.StringVar(&cfg.TestToken, "event-hubs-test-token", "", "`TEXT` that stands for every right in the namespace: only to test clients that cannot be given a key")
+	f.StringSliceVar(&eventHubs, "event-hub", nil, "`EVENT HUBS` to make unless they exist, and to print connection strings of")
 	f.StringSliceVar(&devices, "device", nil, "`DEVICES` to create unless they exist, and to print connection strings of")
 	f.BoolVar(&fresh, "fresh", false, "begin with nothing and keep nothing")
 	return c
@@ -139,68 +127,17 @@ func withPort(addresses []string, port string) []string {
 	return out
 }
 
-// has127002 tells whether the second loopback address can be listened on: everywhere on Linux, elsewhere only when somebody made it.
-func has127002(ctx context.Context) bool {
-	if runtime.GOOS == "linux" {
-		return true
-	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.2:0")
+// loopback tells whether a loopback address can be listened on: everywhere on Linux, elsewhere only when somebody made it.
+func loopback(ctx context.Context, address string) bool {
+	return runtime.GOOS == "linux" || isFree(ctx, net.JoinHostPort(address, "0"))
+}
+
+func isFree(ctx context.Context, address string) bool {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		return false
 	}
 	return l.Close() == nil
-}
-
-// tellDev creates the devices that are wanted and says how to reach everything.
-func tellDev(ctx context.Context, w *world, out *output, h *hub.Hub, p *provisioning.Service, cfg node.LocalHubConfig, devices []string, ca string) error {
-	v := devView{HostName: h.HostName(), MQTT: cfg.MQTT, HTTPS: cfg.HTTPS, CA: ca, DataDir: cfg.DataDir, Devices: map[string]string{}}
-	if p != nil {
-		var err error
-		if v.DPSService, err = p.ConnectionString(provisioning.PolicyOwner); err != nil {
-			return err
-		}
-		v.DPSHostName, v.IDScope = p.HostName(), p.Scope()
-	}
-	for _, id := range devices {
-		if _, err := h.CreateDevice(ctx, hubstore.Device{ID: id}); err != nil && fault.KindOf(err) != fault.Conflict {
-			return err
-		}
-		text, err := h.DeviceConnectionString(ctx, id)
-		if err != nil {
-			return err
-		}
-		// MQTT is the one protocol of which SDKs take another port from the connection string.
-		if _, port, err := net.SplitHostPort(cfg.MQTT[0]); err == nil && port != "8883" {
-			text = strings.Replace(text, "HostName="+h.HostName(), "HostName="+net.JoinHostPort(h.HostName(), port), 1)
-		}
-		v.Devices[id] = text
-	}
-	var err error
-	if v.Service, err = h.PolicyConnectionString(hub.PolicyOwner); err != nil {
-		return err
-	}
-	if out.structured() {
-		return out.write(w, v)
-	}
-	w.printf("The hub serves devices on %s and HTTPS on %s.\n\n", list(cfg.MQTT), list(cfg.HTTPS))
-	rows := [][2]string{{"Trust", "NODE_EXTRA_CA_CERTS=" + ca}}
-	for _, id := range devices {
-		rows = append(rows, [2]string{"Device " + id, v.Devices[id]})
-	}
-	rows = append(rows, [2]string{"Service", v.Service})
-	if p != nil {
-		rows = append(rows, [2]string{"Provisioning", v.DPSHostName + ", id scope " + v.IDScope}, [2]string{"Enrollments", v.DPSService})
-	}
-	w.pairs(rows...)
-	here := ""
-	if cfg.DataDir != defaultHubDir(w) {
-		here = " --data-dir " + cfg.DataDir
-	}
-	if len(devices) == 0 {
-		w.printf("\nMake a device:  isthmus hub device create press-1%s\n", here)
-	}
-	w.printf("\nWatch:          isthmus hub events --follow%s\nEnd with Ctrl-C.\n", here)
-	return nil
 }
 
 func list(addresses []string) string {

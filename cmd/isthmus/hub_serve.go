@@ -16,11 +16,11 @@ func newHubServe(w *world) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve the hubs that name this process in servedBy",
-		Long: `Serve the hubs of this member's plan: every service of type iothub whose spec.servedBy is this process. Devices come over MQTT, people
-and programs over HTTPS; an unmodified Azure IoT SDK works with both. Services of type dps are served beside them.
+		Long: `Serve the hubs of this member's plan: every service of type iothub whose spec.servedBy is this process. Devices come over MQTT or AMQP,
+people and programs over HTTPS or AMQP; an unmodified Azure IoT SDK works with both. Services of type dps and eventhubs are served beside them.
 
 Devices, twins and enrollments are kept in SQLite in the data directory, or in the PostgreSQL database that ISTHMUS_HUB_DATABASE names (postgres://...).`,
-		Example: "  isthmus hub serve --mqtt :8883 --https :443",
+		Example: "  isthmus hub serve --mqtt :8883 --https :443 --amqp :5671",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return p.run(c.Context(), func(ctx context.Context, log *slog.Logger, reg *prometheus.Registry) error {
@@ -33,6 +33,7 @@ Devices, twins and enrollments are kept in SQLite in the data directory, or in t
 	f := c.Flags()
 	f.StringSliceVar(&cfg.MQTT, "mqtt", []string{":8883"}, "`HOST:PORT` for devices, MQTT over TLS")
 	f.StringSliceVar(&cfg.HTTPS, "https", []string{":443"}, "`HOST:PORT` for REST")
+	f.StringSliceVar(&cfg.AMQP, "amqp", []string{":5671"}, "`HOST:PORT` for AMQP over TLS: devices, back ends, event hubs")
 	f.IntVar(&cfg.DevicePort, "device-port", 0, "`PORT` at which devices find HTTPS, for the addresses of their streams; that of --https when 0")
 	f.IntVar(&cfg.Log.Partitions, "partitions", 0, "partitions of a new hub's event log; 4 when 0")
 	f.DurationVar(&cfg.Log.Retention.Age, "keep", node.DefaultRetention, "how long events are kept, as a `DURATION`")

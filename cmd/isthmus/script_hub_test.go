@@ -26,6 +26,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/isthmus-io/isthmus/clock"
+	"github.com/isthmus-io/isthmus/eventhub"
 	"github.com/isthmus-io/isthmus/hub"
 	"github.com/isthmus-io/isthmus/hub/sas"
 	"github.com/isthmus-io/isthmus/node"
@@ -33,16 +34,20 @@ import (
 	"github.com/isthmus-io/isthmus/signin/signintest"
 )
 
-// The two names of what a script's hub process serves. They lead to this machine without a resolver.
+// The names of what a script's hub process serves. They lead to this machine without a resolver.
 const (
 	scriptHub = "localhost"
 	scriptDPS = "127.0.0.2"
+
+	scriptNamespace = "127.0.0.3"
 )
 
 // local is a hub process in this one, with a provisioning service beside the hub.
 type local struct {
 	hub *hub.Hub
 	dps *provisioning.Service
+
+	namespace *eventhub.Namespace
 
 	provider *signintest.Provider
 }
@@ -52,15 +57,16 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 0 {
 		ts.Fatalf("usage: serve")
 	}
-	free(ts, false, []string{"MQTT_PORT", "HTTPS_PORT"})
-	cfg := node.LocalHubConfig{Hosts: []string{scriptHub}, ProvisioningHosts: []string{scriptDPS}}
+	free(ts, false, []string{"MQTT_PORT", "HTTPS_PORT", "AMQP_PORT"})
+	cfg := node.LocalHubConfig{Hosts: []string{scriptHub}, ProvisioningHosts: []string{scriptDPS}, NamespaceHosts: []string{scriptNamespace}}
 	cfg.DataDir = ts.MkAbs("hub")
 	cfg.MQTT, cfg.HTTPS = []string{net.JoinHostPort("127.0.0.1", ts.Getenv("MQTT_PORT"))}, []string{net.JoinHostPort("127.0.0.1", ts.Getenv("HTTPS_PORT"))}
+	cfg.AMQP = []string{net.JoinHostPort("127.0.0.1", ts.Getenv("AMQP_PORT"))}
 	l := ts.Value("local").(*local)
 	ready := make(chan struct{})
-	cfg.Ready = func(h *hub.Hub, p *provisioning.Service, authority string) {
-		l.hub, l.dps = h, p
-		ts.Setenv("CA", authority)
+	cfg.Ready = func(s node.LocalServices) {
+		l.hub, l.dps, l.namespace = s.Hub, s.Provisioning, s.Namespace
+		ts.Setenv("CA", s.AuthorityFile)
 		close(ready)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

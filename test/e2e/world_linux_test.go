@@ -171,7 +171,7 @@ func start(t *testing.T, prefix string) *world {
 	_, err = office.WaitLog(ctx, "the agent is ready")
 	must(t, err)
 	must(t, w.Join(ctx, inet, sites.Name("otcloud"), "hub", "ot/ot-cloud", "hub-1"))
-	w.run(ctx, "hub", sites.Name("otcloud"), "the hub is ready", "hub", "serve", "--data-dir", w.Data("hub-1"), "--mqtt", "10.20.0.5:8883", "--https", "10.20.0.5:443")
+	w.run(ctx, "hub", sites.Name("otcloud"), "the hub is ready", "hub", "serve", "--data-dir", w.Data("hub-1"), "--mqtt", "10.20.0.5:8883", "--https", "10.20.0.5:443", "--amqp", "10.20.0.5:5671")
 	must(t, processes.Until(ctx, func() error { return w.dialSite("plant7", "10.7.0.4:8883") }))
 	return w
 }

@@ -57,6 +57,7 @@ type Hub struct {
 	DataDir string
 	MQTT    string // host:port
 	HTTPS   string // host:port
+	AMQP    string // host:port
 	CAFile  string
 	Roots   *x509.CertPool
 }
@@ -64,7 +65,7 @@ type Hub struct {
 // StartHub starts a control plane and a hub process that serves Contoso, Fabrikam and Fleet to everybody, and returns when all three show
 // their certificates. more are further arguments of `isthmus hub serve`. The working directory needs no root.
 func (d *Deployment) StartHub(ctx context.Context, more ...string) (*Hub, error) {
-	var at [3]string
+	var at [4]string
 	for i := range at {
 		var err error
 		if at[i], err = FreePort(ctx); err != nil {
@@ -81,13 +82,13 @@ func (d *Deployment) StartHub(ctx context.Context, more ...string) (*Hub, error)
 	if err := d.Join(ctx, "", "", "hub", "ot/ot-cloud", "hub-1"); err != nil {
 		return nil, err
 	}
-	h := &Hub{Control: control, DataDir: d.Data("hub-1"), MQTT: at[1], HTTPS: at[2], CAFile: filepath.Join(d.Dir, "server", "ca.pem"), Roots: x509.NewCertPool()}
+	h := &Hub{Control: control, DataDir: d.Data("hub-1"), MQTT: at[1], HTTPS: at[2], AMQP: at[3], CAFile: filepath.Join(d.Dir, "server", "ca.pem"), Roots: x509.NewCertPool()}
 	pem, err := os.ReadFile(h.CAFile)
 	if err != nil {
 		return nil, err
 	}
 	h.Roots.AppendCertsFromPEM(pem)
-	args := append([]string{"hub", "serve", "--data-dir", h.DataDir, "--mqtt", h.MQTT, "--https", h.HTTPS}, more...)
+	args := append([]string{"hub", "serve", "--data-dir", h.DataDir, "--mqtt", h.MQTT, "--https", h.HTTPS, "--amqp", h.AMQP}, more...)
 	if h.Process, err = d.Start("hub", "", nil, args...); err != nil {
 		return nil, err
 	}
