@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 }
 
 // children are what this binary does when a test starts it again.
-var children = map[string]func() int{"writer": childWriter, "broken": childBroken, "full": childFull}
+var children = map[string]func() int{"writer": childWriter, "broken": childBroken, "full": childFull, "producers": childProducers}
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 

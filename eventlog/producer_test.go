@@ -130,7 +130,8 @@ func TestANewerEpochFencesOlderOnes(t *testing.T) {
 }
 
 func TestTheProducerUsedLeastIsForgotten(t *testing.T) {
-	l := open(t, eventlog.Config{Dir: "log", FS: vfs.NewMem(), Partitions: 1}, clock.System{})
+	cfg := eventlog.Config{Dir: "log", FS: vfs.NewMem(), Partitions: 1}
+	l := open(t, cfg, clock.System{})
 	if err := l.Create(t.Context(), "hub", 0); err != nil {
 		t.Fatal(err)
 	}
@@ -146,5 +147,20 @@ func TestTheProducerUsedLeastIsForgotten(t *testing.T) {
 	}
 	if _, err := produce(l, 0, first, 1, 1); err != nil {
 		t.Errorf("the first one was not: %v", err)
+	}
+	l.end(t)
+	l = open(t, cfg, clock.System{})
+	for range 10 { // that they are new must count after a restart
+		register(t, l, 0, eventlog.Producer{})
+	}
+	last := register(t, l, 0, eventlog.Producer{})
+	for range eventlog.MaxProducers - 12 {
+		register(t, l, 0, eventlog.Producer{})
+	}
+	if _, err := produce(l, 0, first, 2, 1); err != nil {
+		t.Errorf("the first one was used last before the restart: %v", err)
+	}
+	if _, err := produce(l, 0, last, 0, 1); err != nil {
+		t.Errorf("the last one is younger: %v", err)
 	}
 }

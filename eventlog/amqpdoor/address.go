@@ -133,3 +133,9 @@ func Serves(text string) bool {
 	}
 	return false
 }
+
+// partitionID is a partition as clients name it.
+func partitionID(n int) string { return strconv.Itoa(n) }
+
+// offsetText is an offset as clients have it: opaque, and decimal for those who read it as a number.
+func offsetText(n int64) string { return strconv.FormatInt(n, 10) }

@@ -124,7 +124,12 @@ func (v *Conversation) due() time.Time {
 	return at
 }
 
-func (v *Conversation) schedule() { v.door.expiry.Move(v.term, v.due()) }
+// schedule has look called when it is due. The caller holds mu.
+func (v *Conversation) schedule() {
+	if !v.ended {
+		v.door.expiry.Move(v.term, v.due())
+	}
+}
 
 // look is called when time has passed: it ends the links whose claim has lapsed, whose event hub is gone, or whose sender has gone silent,
 // and the connection that is not used.
@@ -135,6 +140,10 @@ func (v *Conversation) look() {
 	}
 	var ends []end
 	v.mu.Lock()
+	if v.ended {
+		v.mu.Unlock()
+		return
+	}
 	now := v.door.clock.Now()
 	for audience, c := range v.claims {
 		if !good(c, now) {

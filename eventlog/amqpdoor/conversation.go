@@ -33,6 +33,7 @@ type Conversation struct {
 	links    map[*link]struct{}        // but those to $cbs
 	claiming int                       // links to $cbs that the peer sends on
 	empty    time.Time                 // since when there is no link
+	ended    bool
 }
 
 // link is a link that lives by a claim.
@@ -149,6 +150,9 @@ func (v *Conversation) add(l *link) {
 
 // Ended ends what is left of the conversation.
 func (v *Conversation) Ended(error) {
+	v.mu.Lock()
+	v.ended = true
+	v.mu.Unlock()
 	v.door.expiry.Remove(v.term)
 	v.cbs.Wait()
 	v.management.Wait()
