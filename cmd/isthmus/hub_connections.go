@@ -75,7 +75,7 @@ func newHubStatistics(w *world) *cobra.Command {
 func newHubList(w *world) *cobra.Command {
 	var out output
 	c := &cobra.Command{
-		Use: "list", Short: "List the hubs and provisioning services a process on this machine serves", Args: cobra.NoArgs, Example: "  isthmus hub list",
+		Use: "list", Short: "List the hubs, provisioning services and namespaces of event hubs a process on this machine serves", Args: cobra.NoArgs, Example: "  isthmus hub list",
 	}
 	a := addHubAccess(w, c)
 	out.addTo(c, outTable, outJSON, outYAML, outName)
@@ -95,6 +95,9 @@ func newHubList(w *world) *cobra.Command {
 			kind, side := "hub", "closed"
 			if h.Provisioning {
 				kind = "provisioning"
+			}
+			if h.EventHubs {
+				kind = "event hubs"
 			}
 			if h.Public {
 				side = "open"

@@ -13,6 +13,7 @@ type Hub struct {
 	HostNames    []string `json:"hostNames"`
 	Public       bool     `json:"public"`
 	Provisioning bool     `json:"provisioning,omitempty"`
+	EventHubs    bool     `json:"eventHubs,omitempty"` // a namespace of event hubs
 	Connected    int      `json:"connected"`
 	Messages     int64    `json:"messages"`
 	PerSecond    float64  `json:"perSecond"`
