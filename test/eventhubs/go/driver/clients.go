@@ -60,7 +60,7 @@ func (d *driver) open(_ context.Context, q question) (answer, error) {
 		}
 		secure = nil
 	}
-	retry := azeventhubs.RetryOptions{MaxRetries: -1, RetryDelay: 100 * time.Millisecond}
+	retry := azeventhubs.RetryOptions{MaxRetries: -1, RetryDelay: 100 * time.Millisecond, MaxRetryDelay: time.Second}
 	if q.Retries > 0 {
 		retry.MaxRetries = int32(q.Retries)
 	}
