@@ -39,7 +39,7 @@ func (v *conversation) request(who *device, d *engine.Delivery) {
 	}
 	to := v.answerLink(d.Link())
 	if to == nil {
-		d.Reject(v.refusal(who.service, fault.New("amqpdoor.request", fault.Precondition, "there is no link to answer on").
+		d.Reject(v.refusal(who.service, fault.New("amqpdoor.request", fault.Invalid, "there is no link to answer on").
 			Advise("attach a receiver on the same address, in the same session, first")))
 		return
 	}
