@@ -128,7 +128,7 @@ func inProcess(ts *testscript.TestScript, out, complaints io.Writer, args []stri
 	w := &world{
 		in: strings.NewReader(""), out: &lockedWriter{w: out}, err: &lockedWriter{w: complaints}, clock: clock.System{}, getenv: ts.Getenv,
 	}
-	far := ts.Getenv(hubEnvironment) + ts.Getenv(dpsEnvironment)
+	far := ts.Getenv(hubEnvironment) + ts.Getenv(dpsEnvironment) + ts.Getenv(eventHubEnvironment)
 	switch dir := ts.Getenv("HUB"); {
 	case far != "":
 		args = append(slices.Clone(args), "--address", ts.Getenv("HTTPS"), "--ca", ts.Getenv("CA"))

@@ -178,6 +178,9 @@ func match(pattern, segments []string) (args []string, ok bool) {
 	}
 	for i, p := range pattern {
 		if strings.HasPrefix(p, "{") {
+			if p == eventHubArg && strings.HasPrefix(segments[i], "$") {
+				return nil, false
+			}
 			args = append(args, segments[i])
 		} else if !strings.EqualFold(p, segments[i]) {
 			return nil, false

@@ -11,16 +11,20 @@ type route struct {
 	serve        func(*exchange) error
 }
 
-const base = "isthmus/v1/eventhubs"
+const (
+	base = "isthmus/v1/eventhubs"
+	// eventHubArg stands for an event hub, whose name cannot begin with a $: that is how paths about the namespace begin.
+	eventHubArg = "{eventhub}"
+)
 
-// routes is the table. What begins with $ cannot be an event hub's name.
+// routes is the table.
 func routes() []route {
 	const (
 		send   = eventhub.Send
 		listen = eventhub.Listen
 		manage = eventhub.Manage
 
-		hub       = base + "/{eventhub}"
+		hub       = base + "/" + eventHubArg
 		group     = hub + "/consumergroups/{group}"
 		partition = "/{partition}"
 	)
@@ -45,8 +49,8 @@ func routes() []route {
 		{method: "PUT", path: group + "/ownerships" + partition, right: listen, entity: true, serve: claimOwnership},
 
 		// Event Hubs REST, "Send event" and "Send batch events".
-		{method: "POST", path: "{eventhub}/messages", right: send, entity: true, serve: sendEvents},
-		{method: "POST", path: "{eventhub}/partitions/{partition}/messages", right: send, entity: true, serve: sendEvents},
+		{method: "POST", path: eventHubArg + "/messages", right: send, entity: true, serve: sendEvents},
+		{method: "POST", path: eventHubArg + "/partitions/{partition}/messages", right: send, entity: true, serve: sendEvents},
 	}
 	for _, entity := range []bool{false, true} {
 		path := base + "/$policies"
