@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/provisioning"
@@ -22,7 +23,8 @@ type conversation struct {
 	who          *device // of SASL; nil when devices prove themselves by certificate
 	line         inturn.Line
 
-	answers []*engine.Link // the peer receives on them; only touched in the line
+	mu      sync.Mutex     // guards the field below
+	answers []*engine.Link // the peer receives on them
 }
 
 // Attach implements engine.Handler.
@@ -48,8 +50,8 @@ func (v *conversation) attach(l *engine.Link, scope, registration string) {
 	if err == nil {
 		err = who.service.Prove(v.amqp.Context(), who.proof)
 	}
-	if err == nil && l.PeerReceives() && len(v.answers) >= maxLinks {
-		err = fault.Newf("amqpdoor.attach", fault.Exhausted, "the connection has %d links for answers already", maxLinks)
+	if err == nil && l.PeerReceives() {
+		err = v.add(l)
 	}
 	if err != nil {
 		v.tell(registration, err)
@@ -62,11 +64,23 @@ func (v *conversation) attach(l *engine.Link, scope, registration string) {
 		}})
 		return
 	}
-	v.answers = append(v.answers, l)
 	l.Accept(engine.Accept{})
+}
+
+// add notes a link that answers may go to.
+func (v *conversation) add(l *engine.Link) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.answers) >= maxLinks {
+		return fault.Newf("amqpdoor.attach", fault.Exhausted, "the connection has %d links for answers already", maxLinks)
+	}
+	v.answers = append(v.answers, l)
 	l.OnEnd(func() {
-		v.line.Do(func() { v.answers = slices.DeleteFunc(v.answers, func(a *engine.Link) bool { return a == l }) })
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.answers = slices.DeleteFunc(v.answers, func(a *engine.Link) bool { return a == l })
 	})
+	return nil
 }
 
 // identify returns the device that a link is of.
@@ -87,6 +101,8 @@ func (v *conversation) identify(scope, registration string) (*device, error) {
 // answerLink finds the link for the answers to what comes on l: of the same session and address.
 func (v *conversation) answerLink(l *engine.Link) *engine.Link {
 	address := amqptext.Path(l.Address())
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	for _, a := range slices.Backward(v.answers) {
 		if a.Session() == l.Session() && strings.EqualFold(amqptext.Path(a.Address()), address) {
 			return a
