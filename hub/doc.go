@@ -8,7 +8,7 @@
 // Invariants:
 //   - a message is acknowledged by calling back only after the event log has made it durable; an error means that it may be lost;
 //   - an identity has at most one session; the newer one stays (IoT Hub: 400027 ConnectionForcefullyClosedOnNewConnection);
-//   - a session ends at once when its device is disabled or deleted, the key it came with is replaced, its link is no longer approved,
+//   - a session ends at once when its device is disabled or deleted, the key it stands on is replaced, its link is no longer approved,
 //     its side is closed, or its hub leaves the plan; a change that commits while a session is being made is seen by one of the two;
 //   - a peer that came through the endpoint of one hub reaches no other hub, whatever names it says;
 //   - a message is acknowledged when it is durable in the stream of every endpoint its hub's routes say; events of the hub's own go the
