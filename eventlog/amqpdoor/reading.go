@@ -42,11 +42,14 @@ func (r *receiver) wait() error {
 			return err
 		}
 		flowed := r.Flowed()
-		r.Idle() // nobody knows better yet: a peer that drains gets its credit back, should there be nothing
-		if r.Credit() == 0 {
+		info, err := r.entity.Info(r.partition)
+		if err != nil || info.Next > r.next {
+			return err
+		}
+		if r.Idle(); r.Credit() == 0 { // a peer that drained has its credit back
 			continue
 		}
-		err := r.entity.Wait(until{ctx, flowed}, r.partition, r.next)
+		err = r.entity.Wait(until{ctx, flowed}, r.partition, r.next)
 		if err == nil || ctx.Err() != nil || fault.KindOf(err) != fault.Timeout {
 			return err
 		}

@@ -1,0 +1,4 @@
+package amqpdoor
+
+// Taken is how many places have a receiver.
+func (d *Door) Taken() int { return d.places.len() }
