@@ -56,7 +56,7 @@ func (l *Log) pushAsync(r *request, done func(Position, error)) {
 }
 
 func (l *Log) eventRequest(stream, key string, ev *Event) (*request, error) {
-	r, err := l.request(stream, key)
+	r, err := l.request(stream, key, len(ev.Body))
 	if err != nil {
 		return nil, err
 	}
@@ -67,8 +67,8 @@ func (l *Log) eventRequest(stream, key string, ev *Event) (*request, error) {
 	return r, nil
 }
 
-// request checks what does not depend on the events, which are to be encoded into it on the caller's time.
-func (l *Log) request(stream, key string) (*request, error) {
+// request checks what does not depend on the events, which are to be encoded into it on the caller's time and have about size bytes.
+func (l *Log) request(stream, key string, size int) (*request, error) {
 	if err := checkName("stream", stream); err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ func (l *Log) request(stream, key string) (*request, error) {
 	if len(key) > MaxNameBytes {
 		return nil, fault.Newf("eventlog.Append", fault.Invalid, "a partition key has at most %d bytes, this one %d", MaxNameBytes, len(key))
 	}
-	r := getRequest(appendEvents, stream)
+	r := getRequestFor(appendEvents, stream, size)
 	r.key = key
 	return r, nil
 }

@@ -54,17 +54,18 @@ func (l *Log) batchRequest(b *Batch) (*request, error) {
 			return nil, err
 		}
 	}
-	r, err := l.request(b.Stream, b.Key)
+	size := 0
+	for i := range b.Events {
+		size += len(b.Events[i].Body) + headerLen + len(b.Key) + 4
+	}
+	size = min(size, MaxBatchBytes)
+	r, err := l.request(b.Stream, b.Key, size)
 	if err != nil {
 		return nil, err
 	}
 	r.partition, r.producer = max(b.Partition, -1), b.Producer
 	r.existing = b.Existing || b.Partition >= 0 || b.Producer.ID > 0
-	size := 0
-	for i := range b.Events {
-		size += len(b.Events[i].Body) + headerLen + len(b.Key) + 4
-	}
-	r.rec = slices.Grow(r.rec[:0], min(size, MaxBatchBytes))
+	r.rec = slices.Grow(r.rec[:0], size)
 	for i := range b.Events {
 		if err := l.encode(r, &b.Events[i]); err != nil {
 			putRequest(r)

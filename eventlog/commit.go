@@ -113,7 +113,7 @@ func (c *committer) commit(batch []*request) error {
 	for _, r := range batch {
 		size += len(r.rec) + len(r.cuts)*(eventKeyLen+8)
 	}
-	b := c.db.NewBatchWithSize(size + 64)
+	b := c.db.NewBatch(pebble.WithInitialSizeBytes(size+64), pebble.WithMaxRetainedSizeBytes(2*c.cfg.BatchBytes))
 	events := 0
 	for _, r := range batch {
 		if full != nil && !r.kind.frees() {

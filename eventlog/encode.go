@@ -10,7 +10,7 @@ import (
 // A stored event is a header, written by the committer, and a payload, written by whoever appends:
 //
 //	version   u8      2
-//	crc       u32     CRC-32C over the event's key, the version, and everything after this field
+//	crc       u32     CRC-32C over the event's key and everything after this field, begun with version - 1
 //	enqueued  i64     unix milliseconds
 //	offset    i64
 //	payload:
@@ -20,7 +20,7 @@ import (
 //	  body                     the rest
 //
 // The key is part of the checksum so that an event which turns up in a foreign place is noticed. Version 1, which earlier releases
-// wrote and this one reads, has no format (it is 0) and leaves the version out of the checksum.
+// wrote and this one reads, has no format: it is 0.
 const (
 	firstVersion = 1
 	version      = 2
@@ -65,11 +65,7 @@ func seal(key, rec []byte, enqueued, offset int64) {
 }
 
 func checksum(key, rec []byte) uint32 {
-	sum := crc32.Update(0, castagnoli, key)
-	if rec[0] != firstVersion {
-		sum = crc32.Update(sum, castagnoli, rec[:1])
-	}
-	return crc32.Update(sum, castagnoli, rec[5:])
+	return crc32.Update(crc32.Update(uint32(rec[0]-firstVersion), castagnoli, key), castagnoli, rec[5:])
 }
 
 // header reads enqueued and offset without touching the payload.

@@ -126,14 +126,14 @@ func (l *Log) Err() error {
 	return nil
 }
 
-// use guards db against Close.
-func (l *Log) use(op string) (release func(), err error) {
+// use guards db against Close. Without an error the caller unlocks l.closing for reading when done.
+func (l *Log) use(op string) error {
 	l.closing.RLock()
 	if l.closed {
 		l.closing.RUnlock()
-		return nil, stopping(op)
+		return stopping(op)
 	}
-	return l.closing.RUnlock, nil
+	return nil
 }
 
 var _ interface {

@@ -58,21 +58,43 @@ func (r *request) finish() {
 	done(pos, err)
 }
 
-var requests = sync.Pool{New: func() any { return &request{reply: make(chan struct{}, 1)} }}
+// Requests are used again with their buffers. Those of large batches are kept apart, so that they do not end up holding small events.
+var (
+	requests     = sync.Pool{New: newRequest}
+	largeRequest = sync.Pool{New: newRequest}
+)
 
-func getRequest(k kind, stream string) *request {
-	r := requests.Get().(*request) //nolint:forcetypeassert // the pool holds nothing else
+const (
+	largeBuffer  = 64 << 10
+	spareForKeys = 1 << 20 // what the largest buffer kept has beyond MaxBatchBytes
+)
+
+func newRequest() any { return &request{reply: make(chan struct{}, 1)} }
+
+func getRequest(k kind, stream string) *request { return getRequestFor(k, stream, 0) }
+
+// getRequestFor is getRequest for events of about so many bytes.
+func getRequestFor(k kind, stream string, size int) *request {
+	pool := &requests
+	if size > largeBuffer {
+		pool = &largeRequest
+	}
+	r := pool.Get().(*request) //nolint:forcetypeassert // the pools hold nothing else
 	r.kind, r.stream, r.partition = k, stream, -1
 	return r
 }
 
-// putRequest gives a request back once nobody else has it. Very large buffers are left to the collector.
+// putRequest gives a request back once nobody else has it. The largest buffers are left to the collector.
 func putRequest(r *request) {
 	rec, cuts := r.rec[:0], r.cuts[:0]
-	if cap(rec) > 64<<10 {
-		rec, cuts = nil, nil
+	if cap(rec) > MaxBatchBytes+spareForKeys {
+		rec = nil
 	}
 	*r = request{rec: rec, cuts: cuts, reply: r.reply}
+	if cap(rec) > largeBuffer {
+		largeRequest.Put(r)
+		return
+	}
 	requests.Put(r)
 }
 

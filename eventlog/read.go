@@ -105,11 +105,10 @@ func (l *Log) seek(op, name string, partition int, ok func(enqueued, offset int6
 
 // search returns the first sequence number for which ok, which once true stays true, holds.
 func (l *Log) search(op string, st *stream, partition int, ok func(enqueued, offset int64) bool) (int64, error) {
-	release, err := l.use(op)
-	if err != nil {
+	if err := l.use(op); err != nil {
 		return 0, err
 	}
-	defer release()
+	defer l.closing.RUnlock()
 	e := st.partitions[partition].durable.Load()
 	it, err := l.db.NewIter(&pebble.IterOptions{
 		LowerBound: eventKey(st.id, partition, e.first), UpperBound: eventKey(st.id, partition, e.next),

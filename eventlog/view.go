@@ -55,11 +55,10 @@ func (l *Log) scan(ctx context.Context, op, stream string, partition int, from i
 	if err != nil || limit < 0 {
 		return err
 	}
-	release, err := l.use(op)
-	if err != nil {
+	if err := l.use(op); err != nil {
 		return err
 	}
-	defer release()
+	defer l.closing.RUnlock()
 	w := walks.Get().(*walk) //nolint:forcetypeassert // the pool holds nothing else
 	defer w.rest()
 	for {
