@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"reflect"
+	"unicode/utf8"
 )
 
 // wideTag is the code under which every value of v's type can be written: what an array's items share. 0: v is none of AMQP's types.
@@ -149,10 +150,8 @@ func (w *writer) wideCompound(v any, depth int) {
 }
 
 func (w *writer) char(c Char) {
-	if c < 0 || c > math.MaxInt32 {
-		w.fail("a char of %d", c)
-	} else if _, err := char(binary.BigEndian.AppendUint32(nil, uint32(c))); err != nil {
-		w.fail("a char of %#x", c)
+	if !utf8.ValidRune(rune(c)) {
+		w.fail("a char of %#x", int32(c))
 	}
 	w.dst = binary.BigEndian.AppendUint32(w.dst, uint32(c))
 }

@@ -2,7 +2,6 @@ package amqp
 
 import (
 	"bytes"
-	"io"
 	"testing"
 )
 
@@ -137,7 +136,7 @@ func BenchmarkReader(b *testing.B) {
 	b.ReportAllocs()
 	b.SetBytes(int64(len(frame)))
 	for b.Loop() {
-		if _, _, _, err := r.Next(); err != nil && err != io.EOF {
+		if _, _, _, err := r.Next(); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -296,6 +296,16 @@ func FuzzMessage(f *testing.F) {
 			}
 			return
 		}
+		slots := 0
+		for _, v := range []any{m.DeliveryAnnotations, m.MessageAnnotations, m.ApplicationProperties, m.Footer, m.Value} {
+			slots += slotsOf(v)
+		}
+		for _, l := range m.Sequence {
+			slots += slotsOf(l)
+		}
+		if slots > 2*len(b)+8 {
+			t.Fatalf("%d values out of %d bytes", slots, len(b))
+		}
 		written, err := m.Append(nil)
 		if err != nil {
 			t.Fatal(err)
@@ -308,4 +318,26 @@ func FuzzMessage(f *testing.F) {
 			t.Fatalf("written % x, then % x, %v", written, twice, err)
 		}
 	})
+}
+
+// slotsOf counts the values in a value.
+func slotsOf(v any) int {
+	n := 1
+	switch v := v.(type) {
+	case List:
+		for _, item := range v {
+			n += slotsOf(item)
+		}
+	case Map:
+		for _, p := range v {
+			n += slotsOf(p.Key) + slotsOf(p.Value)
+		}
+	case Array:
+		for _, item := range v.Items {
+			n += slotsOf(item)
+		}
+	case Described:
+		n += slotsOf(v.Descriptor) + slotsOf(v.Value)
+	}
+	return n
 }

@@ -92,7 +92,7 @@ func TestReaderRefuses(t *testing.T) {
 		if !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", c.name, err, c.want)
 		}
-		if c.want == ErrFraming && ConditionOf(err) != ConditionFramingError {
+		if errors.Is(c.want, ErrFraming) && ConditionOf(err) != ConditionFramingError {
 			t.Errorf("%s: condition %s", c.name, ConditionOf(err))
 		}
 		if n := after.TotalAlloc - before.TotalAlloc; n > 256<<10 {
@@ -176,7 +176,7 @@ func FuzzReader(f *testing.F) {
 			t.Fatal("no end")
 		}
 		parts, perr := read(&stepped{b: stream, n: int(step%16) + 1}, true)
-		if len(parts) != len(whole) || (perr == io.EOF) != (err == io.EOF) {
+		if len(parts) != len(whole) || errors.Is(perr, io.EOF) != errors.Is(err, io.EOF) {
 			t.Fatalf("in parts of %d: %v, %v; at once: %v, %v", step, parts, perr, whole, err)
 		}
 	})

@@ -2,6 +2,7 @@ package amqptest
 
 import (
 	"context"
+	"errors"
 
 	"github.com/isthmus-io/isthmus/wire/amqp"
 )
@@ -67,7 +68,7 @@ func (l *link) detach(ctx context.Context) error {
 		c.sendLocked(l.s.channel, &amqp.Detach{Handle: l.attach.Handle, Closed: true}, nil)
 	}
 	err := c.until(ctx, &l.changed, func() (bool, error) { return l.err != nil, nil })
-	if err == nil && l.err != ErrClosed {
+	if err == nil && !errors.Is(l.err, ErrClosed) {
 		err = l.err
 	}
 	return err

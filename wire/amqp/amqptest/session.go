@@ -2,6 +2,7 @@ package amqptest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/isthmus-io/isthmus/wire/amqp"
@@ -72,7 +73,7 @@ func (s *Session) End(ctx context.Context) error {
 		s.c.sendLocked(s.channel, &amqp.End{}, nil)
 	}
 	err := s.c.until(ctx, &s.changed, func() (bool, error) { return s.err != nil, nil })
-	if err == nil && s.err != ErrClosed {
+	if err == nil && !errors.Is(s.err, ErrClosed) {
 		err = s.err
 	}
 	return err
