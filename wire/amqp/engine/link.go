@@ -2,81 +2,183 @@ package engine
 
 import (
 	"context"
-	"net"
 
 	"github.com/isthmus-io/isthmus/wire/amqp"
 )
 
-// Conn is one connection.
-type Conn struct{}
+// stage is how far a link has come.
+type stage uint8
 
-func (c *Conn) Context() context.Context { return nil }
-func (c *Conn) Close(e *amqp.Error)      {}
-func (c *Conn) PeerOpen() *amqp.Open     { return nil }
-func (c *Conn) Who() any                 { return nil }
-func (c *Conn) NetConn() net.Conn        { return nil }
-func (c *Conn) Sessions() int            { return 0 }
+const (
+	undecided stage = iota // nobody has called Accept or Refuse
+	attached
+	detaching // our detach is on its way; whatever comes is dropped, until the peer's
+	detached
+)
 
-// Session is one session.
-type Session struct{}
+// Link is one link of a session. Its methods may be called from any goroutine.
+type Link struct {
+	session  *Session
+	peer     *amqp.Attach
+	remote   uint32 // the peer's handle
+	handle   uint32 // ours
+	receives bool   // the peer does: we send
 
-func (s *Session) ID() uint64  { return 0 }
-func (s *Session) Conn() *Conn { return nil }
+	// The connection's lock guards what follows.
+	stage   stage
+	told    bool // somebody tells, or has told, that it has ended
+	over    bool // everybody but those who wait for ctx has been told
+	drain   bool // of a link we send on: the peer wants its credit back
+	drained bool // says a flow that is being written
+	busy    bool // somebody is in the middle of a message
+	echo    bool // a flow is owed, once it is attached
+	inRoom  bool // who waits does so for room in what waits to be written
+	cause   error
+	ctx     context.Context //nolint:containedctx // it is the link's life
+	cancel  context.CancelCauseFunc
+	onEnd   []func()
 
-// Link is one link of a session.
-type Link struct{}
+	credit uint32 // messages that may still be sent
+	count  uint32 // delivery-count
 
-// Accept is what an attach is answered with.
-type Accept struct {
-	Properties amqp.Map
-	Offered    []amqp.Symbol
-	MaxMessage uint64       // bytes; 0: Config's
-	Credit     uint32       // of a link the peer sends on; 0: Config's
-	Source     *amqp.Source // nil: echoed
-	Target     *amqp.Target // nil: echoed
-	Receive    func(*Delivery)
+	// Of a link we send on.
+	unsettled int
+	abortID   uint32        // of the delivery in the middle of which somebody gave up
+	limit     uint64        // bytes of a message, of the peer; 0: none
+	wake      chan struct{} // of who waits to send; nil when nobody does
+	flowed    chan struct{} // of Flowed; nil when nobody asked
+
+	// Of a link the peer sends on.
+	receive    func(*Delivery)
+	grant      uint32 // credit that is out when nothing is held
+	holding    uint32 // deliveries being assembled or not settled
+	slack      uint32 // aborted deliveries: some peers count them, some do not
+	maxMessage uint64
+	partial    *Delivery
 }
 
-func (l *Link) Conn() *Conn              { return nil }
-func (l *Link) Session() *Session        { return nil }
-func (l *Link) Name() string             { return "" }
-func (l *Link) Peer() *amqp.Attach       { return nil }
-func (l *Link) PeerReceives() bool       { return false }
-func (l *Link) Address() string          { return "" }
-func (l *Link) Accept(a Accept)          {}
-func (l *Link) Refuse(e *amqp.Error)     {}
-func (l *Link) Detach(e *amqp.Error)     {}
-func (l *Link) Context() context.Context { return nil }
-func (l *Link) OnEnd(f func())           {}
+// Conn is the link's connection.
+func (l *Link) Conn() *Conn { return l.session.conn }
 
-// Delivery is a message that came.
-type Delivery struct{}
+// Session is the link's session.
+func (l *Link) Session() *Session { return l.session }
 
-func (d *Delivery) Message() []byte      { return nil }
-func (d *Delivery) Format() uint32       { return 0 }
-func (d *Delivery) Tag() []byte          { return nil }
-func (d *Delivery) Settled() bool        { return false }
-func (d *Delivery) Link() *Link          { return nil }
-func (d *Delivery) Accept()              {}
-func (d *Delivery) Reject(e *amqp.Error) {}
-func (d *Delivery) Release()             {}
+// Name is what the peer calls the link. It need not be unique.
+func (l *Link) Name() string { return l.peer.Name }
 
-// Modify settles the delivery as modified (3.4.5).
-func (d *Delivery) Modify(m amqp.Modified) {}
+// Peer is the peer's attach. It is not to be changed.
+func (l *Link) Peer() *amqp.Attach { return l.peer }
 
-// Outgoing is a message to be sent.
-type Outgoing struct {
-	Parts     [][]byte // one after the other; good again when Send returns
-	Format    uint32
-	Tag       []byte // at most 32 bytes; nil: made
-	Settled   bool
-	Done      func(amqp.State) // of an unsettled one: once, with what the peer said; nil when the link ended first
-	Batchable bool
+// PeerReceives tells the direction: true when we send on the link.
+func (l *Link) PeerReceives() bool { return l.receives }
+
+// Address is the source's when the peer receives, the target's when it sends; empty when it is no string.
+func (l *Link) Address() string {
+	var a any
+	switch {
+	case l.receives && l.peer.Source != nil:
+		a = l.peer.Source.Address
+	case !l.receives && l.peer.Target != nil:
+		a = l.peer.Target.Address
+	}
+	switch a := a.(type) {
+	case string:
+		return a
+	case amqp.Symbol:
+		return string(a)
+	}
+	return ""
 }
 
-func (l *Link) Await(ctx context.Context) error            { return nil }
-func (l *Link) Send(ctx context.Context, m Outgoing) error { return nil }
-func (l *Link) TrySend(m Outgoing) bool                    { return false }
-func (l *Link) Credit() uint32                             { return 0 }
-func (l *Link) Flowed() <-chan struct{}                    { return nil }
-func (l *Link) Idle()                                      {}
+// Context ends when the link has ended, whoever ended it, after the functions of OnEnd have returned. Its cause is the *amqp.Error that
+// ended it, what broke the connection, or ErrEnded.
+func (l *Link) Context() context.Context {
+	c := l.session.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if l.ctx == nil {
+		l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(c.ctx))
+		if l.over {
+			l.cancel(l.cause)
+		}
+	}
+	return l.ctx
+}
+
+// OnEnd has f called once when the link has ended, on a goroutine of the connection. f must not wait for what ends with Context. When
+// the link has ended already, f is called soon.
+func (l *Link) OnEnd(f func()) {
+	c := l.session.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case !l.told:
+		l.onEnd = append(l.onEnd, f)
+	case c.state != over:
+		c.tells.Go(f)
+	default:
+		go f()
+	}
+}
+
+// ending is what is left to say of a link.
+type ending struct {
+	link  *Link // nil: there are only dones
+	dones []func(amqp.State)
+	onEnd []func()
+}
+
+// leave ends the link. It returns nil when that was so already; otherwise the caller tells, without the lock.
+func (l *Link) leave(cause error) *ending {
+	if l.stage != detaching {
+		l.stage = detached
+	}
+	if l.told {
+		return nil
+	}
+	if cause == nil {
+		cause = ErrEnded
+	}
+	c := l.session.conn
+	l.told, l.cause = true, cause
+	l.dropPartial()
+	l.wakeUp()
+	if l.flowed != nil {
+		close(l.flowed)
+		l.flowed = nil
+	}
+	c.engine.metrics.links.Dec()
+	e := &ending{link: l, onEnd: l.onEnd}
+	l.onEnd = nil
+	if l.unsettled > 0 {
+		e.dones = l.session.unsettled.takeLink(l)
+	}
+	return e
+}
+
+// tell tells of ends: what was not settled, then OnEnd, then Context. It is called without the lock.
+func tell(ends []*ending) {
+	for _, e := range ends {
+		for _, done := range e.dones {
+			if done != nil {
+				done(nil)
+			}
+		}
+		for _, f := range e.onEnd {
+			f()
+		}
+		if e.link != nil {
+			e.link.tellContext()
+		}
+	}
+}
+
+func (l *Link) tellContext() {
+	c := l.session.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l.over = true
+	if l.cancel != nil {
+		l.cancel(l.cause)
+	}
+}
