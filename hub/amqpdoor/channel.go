@@ -66,8 +66,8 @@ func (p *peer) openChannel(l *engine.Link, k kind) {
 	if out == nil {
 		a = engine.Accept{Credit: requestCredit, MaxMessage: largestRequest, Receive: c.receive}
 	}
+	c.tune() // before the peer hears that the link is there: what it is sent waits for that
 	p.accept(l, a, func() { c.lost(l, out) })
-	c.tune()
 }
 
 // lost is called when one of the two links is no more.

@@ -32,6 +32,7 @@ func (p *peer) openDelivery(l *engine.Link, k kind) {
 	if old != nil {
 		p.replace(old.link)
 	}
+	p.tune(hub.Commands) // what is sent waits until the peer has heard that the link is there
 	p.accept(l, engine.Accept{}, func() {
 		p.mu.Lock()
 		last := p.delivery == d
@@ -43,7 +44,6 @@ func (p *peer) openDelivery(l *engine.Link, k kind) {
 			p.tune(hub.Commands)
 		}
 	})
-	p.tune(hub.Commands)
 }
 
 // wantsSettled tells whether what is sent on a link is settled at once: the peer says so, or leaves it to us.
