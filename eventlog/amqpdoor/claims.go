@@ -70,14 +70,8 @@ func audienceOf(text string) string {
 func (v *Conversation) keep(audience string, c eventhub.Claim) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	now := v.door.clock.Now()
 	if _, renewed := v.claims[audience]; !renewed && audience != "" && len(v.claims) >= v.door.cfg.Claims {
-		for a, old := range v.claims {
-			if !good(old, now) {
-				delete(v.claims, a)
-			}
-		}
-		if len(v.claims) >= v.door.cfg.Claims {
+		if v.forget(v.door.clock.Now()); len(v.claims) >= v.door.cfg.Claims {
 			return fault.Newf("amqpdoor", fault.Invalid, "One connection holds tokens for at most %d audiences.", v.door.cfg.Claims).Advise("open another connection")
 		}
 	}
@@ -86,20 +80,26 @@ func (v *Conversation) keep(audience string, c eventhub.Claim) error {
 	return nil
 }
 
-func good(c eventhub.Claim, now time.Time) bool {
-	return (c.Expires.IsZero() || now.Before(c.Expires)) && (c.Valid == nil || c.Valid())
-}
-
 // allowed tells whether a claim that is still good covers a path.
 func (v *Conversation) allowed(path string, need eventhub.Right) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.covered(path, need, v.door.clock.Now())
+	v.forget(v.door.clock.Now())
+	return v.covered(path, need)
 }
 
-func (v *Conversation) covered(path string, need eventhub.Right, now time.Time) bool {
+// forget drops the claims that are good no longer. The caller holds mu.
+func (v *Conversation) forget(now time.Time) {
+	for audience, c := range v.claims {
+		if !c.Expires.IsZero() && !now.Before(c.Expires) || c.Valid != nil && !c.Valid() {
+			delete(v.claims, audience)
+		}
+	}
+}
+
+func (v *Conversation) covered(path string, need eventhub.Right) bool {
 	for _, c := range v.claims {
-		if good(c, now) && c.Covers(path, need) {
+		if c.Covers(path, need) {
 			return true
 		}
 	}
@@ -145,19 +145,14 @@ func (v *Conversation) look() {
 		return
 	}
 	now := v.door.clock.Now()
-	for audience, c := range v.claims {
-		if !good(c, now) {
-			delete(v.claims, audience)
-		}
-	}
+	v.forget(now)
 	for l := range v.links {
 		switch {
 		case l.entity == nil:
 		case isGone(l.entity):
 			ends = append(ends, end{l, nil})
-		case !v.covered(l.path, l.need, now):
-			ends = append(ends, end{l, amqp.Errorf(amqp.ConditionUnauthorizedAccess, "Unauthorized access. '%s' claim(s) are required to perform this operation. "+
-				"The token has expired or its key was renewed. Resource: 'sb://%s/%s'.", l.need, v.host(), l.path)})
+		case !v.covered(l.path, l.need):
+			ends = append(ends, end{l, condition(v.unauthorized(l.path, l.need))})
 		case l.sends && now.Sub(time.UnixMilli(l.active.Load())) >= v.door.cfg.IdleSender:
 			ends = append(ends, end{l, amqp.Errorf(amqp.ConditionDetachForced, "The link '%s' is force detached. Details: the publisher was idle for %s.", l.Name(), v.door.cfg.IdleSender)})
 		}

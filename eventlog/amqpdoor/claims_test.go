@@ -156,16 +156,24 @@ func TestAudiencesAreBounded(t *testing.T) {
 	}
 }
 
-// advance moves the clock when somebody waits for it, until the link is over.
-func advance(t *testing.T, clk *clock.Fake, step time.Duration, over func() error) {
-	t.Helper()
+// advance moves the clock until something is over, and lets the client be heard meanwhile.
+func (c *client) advance(clk *clock.Fake, step time.Duration, over func() error) {
+	c.w.t.Helper()
 	for range 10000 {
+		c.beat()
 		if over() != nil {
 			return
 		}
 		clk.Advance(step)
 	}
-	t.Fatal("nothing happened")
+	c.w.t.Fatal("nothing happened")
+}
+
+// beat lets the client say something, and waits until it was heard, unless the connection is over.
+func (c *client) beat() {
+	if s, err := c.Session(c.w.ctx); err == nil {
+		_ = s.End(c.w.ctx)
+	}
 }
 
 func TestCase10AClaimLapses(t *testing.T) {
@@ -182,7 +190,7 @@ func TestCase10AClaimLapses(t *testing.T) {
 	if err := r.Err(); err != nil {
 		t.Fatalf("a renewed claim has not kept the link: %v", err)
 	}
-	advance(t, clk, 10*time.Second, r.Err)
+	c.advance(clk, 10*time.Second, r.Err)
 	if clk.Now().Before(start.Add(3 * time.Minute)) {
 		t.Errorf("detached at %v", clk.Now())
 	}
@@ -200,7 +208,7 @@ func TestAKeyIsRenewed(t *testing.T) {
 	c := w.all()
 	s := c.sender("telemetry", nil)
 	w.dir.revoked.Store(true)
-	advance(t, clk, time.Second, s.Err)
+	c.advance(clk, time.Second, s.Err)
 	if e := c.asError(s.WaitEnd(w.ctx)); e.Condition != amqp.ConditionUnauthorizedAccess {
 		t.Errorf("detached with %v", e)
 	}
@@ -218,7 +226,7 @@ func TestAnEventHubIsGone(t *testing.T) {
 			want = "com.microsoft:entity-disabled"
 		}
 		for _, l := range []interface{ Err() error }{s, r} {
-			advance(t, clk, time.Second, l.Err)
+			c.advance(clk, time.Second, l.Err)
 			if e := c.asError(l.Err()); e.Condition != want {
 				t.Errorf("detached with %v", e)
 			}
@@ -235,7 +243,7 @@ func TestWhatIsNotUsedEnds(t *testing.T) {
 	c := w.all()
 	s, r := c.sender("telemetry", nil), c.receiver(first+"0", "", 1, nil)
 	begin := clk.Now()
-	advance(t, clk, 30*time.Second, func() error { w.beat(c); return s.Err() })
+	c.advance(clk, 30*time.Second, s.Err)
 	if e := c.asError(s.Err()); e.Condition != amqp.ConditionDetachForced || clk.Now().Sub(begin) < 30*time.Minute {
 		t.Errorf("the sender ended with %v after %v", e, clk.Now().Sub(begin))
 	}
@@ -246,25 +254,11 @@ func TestWhatIsNotUsedEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	begin = clk.Now()
-	advance(t, clk, 30*time.Second, func() error {
-		if c.Err() == nil {
-			w.beat(c)
-		}
-		return c.Err()
-	})
+	c.advance(clk, 30*time.Second, c.Err)
 	e, _ := errors.AsType[*amqp.Error](c.Err())
 	if e == nil || e.Condition != amqp.ConditionConnectionForced || clk.Now().Sub(begin) < 5*time.Minute {
 		t.Errorf("the connection ended with %v after %v", c.Err(), clk.Now().Sub(begin))
 	}
-}
-
-// beat lets the client say something, and waits until it was heard.
-func (w *world) beat(c *client) {
-	s, err := c.Session(w.ctx)
-	if err != nil {
-		return
-	}
-	_ = s.End(w.ctx)
 }
 
 // On a connection that is another door's the claims come by Put, and it is not closed for having no links.
@@ -275,7 +269,7 @@ func TestAGuest(t *testing.T) {
 	c := w.all()
 	for range 20 {
 		clk.Advance(time.Minute)
-		w.beat(c)
+		c.beat()
 	}
 	if err := c.Err(); err != nil {
 		t.Errorf("closed: %v", err)

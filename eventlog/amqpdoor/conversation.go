@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/isthmus-io/isthmus/eventhub"
+	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub/expiry"
 	"github.com/isthmus-io/isthmus/wire/amqp"
 	"github.com/isthmus-io/isthmus/wire/amqp/cbs"
@@ -106,7 +107,7 @@ func notFound(name string) *amqp.Error {
 // enter finds what a link is for. The claim comes first, so that nobody learns without one what there is.
 func (v *Conversation) enter(ctx context.Context, a address, need eventhub.Right) (eventhub.Entity, error) {
 	if !v.allowed(a.path(), need) {
-		return nil, v.unauthorized(a, need)
+		return nil, v.unauthorized(a.path(), need)
 	}
 	e, err := v.dir.Entity(ctx, a.entity)
 	if err != nil {
@@ -119,8 +120,9 @@ func (v *Conversation) enter(ctx context.Context, a address, need eventhub.Right
 }
 
 // unauthorized says which right is missing, in words that clients' tests look for.
-func (v *Conversation) unauthorized(a address, need eventhub.Right) *amqp.Error {
-	return amqp.Errorf(amqp.ConditionUnauthorizedAccess, "Unauthorized access. '%s' claim(s) are required to perform this operation. Resource: 'sb://%s/%s'.", need, v.host(), a.path())
+func (v *Conversation) unauthorized(path string, need eventhub.Right) error {
+	return fault.Newf("amqpdoor", fault.Denied, "Unauthorized access. '%s' claim(s) are required to perform this operation. Resource: 'sb://%s/%s'.", need, v.host(), path).
+		Advise("use a policy that has the right, and covers this event hub")
 }
 
 func (v *Conversation) host() string {

@@ -81,7 +81,7 @@ func (v *Conversation) mayRead(ctx context.Context, name, token string) error {
 			}
 		}
 	}
-	return v.unauthorized(address{kind: whole, entity: name}, eventhub.Listen)
+	return v.unauthorized(path, eventhub.Listen)
 }
 
 func describe(e eventhub.Entity, kind string) amqp.Map {

@@ -77,8 +77,7 @@ func (s *sender) receive(d *engine.Delivery) {
 
 func (s *sender) reject(d *engine.Delivery, err error) {
 	if fault.KindOf(err) == fault.Denied {
-		a := parse(s.Address())
-		err = s.v.unauthorized(a, eventhub.Send)
+		err = s.v.unauthorized(s.path, eventhub.Send)
 	}
 	e := condition(err)
 	s.v.door.metrics.rejected.Inc()
