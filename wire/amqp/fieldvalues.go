@@ -56,9 +56,10 @@ func (f *fields) appendSymbol(to []Symbol, s []byte) []Symbol {
 	return append(to, Symbol(s))
 }
 
-// parse reads a value that has been cut out. It may hold as many values as it has bytes: more are in an array of nothings only.
+// parse reads a value that has been cut out.
 func (f *fields) parse(raw []byte) any {
-	v, _, err := ParseValue(raw, Limits{Items: len(raw)})
+	p := proportionate(256)
+	v, _, err := p.value(raw, deep)
 	if err != nil {
 		f.wrap(err)
 		return nil

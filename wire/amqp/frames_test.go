@@ -200,6 +200,7 @@ var wrongFrames = []struct {
 	{"open whose locales are strings", "00 53 10 c0 0d 06 a1 01 63 40 40 40 40 e0 04 01 a1 01 61", FrameAMQP},
 	{"open whose locales are many nothings", "00 53 10 c0 11 06 a1 01 63 40 40 40 40 f0 00 00 00 05 00 ff ff ff 40", FrameAMQP},
 	{"open whose properties are a list", "00 53 10 c0 0d 0a a1 01 63 40 40 40 40 40 40 40 40 45", FrameAMQP},
+	{"open whose properties hold many nothings", "00 53 10 c0 1a 0a a1 01 63 40 40 40 40 40 40 40 40 c1 0c 02 40 f0 00 00 00 05 00 00 01 01 40", FrameAMQP},
 	{"bytes after open", "00 53 10 c0 04 01 a1 01 63 40", FrameAMQP},
 	{"begin without a window", "00 53 11 c0 05 03 40 43 52 01", FrameAMQP},
 	{"attach without a role", "00 53 12 c0 06 03 a1 01 6e 43 40", FrameAMQP},

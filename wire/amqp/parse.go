@@ -10,18 +10,34 @@ import (
 // with b. A value beyond the limits, a string that is not UTF-8 and a map of an odd number of items are errors of [ErrMalformed].
 func ParseValue(b []byte, lim Limits) (v any, rest []byte, err error) {
 	lim = lim.orDefault()
-	p := parser{items: lim.Items}
+	p := parser{items: lim.Items, hollow: lim.Items}
 	return p.value(b, lim.Depth)
 }
 
 // parser counts down the values that may still come. They are counted before room is made for them.
-type parser struct{ items int }
+type parser struct {
+	items  int
+	hollow int // of these, values that take no bytes: in arrays of nothings, and the descriptions of an array's items
+}
+
+// proportionate bounds what has been received by its bytes alone, as a value takes one or more, but for hollow ones.
+func proportionate(hollow int) parser { return parser{items: math.MaxInt32, hollow: hollow} }
+
+const deep = 16
 
 func (p *parser) count(n int) error {
 	if n > p.items {
 		return malformed("limit", "too many values in one")
 	}
 	p.items -= n
+	return nil
+}
+
+func (p *parser) countHollow(n int64) error {
+	if n > int64(p.hollow) {
+		return malformed("limit", "too many values in an array of nothings or of described values")
+	}
+	p.hollow -= int(n)
 	return nil
 }
 
@@ -214,8 +230,15 @@ func (p *parser) array(count int, b []byte, depth int) (a Array, err error) {
 	if err := p.count(count); err != nil {
 		return a, err
 	}
-	if code >= 0x50 && count > len(b) { // only codes below have no width
+	hollow := int64(count) * int64(len(descriptors))
+	switch {
+	case code < 0x50: // these have no width
+		hollow += int64(count)
+	case count > len(b):
 		return a, errShort
+	}
+	if err := p.countHollow(hollow); err != nil {
+		return a, err
 	}
 	if depth -= len(descriptors) + 1; depth <= 0 && count > 0 {
 		return a, malformed("limit", "values nested too deep")

@@ -51,7 +51,7 @@ func TestReaderCutsFrames(t *testing.T) {
 				t.Fatalf("%s: frame %d can be appended to: what follows would be overwritten", name, i)
 			}
 		}
-		if _, _, _, err := r.Next(); err != io.EOF {
+		if _, _, _, err := r.Next(); !errors.Is(err, io.EOF) {
 			t.Error(name, err)
 		}
 		if waits > 7 {
@@ -99,7 +99,7 @@ func TestReaderRefuses(t *testing.T) {
 			t.Errorf("%s: %d bytes allocated", c.name, n)
 		}
 	}
-	if _, err := NewReader(bytes.NewReader([]byte("AMQP"))).ProtocolHeader(); err != io.ErrUnexpectedEOF {
+	if _, err := NewReader(bytes.NewReader([]byte("AMQP"))).ProtocolHeader(); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Error(err)
 	}
 }

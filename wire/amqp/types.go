@@ -96,7 +96,7 @@ type Limits struct{ Depth, Items int }
 
 func (l Limits) orDefault() Limits {
 	if l.Depth <= 0 {
-		l.Depth = 16
+		l.Depth = deep
 	}
 	if l.Items <= 0 {
 		l.Items = 4096

@@ -2,13 +2,14 @@ package amqp
 
 import "errors"
 
-// Unmarshal decodes a whole message. A section may hold as many values as it has bytes, 16 deep. What it returns shares nothing with b.
+// Unmarshal decodes a whole message. Values may be 16 deep, and as many as there are bytes for
+// them. What it returns shares nothing with b.
 func Unmarshal(b []byte) (*Message, error) {
 	s, err := Scan(b)
 	if err != nil {
 		return nil, err
 	}
-	m := new(Message)
+	m, p := new(Message), proportionate(4096)
 	if s.Header != nil {
 		m.Header = new(Header)
 		err = m.Header.Decode(s.Header)
@@ -32,19 +33,19 @@ func Unmarshal(b []byte) (*Message, error) {
 		if part.section == nil {
 			continue
 		}
-		v, _, err := sectionValue(part.section)
+		v, _, err := p.section(part.section)
 		if err != nil {
 			return nil, err
 		}
 		*part.into = v.(Map) // as Scan has seen
 	}
-	if err := m.readBody(s); err != nil {
+	if err := m.readBody(s, &p); err != nil {
 		return nil, err
 	}
 	return m, nil
 }
 
-func (m *Message) readBody(s Sections) error {
+func (m *Message) readBody(s Sections, p *parser) error {
 	switch s.Kind {
 	case Data:
 		return EachData(s.Body, func(data []byte) error {
@@ -52,12 +53,12 @@ func (m *Message) readBody(s Sections) error {
 			return nil
 		})
 	case Value:
-		v, _, err := sectionValue(s.Body)
+		v, _, err := p.section(s.Body)
 		m.Value, m.HasValue = v, true
 		return err
 	case Sequence:
 		for body := s.Body; len(body) > 0; {
-			v, rest, err := sectionValue(body)
+			v, rest, err := p.section(body)
 			if err != nil {
 				return err
 			}
@@ -68,18 +69,12 @@ func (m *Message) readBody(s Sections) error {
 	return nil
 }
 
-func sectionValue(section []byte) (v any, rest []byte, err error) {
-	_, b, err := descriptor(section)
+func (p *parser) section(b []byte) (v any, rest []byte, err error) {
+	_, b, err = descriptor(b)
 	if err != nil {
 		return nil, nil, err
 	}
-	rest, err = skip(b)
-	if err != nil {
-		return nil, nil, err
-	}
-	b = b[:len(b)-len(rest)]
-	v, _, err = ParseValue(b, Limits{Items: len(b)})
-	return v, rest, err
+	return p.value(b, deep)
 }
 
 // Append writes the message after dst. It fails for a value that is none of AMQP and for a body of several kinds; dst is then returned
