@@ -32,6 +32,7 @@ func until(t *testing.T, what string, ok func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s: it does not come to pass", what)
 		}
+		<-time.After(time.Millisecond)
 	}
 }
 

@@ -72,7 +72,7 @@ func TestMessagesToDevices(t *testing.T) {
 		"no module":      {encode(t, to("d/modules/x")), 0, "amqp:not-found"},
 		"no device":      {encode(t, to("")), 0, "com.microsoft:argument-error"},
 		"no escape":      {encode(t, to("%zz")), 0, "com.microsoft:argument-error"},
-		"no such id":     {encode(t, to("a%20b")), 0, "com.microsoft:argument-error"},
+		"no such id":     {encode(t, to("a%20b")), 0, "amqp:not-found"},
 		"elsewhere":      {encode(t, elsewhere), 0, "com.microsoft:argument-error"},
 		"no properties":  {encode(t, &amqp.Message{Data: [][]byte{nil}}), 0, "com.microsoft:argument-error"},
 		"an unknown ack": {encode(t, ack), 0, "com.microsoft:argument-error"},
