@@ -15,7 +15,7 @@ const (
 	// pairProperty of a link names the pair it belongs to.
 	pairProperty = "com.microsoft:channel-correlation-id"
 	// requestCredit is how many requests or answers of a link may wait.
-	requestCredit = 50
+	requestCredit = 20
 	// largestRequest is what a link takes of one of them.
 	largestRequest = 256 << 10
 )

@@ -159,8 +159,12 @@ func (v *conversation) put(ctx context.Context, t cbs.Token) cbs.Result {
 		}
 	}
 	if err != nil {
-		v.conn.Refuse(t.Audience, err)
-		e := v.says(t.Audience, err)
+		who := t.Audience
+		if n, ok := identity(path); ok {
+			who = n.String()
+		}
+		v.conn.Refuse(who, err)
+		e := v.says(who, err)
 		status := code.Of(err).Status
 		if status < 500 && status != code.DeviceNotFound.Status {
 			status = code.Unauthorized.Status

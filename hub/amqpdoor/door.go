@@ -3,6 +3,7 @@ package amqpdoor
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/isthmus-io/isthmus/clock"
@@ -55,6 +56,8 @@ type Door struct {
 	log    *slog.Logger
 	clock  clock.Clock
 	expiry *expiry.Expiry
+
+	flights sync.Pool // of *flight
 }
 
 // New returns a door to the server's hubs.
@@ -71,7 +74,9 @@ func New(cfg Config, server *hub.Server, log *slog.Logger, clk clock.Clock) *Doo
 	if cfg.Unclaimed <= 0 {
 		cfg.Unclaimed = time.Minute
 	}
-	return &Door{cfg: cfg, server: server, log: log, clock: clk, expiry: expiry.New(clk)}
+	d := &Door{cfg: cfg, server: server, log: log, clock: clk, expiry: expiry.New(clk)}
+	d.flights.New = newFlight
+	return d
 }
 
 // Converse returns what serves a connection to a hub that the peer may reach from its side (hub.Server.Enter). What SASL PLAIN proved

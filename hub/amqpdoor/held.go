@@ -16,6 +16,9 @@ type held struct {
 	since  time.Time
 }
 
+// perHeld is what a delivery that waits counts for beside its bytes.
+const perHeld = 512
+
 // holding tells whether messages that came before are held back: then the next ones go behind them.
 func (t *telemetry) holding() bool {
 	t.mu.Lock()
@@ -27,7 +30,7 @@ func (t *telemetry) holding() bool {
 // some messages are on their way.
 func (t *telemetry) hold(f *flight, list []letter, begun bool) {
 	v := t.peer.talk
-	size := int64(len(f.delivery.Message()))
+	size := int64(len(f.delivery.Message())) + perHeld
 	if !begun && v.held.Load()+size > int64(v.door.cfg.MaxHeld) {
 		f.settle(len(list), t.throttled())
 		return

@@ -25,6 +25,9 @@ type letters struct {
 	size    int // of what labels hold
 }
 
+// keptHead is how long the sections may be that are kept for the next message.
+const keptHead = 2 << 10
+
 // systemNames are the properties of the hub's own that stand among annotations or application properties (IoT Hub: AMQP, device client).
 var systemNames = map[string]bool{
 	hub.OutputName: true, hub.Subject: true, hub.InterfaceID: true, hub.MessageSchema: true, hub.CreationTime: true, hub.DiagnosticID: true, hub.DiagnosticContext: true,
@@ -41,13 +44,18 @@ func (r *letters) read(message []byte) (m letter, size int, err error) {
 	}
 	head := [3][]byte{s.MessageAnnotations, s.Properties, s.ApplicationProperties}
 	if r.labels == nil || !bytes.Equal(head[0], r.head[0]) || !bytes.Equal(head[1], r.head[1]) || !bytes.Equal(head[2], r.head[2]) {
-		r.labels = nil // of what was half read nothing is kept
-		if err := r.label(s); err != nil {
+		labels, size, err := r.label(s)
+		if err != nil {
 			return m, 0, err
+		}
+		m.labels = labels
+		if len(head[0])+len(head[1])+len(head[2]) > keptHead {
+			return m, len(m.body) + size, nil
 		}
 		for i := range head {
 			r.head[i] = append(r.head[i][:0], head[i]...)
 		}
+		r.labels, r.size = labels, size
 	}
 	m.labels = r.labels
 	return m, len(m.body) + r.size, nil
@@ -85,8 +93,8 @@ func bodyOf(s amqp.Sections) (body []byte, err error) {
 	return nil, fault.New("amqpdoor.read", fault.Invalid, "the body of the message is neither data nor text").Advise("send it as a data section")
 }
 
-// label makes the labels of a message.
-func (r *letters) label(s amqp.Sections) error {
+// label makes the labels of a message; size is what of it counts.
+func (r *letters) label(s amqp.Sections) (l *hub.Labels, size int, err error) {
 	var m amqp.Message
 	for _, section := range [][]byte{s.MessageAnnotations, s.Properties, s.ApplicationProperties} {
 		if section == nil {
@@ -94,7 +102,7 @@ func (r *letters) label(s amqp.Sections) error {
 		}
 		one, err := amqp.Unmarshal(section)
 		if err != nil {
-			return unreadable(err)
+			return nil, 0, unreadable(err)
 		}
 		switch {
 		case one.MessageAnnotations != nil:
@@ -106,7 +114,6 @@ func (r *letters) label(s amqp.Sections) error {
 		}
 	}
 	properties, system := amqptext.Properties(m.ApplicationProperties), systemOf(&m)
-	size := 0
 	for k, v := range properties {
 		if systemNames[k] {
 			delete(properties, k)
@@ -117,21 +124,19 @@ func (r *letters) label(s amqp.Sections) error {
 		}
 		size += len(k) + len(v)
 		if !utf8.ValidString(k) || !utf8.ValidString(v) {
-			return unreadable(nil)
+			return nil, 0, unreadable(nil)
 		}
 	}
 	for _, v := range system {
 		size += len(v)
 		if !utf8.ValidString(v) {
-			return unreadable(nil)
+			return nil, 0, unreadable(nil)
 		}
 	}
 	if len(properties) == 0 && len(system) == 0 {
-		r.labels, r.size = r.session.Plain(), 0
-		return nil
+		return r.session.Plain(), 0, nil
 	}
-	r.labels, r.size = r.session.Label(properties, system), size
-	return nil
+	return r.session.Label(properties, system), size, nil
 }
 
 // systemOf returns the properties of a message that have a name of their own. SDKs send what looks like a UUID as one: here it is text.

@@ -10,6 +10,7 @@ import (
 	"github.com/isthmus-io/isthmus/hub/code"
 	"github.com/isthmus-io/isthmus/hub/expiry"
 	"github.com/isthmus-io/isthmus/wire/amqp"
+	"github.com/isthmus-io/isthmus/wire/amqp/amqptext"
 	"github.com/isthmus-io/isthmus/wire/amqp/engine"
 	"github.com/isthmus-io/isthmus/wire/amqp/inturn"
 )
@@ -75,7 +76,7 @@ func (p *peer) attach(l *engine.Link, k kind) bool {
 	if p.session == nil {
 		p.waiting = append(p.waiting, waiting{l, k})
 		if len(p.waiting) == 1 {
-			model, _ := l.Peer().Properties.Get(modelProperty).(string)
+			model, _ := amqptext.Text(l.Peer().Properties.Get(modelProperty))
 			p.talk.busy.Go(func() { p.connect(model) })
 		}
 		p.mu.Unlock()

@@ -27,7 +27,6 @@ const (
 type telemetry struct {
 	peer    *peer
 	session *hub.Session
-	pool    sync.Pool // of *flight
 
 	// Receiving.
 	reader letters
@@ -36,6 +35,9 @@ type telemetry struct {
 	mu   sync.Mutex // guards the field below
 	held []held     // in their order; a goroutine sends them while there are any
 }
+
+// keptLetters is how many messages a link has room for between deliveries.
+const keptLetters = 64
 
 // flight is a delivery on its way to the log. Flights and their callbacks are used again and again, so that a message costs no allocation.
 type flight struct {
@@ -50,11 +52,6 @@ type flight struct {
 func (p *peer) openTelemetry(l *engine.Link) {
 	t := &telemetry{peer: p, session: p.session}
 	t.reader.session = t.session
-	t.pool.New = func() any {
-		f := &flight{link: t}
-		f.done = func(_ eventlog.Position, err error) { f.answer(err) }
-		return f
-	}
 	p.mu.Lock()
 	old := p.sender
 	p.sender = l
@@ -67,6 +64,12 @@ func (p *peer) openTelemetry(l *engine.Link) {
 			p.sender = nil
 		}
 	})
+}
+
+func newFlight() any {
+	f := &flight{}
+	f.done = func(_ eventlog.Position, err error) { f.answer(err) }
+	return f
 }
 
 // receive takes a delivery: a message, or a batch of them, all of which become durable before it is accepted.
@@ -87,13 +90,22 @@ func (t *telemetry) receive(d *engine.Delivery) {
 		d.Accept()
 		return
 	}
-	f := t.pool.Get().(*flight) //nolint:forcetypeassert // the pool holds nothing else
-	f.delivery, f.bytes = d, 0
+	f := t.peer.talk.door.flights.Get().(*flight) //nolint:forcetypeassert // the pool holds nothing else
+	f.link, f.delivery, f.bytes = t, d, 0
 	for _, m := range t.inside {
 		f.bytes += len(m.body)
 	}
 	f.bytes /= len(t.inside)
 	f.left.Store(int32(len(t.inside))) //nolint:gosec // at most maxBatch
+	t.submit(f)
+	clear(t.inside) // bodies are not ours any more
+	if cap(t.inside) > keptLetters {
+		t.inside = nil
+	}
+}
+
+// submit sends what receive has read, or holds it back.
+func (t *telemetry) submit(f *flight) {
 	if t.holding() {
 		t.hold(f, t.inside, false)
 		return
@@ -152,9 +164,9 @@ func (f *flight) settle(n int, err error) {
 	}
 	t, d := f.link, f.delivery
 	first := f.failed.Load()
-	f.delivery = nil
+	f.link, f.delivery = nil, nil
 	f.failed.Store(nil)
-	t.pool.Put(f)
+	t.peer.talk.door.flights.Put(f)
 	switch {
 	case first == nil:
 		d.Accept()

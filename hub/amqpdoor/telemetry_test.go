@@ -255,7 +255,7 @@ func TestMessagesAreAcceptedWhenTheLogSaysSo(t *testing.T) {
 // TestOneDeviceDoesNotHoldUpOthers: a device over its allowance waits, and the others of its connection do not.
 func TestOneDeviceDoesNotHoldUpOthers(t *testing.T) {
 	clk := newMovedClock()
-	w := start(t, hubtest.Options{Clock: clk}, amqpdoor.Config{MaxHeld: 2000, Patience: 5 * time.Second})
+	w := start(t, hubtest.Options{Clock: clk}, amqpdoor.Config{MaxHeld: 8000, Patience: 5 * time.Second})
 	_, err := w.Hub(hubtest.Contoso).SetLimits(t.Context(), []byte(`{"device":{"messages":{"perSecond":1,"burst":3}},"hub":{"messages":{"perSecond":100}}}`), "test")
 	w.must(err)
 	c := w.dial()
@@ -287,7 +287,7 @@ func TestOneDeviceDoesNotHoldUpOthers(t *testing.T) {
 	if len(outcomes) != 0 {
 		t.Error("more was accepted than is allowed")
 	}
-	send(strings.Repeat("x", 2000)) // more than may wait
+	send(strings.Repeat("x", 8000)) // more than may wait
 	if err := <-outcomes; condition(err) != "com.microsoft:device-container-throttled" {
 		t.Errorf("what cannot wait: %v", err)
 	}
