@@ -82,7 +82,7 @@ func Hub(ctx context.Context, cfg HubConfig, log *slog.Logger, clk clock.Clock, 
 	m.Report(func() membership.Report {
 		return membership.Report{Version: cfg.Version, Problems: slices.Concat(certs.problems(), people.problems())}
 	})
-	log.Info("the hub is ready", "id", string(m.Credentials().ID()), "mqtt", strings.Join(h.cfg.MQTT, " "), "https", strings.Join(h.cfg.HTTPS, " "))
+	log.Info("the hub is ready", "id", string(m.Credentials().ID()), "mqtt", strings.Join(h.cfg.MQTT, " "), "https", strings.Join(h.cfg.HTTPS, " "), "amqp", strings.Join(h.cfg.AMQP, " "))
 	return h.run(ctx, nil, m.Run, people.run, func(ctx context.Context) error { return follow(ctx, m, h, people, certs, log) })
 }
 

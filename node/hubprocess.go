@@ -21,6 +21,7 @@ import (
 	"github.com/isthmus-io/isthmus/hub/job"
 	"github.com/isthmus-io/isthmus/hub/mqttdoor"
 	"github.com/isthmus-io/isthmus/hub/stream"
+	"github.com/isthmus-io/isthmus/node/amqpnode"
 	"github.com/isthmus-io/isthmus/plan"
 )
 
@@ -29,6 +30,10 @@ type hubProcess struct {
 	cfg      HubConfig
 	mqttOn   []net.Listener
 	httpsOn  []net.Listener
+	amqpOn   []net.Listener
+	plainOn  []net.Listener
+	front    *front.Front
+	amqp     *amqpnode.Router
 	events   *eventlog.Log
 	server   *hub.Server
 	prov     *provisioners
@@ -78,6 +83,16 @@ func openHub(ctx context.Context, cfg HubConfig, find front.Certificate, log *sl
 	if err != nil {
 		return h, err
 	}
+	h.amqpOn, err = listenAll(ctx, cfg.AMQP)
+	h.later(func() { closeAll(h.amqpOn) })
+	if err != nil {
+		return h, err
+	}
+	h.plainOn, err = listenAll(ctx, cfg.amqpPlain)
+	h.later(func() { closeAll(h.plainOn) })
+	if err != nil {
+		return h, err
+	}
 	if h.events, err = eventlog.Open(cfg.Log, log, clk, reg); err != nil {
 		return h, err
 	}
@@ -87,6 +102,7 @@ func openHub(ctx context.Context, cfg HubConfig, find front.Certificate, log *sl
 	}
 	h.later(func() { _ = h.server.Close() })
 	fr := front.New(front.Config{}, h.server, find, log, clk)
+	h.front = fr
 	if h.prov, err = newProvisioners(ctx, cfg, h.server, log, clk, reg); err != nil {
 		return h, err
 	}
@@ -105,7 +121,10 @@ func openHub(ctx context.Context, cfg HubConfig, find front.Certificate, log *sl
 	}
 	h.forwards = forward.New(forward.Config{Bucket: endpointFiles{h.files.Blobs()}}, h.server, log, clk, reg)
 	h.mqtt = mqttdoor.New(mqttdoor.Config{Provisioning: h.prov.serveMQTT}, h.server, fr, log, clk)
-	h.rooms.WebSocket = map[string]func(context.Context, *front.Conn){httpdoor.MQTTOverWebSocket: h.mqtt.Handle}
+	h.amqp = newAMQP(h, log, clk, reg)
+	h.rooms.WebSocket = map[string]func(context.Context, *front.Conn){
+		httpdoor.MQTTOverWebSocket: h.mqtt.Handle, httpdoor.AMQPOverWebSocket: h.amqp.Handle, httpdoor.AMQPOverWebSocket2: h.amqp.Handle,
+	}
 	h.https = httpdoor.New(h.rooms, h.server, fr, log, clk)
 	return h, nil
 }
@@ -121,7 +140,9 @@ func (h *hubProcess) close() {
 
 // carryOut makes the process serve these hubs, provisioning services and namespaces. It needs the event log to run.
 func (h *hubProcess) carryOut(ctx context.Context, hubs []plan.Hub) error {
-	return errors.Join(h.server.SetHubs(hubs), h.prov.carryOut(ctx, hubs), h.spaces.carryOut(ctx, hubs))
+	err := errors.Join(h.server.SetHubs(hubs), h.prov.carryOut(ctx, hubs), h.spaces.carryOut(ctx, hubs))
+	h.amqp.Recheck()
+	return err
 }
 
 // run serves until ctx ends, or until one of the rooms or of more fails. first, if any, is done before the doors open.
@@ -161,6 +182,12 @@ func (h *hubProcess) run(ctx context.Context, first func(context.Context) error,
 	}
 	for _, l := range h.httpsOn {
 		g.Go(func() error { return h.https.Serve(ctx, l) })
+	}
+	for _, l := range h.amqpOn {
+		g.Go(func() error { return h.front.Serve(ctx, l, "amqp", h.amqp.Handle) })
+	}
+	for _, l := range h.plainOn {
+		g.Go(func() error { return h.front.ServePlain(ctx, l, "amqp without TLS", h.amqp.HandlePlain) })
 	}
 	if h.cfg.Ready != nil {
 		h.cfg.Ready(h.server)
