@@ -409,11 +409,11 @@ func TestNotificationsAreWaitedFor(t *testing.T) {
 	done = wait(true)
 	must(t, w.files.Abandon(t.Context(), w.hub, n.Lock))
 	must(t, <-done)
-	n = w.receive()
+	w.receive()
 	done = wait(true)
 	w.clock.Advance(time.Minute) // the lock ends
 	must(t, <-done)
-	if n = w.receive(); n == nil || n.Deliveries != 3 {
+	if n := w.receive(); n == nil || n.Deliveries != 3 {
 		t.Fatalf("%+v", n)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -85,7 +85,7 @@ func TestFeedback(t *testing.T) {
 		t.Errorf("%v", list)
 	}
 	must(t, r.Detach(w.context()))
-	settled := w.receiver(feedbackLink, 5, func(a *amqp.Attach) { a.SndSettleMode = amqp.Some(uint8(amqp.SenderSettled)) })
+	settled := w.receiver(feedbackLink, 5, func(a *amqp.Attach) { a.SndSettleMode = amqp.Some(amqp.SenderSettled) })
 	d, m = w.next(settled)
 	if list = records(t, m); !d.Settled || len(list) != 1 || list[0].OriginalMessageID != "c" || m.MessageAnnotations.Get("iothub-deliverycount") != uint8(1) {
 		t.Errorf("%v %v %v", d.Settled, list, m.MessageAnnotations)

@@ -236,7 +236,7 @@ func TestADeviceRegisters(t *testing.T) {
 		t.Errorf("%v %v", body, m.ApplicationProperties)
 	}
 	uuid := amqp.UUID{1, 2, 3}
-	if m, body = p.want(uuid, "", operation("iotdps-get-operationstatus"), amqp.Pair{Key: "iotdps-operation-id", Value: id}); body["status"] != "assigning" {
+	if _, body = p.want(uuid, "", operation("iotdps-get-operationstatus"), amqp.Pair{Key: "iotdps-operation-id", Value: id}); body["status"] != "assigning" {
 		t.Errorf("%v", body)
 	}
 	a()

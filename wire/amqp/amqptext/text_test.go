@@ -49,8 +49,10 @@ func TestTexts(t *testing.T) {
 			t.Errorf("%#v: %q, %v", c.value, got, ok)
 		}
 	}
-	got := amqptext.Properties(amqp.Map{{"a", int32(1)}, {amqp.Symbol("b"), "x"}, {"none", nil}, {"list", amqp.List{}}, {"", "x"}, {nil, "x"}})
-	if !reflect.DeepEqual(got, map[string]string{"a": "1", "b": "x"}) || amqptext.Properties(amqp.Map{{"a", nil}}) != nil {
+	got := amqptext.Properties(amqp.Map{
+		{Key: "a", Value: int32(1)}, {Key: amqp.Symbol("b"), Value: "x"}, {Key: "none"}, {Key: "list", Value: amqp.List{}}, {Key: "", Value: "x"}, {Value: "x"},
+	})
+	if !reflect.DeepEqual(got, map[string]string{"a": "1", "b": "x"}) || amqptext.Properties(amqp.Map{{Key: "a"}}) != nil {
 		t.Errorf("%v", got)
 	}
 	if _, ok := amqptext.Integer(uint64(math.MaxUint64)); ok {
