@@ -157,7 +157,8 @@ func (f *flight) answer(err error) {
 // settle notes what became of n messages.
 func (f *flight) settle(n int, err error) {
 	if err != nil {
-		f.failed.CompareAndSwap(nil, &err)
+		kept := err // so that the parameter itself costs no allocation
+		f.failed.CompareAndSwap(nil, &kept)
 	}
 	if f.left.Add(-int32(n)) > 0 { //nolint:gosec // at most maxBatch
 		return
