@@ -38,6 +38,9 @@ type Provider struct {
 	Issuer   string // exactly as in its tokens
 	ClientID string
 	CA       string // PEM it is verified by; the machine's own roots when empty
+	// Access says that its tokens are for a service, which ClientID names, and not about somebody who just signed in (RFC 9068): they are
+	// good for as long as they say, and whichever client got them.
+	Access bool
 }
 
 // Metadata is what a provider says of itself (OpenID Connect Discovery 1.0, section 3; RFC 8414).
