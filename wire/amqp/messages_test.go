@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -141,6 +142,26 @@ func TestWrongMessages(t *testing.T) {
 		}
 		if m, err := Unmarshal(b); !errors.Is(err, ErrMalformed) || m != nil {
 			t.Errorf("%s: %+v, %v", c.name, m, err)
+		}
+	}
+}
+
+// Where nothing but the bytes bounds the number of values, a number alone makes no room.
+func TestAnnouncedValuesCostNothing(t *testing.T) {
+	for name, text := range map[string]string{
+		"list":                "00 53 77 d0 00 00 00 05 00 40 00 00 40",
+		"map":                 "00 53 77 d1 00 00 00 05 00 40 00 00 40",
+		"array of uints":      "00 53 77 f0 00 00 00 09 00 40 00 00 70 00*4",
+		"array of nulls":      "00 53 77 f0 00 00 00 05 00 40 00 00 40",
+		"array in annotation": "00 53 72 c1 0c 02 40 f0 00 00 00 09 00 40 00 00 70 00*4",
+	} {
+		b := unhex(t, text)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := Unmarshal(b)
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; n > 128<<10 || !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: %d bytes allocated, %v", name, n, err)
 		}
 	}
 }
