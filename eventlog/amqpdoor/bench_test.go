@@ -1,13 +1,13 @@
 package amqpdoor_test
 
 import (
-	"context"
 	"net"
 	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/isthmus-io/isthmus/clock"
+	"github.com/isthmus-io/isthmus/eventhub"
 	"github.com/isthmus-io/isthmus/eventlog/amqpdoor"
 	"github.com/isthmus-io/isthmus/wire/amqp"
 	"github.com/isthmus-io/isthmus/wire/amqp/amqptest"
@@ -103,32 +103,49 @@ func BenchmarkOut(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 }
 
-// BenchmarkLinks says what a receiver costs that waits: 200 on each of 10 connections.
+// BenchmarkLinks says what a receiver costs that waits: 200 on each of 10 connections, whose other ends keep nothing.
 func BenchmarkLinks(b *testing.B) {
 	w := newWorld(b, amqpdoor.Config{Readers: 1 << 20}, clock.System{})
-	var connections []*client
-	for range 10 {
-		c := w.all()
-		connections = append(connections, c)
+	w.trust = eventhub.Claim{Rights: eventhub.Listen}
+	const connections, links = 10, 200
+	var all []*amqptest.Conn
+	for range connections {
+		near, far := net.Pipe()
+		w.served.Go(func() { _ = w.engine.Serve(w.ctx, far, w) })
+		c, err := amqptest.Dial(w.ctx, near, amqptest.Options{Hostname: host})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { _ = c.Close() })
+		if _, err := c.Begin(w.ctx, 0); err != nil {
+			b.Fatal(err)
+		}
+		all = append(all, c)
 	}
 	measure := func() uint64 {
+		runtime.GC()
 		runtime.GC()
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		return m.HeapInuse + m.StackInuse
 	}
-	before := measure()
-	const links = 2000
-	var all []*amqptest.Receiver
-	for i := range links {
-		r, err := connections[i%10].session.Receiver(context.Background(), first+"0", 100, nil)
-		if err != nil {
-			b.Fatal(err)
+	before, goroutines := measure(), runtime.NumGoroutine()
+	for _, c := range all {
+		for h := range uint32(links) {
+			if _, err := c.Attach(w.ctx, 0, amqptest.ReceiverFrom("r", h, first+"0")); err != nil {
+				b.Fatal(err)
+			}
+			if err := c.Send(w.ctx, 0, &amqp.Flow{
+				NextIncomingID: amqp.Some(uint32(0)), IncomingWindow: 5000, OutgoingWindow: 100, Handle: amqp.Some(h), DeliveryCount: amqp.Some(uint32(0)), LinkCredit: amqp.Some(uint32(300)),
+			}, nil); err != nil {
+				b.Fatal(err)
+			}
 		}
-		all = append(all, r)
 	}
-	b.ReportMetric(float64(measure()-before)/links, "B/link")
-	for b.Loop() { //nolint:revive // nothing is timed
+	for b.Loop() {
+		runtime.Gosched() // nothing is timed
 	}
+	b.ReportMetric(float64(measure()-before)/(connections*links), "B/link")
+	b.ReportMetric(float64(runtime.NumGoroutine()-goroutines)/(connections*links), "goroutines/link")
 	runtime.KeepAlive(all)
 }

@@ -69,12 +69,13 @@ func (r *receiver) deliver() (rested bool, err error) {
 				return false, err
 			}
 		}
-		sent, stuck := 0, []byte(nil)
+		sent, blocked, stuck := 0, false, []byte(nil)
 		err = r.entity.Scan(ctx, r.partition, r.next, round, func(v *eventlog.View) bool {
 			r.look(v)
 			parts := render.Message(v, runtime)
 			if !r.TrySend(engine.Outgoing{Parts: parts, Settled: true}) {
-				if sent == 0 && r.Credit() > 0 { // it may be larger than the peer's window ever is
+				blocked = r.Credit() > 0
+				if blocked && sent == 0 { // it may be larger than the peer's window ever is
 					for _, p := range parts {
 						stuck = append(stuck, p...)
 					}
@@ -95,8 +96,11 @@ func (r *receiver) deliver() (rested bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		if sent == 0 {
+		switch {
+		case sent == 0:
 			return true, nil
+		case blocked: // until something was written
+			return false, nil
 		}
 	}
 }

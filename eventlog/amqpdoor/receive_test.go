@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/isthmus-io/isthmus/clock"
+	"github.com/isthmus-io/isthmus/eventhub"
 	"github.com/isthmus-io/isthmus/eventlog"
 	"github.com/isthmus-io/isthmus/eventlog/amqpdoor"
 	"github.com/isthmus-io/isthmus/wire/amqp"
@@ -360,5 +362,56 @@ func TestCase19CreditIsLeaveAndNoBuffer(t *testing.T) {
 	cancel()
 	if _, err := r.Next(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("another event, or %v", err)
+	}
+}
+
+// A message of more frames than the peer's window has goes out as the window opens.
+func TestASmallWindow(t *testing.T) {
+	w := newWorld(t, amqpdoor.Config{}, clock.System{})
+	large := strings.Repeat("l", 300_000)
+	w.send(w.all().sender("telemetry/Partitions/0", nil), encoded(t, large))
+	w.trust = eventhub.Claim{Rights: eventhub.Listen}
+	a, b := net.Pipe()
+	w.served.Go(func() { _ = w.engine.Serve(w.ctx, b, w) })
+	c, err := amqptest.Dial(w.ctx, a, amqptest.Options{Hostname: host})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	say := func(p amqp.Performative) {
+		t.Helper()
+		if err := c.Send(w.ctx, 0, p, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const window = 2
+	say(&amqp.Begin{IncomingWindow: window, OutgoingWindow: 100})
+	begin, _, err := amqptest.Expect[*amqp.Begin](w.ctx, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Attach(w.ctx, 0, amqptest.ReceiverFrom("r", 0, first+"0")); err != nil {
+		t.Fatal(err)
+	}
+	next := begin.NextOutgoingID
+	flow := func() {
+		say(&amqp.Flow{NextIncomingID: amqp.Some(next), IncomingWindow: window, OutgoingWindow: 100, Handle: amqp.Some(uint32(0)), DeliveryCount: amqp.Some(uint32(0)), LinkCredit: amqp.Some(uint32(1))})
+	}
+	flow()
+	var message []byte
+	for more := true; more; next++ {
+		transfer, f, err := amqptest.Await[*amqp.Transfer](w.ctx, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		message = append(message, f.Payload...)
+		if more = transfer.More; more && (next-begin.NextOutgoingID)%window == window-1 {
+			next++
+			say(&amqp.Flow{NextIncomingID: amqp.Some(next), IncomingWindow: window, OutgoingWindow: 100})
+			next--
+		}
+	}
+	if m, err := amqp.Unmarshal(message); err != nil || string(m.Data[0]) != large {
+		t.Errorf("%d bytes, %v", len(message), err)
 	}
 }
