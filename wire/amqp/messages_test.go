@@ -151,9 +151,9 @@ func TestAnnouncedValuesCostNothing(t *testing.T) {
 	for name, text := range map[string]string{
 		"list":                "00 53 77 d0 00 00 00 05 00 40 00 00 40",
 		"map":                 "00 53 77 d1 00 00 00 05 00 40 00 00 40",
-		"array of uints":      "00 53 77 f0 00 00 00 09 00 40 00 00 70 00*4",
+		"array of uints":      "00 53 77 f0 00 00 00 09 0f ff ff ff 70 00*4",
 		"array of nulls":      "00 53 77 f0 00 00 00 05 00 40 00 00 40",
-		"array in annotation": "00 53 72 c1 0c 02 40 f0 00 00 00 09 00 40 00 00 70 00*4",
+		"array in annotation": "00 53 72 c1 0c 02 40 f0 00 00 00 09 0f ff ff ff 70 00*4",
 	} {
 		b := unhex(t, text)
 		var before, after runtime.MemStats
