@@ -128,6 +128,9 @@ var rules = []rule{
 	{in: "hub/blob", only: []string{"fault"}, because: "it keeps content; whose it is and who may have it is decided above"},
 	{in: "simulate/provision", only: []string{"clock", "fault", "hub/sas"}, because: "it is a device, and knows of a service what devices do"},
 	{in: "eventlog", only: []string{"clock", "fault"}, because: "a log knows no protocol and no hub"},
+	{in: "eventlog/amqpevent", only: []string{"eventlog", "fault", "wire/amqp", "wire/amqp/amqptext"}, because: "it reads and writes events; whose they are is the door's business"},
+	{in: "eventlog/amqpdoor", only: []string{"clock", "eventhub", "eventlog", "eventlog/amqpevent", "fault", "hub/expiry", "wire/amqp/..."},
+		because: "a namespace and a hub's endpoint are the same to it, and somebody else brings the connections"},
 
 	{in: "manifest", only: []string{"fault", "resource"}, because: "it reads text; it never speaks to a server"},
 	{in: "client", only: []string{"access/grant", "access/session", "audit", "clock", "fault", "identity", "plan", "resource"}, because: "other people's programs import it and should get nothing but the vocabulary"},
