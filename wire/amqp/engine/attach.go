@@ -13,6 +13,9 @@ type Accept struct {
 	// Receive is called on the connection's goroutine with each message, one after the other, and must not wait long. nil: messages
 	// are released.
 	Receive func(*Delivery)
+	// Drain is called on the connection's goroutine when the peer wants the credit back that is not used at once (2.6.7), and must not wait:
+	// for who does not look at Flowed. It calls Idle when there is nothing to send. nil: nobody hears of it.
+	Drain func()
 }
 
 // attach takes an attach (2.6.3).
@@ -87,7 +90,7 @@ func (l *Link) Accept(a Accept) {
 		return
 	}
 	cfg := &c.engine.cfg
-	l.maxMessage, l.grant, l.receive = a.MaxMessage, a.Credit, a.Receive
+	l.maxMessage, l.grant, l.receive, l.drains = a.MaxMessage, a.Credit, a.Receive, a.Drain
 	if l.maxMessage == 0 {
 		l.maxMessage = cfg.MaxMessage
 	}

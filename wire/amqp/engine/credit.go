@@ -82,6 +82,9 @@ func (l *Link) flowIn(f *amqp.Flow) {
 			close(l.flowed)
 			l.flowed = nil
 		}
+		if l.drain && l.drains != nil {
+			s.conn.outside(l.drains)
+		}
 	}
 }
 

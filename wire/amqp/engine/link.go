@@ -47,6 +47,7 @@ type Link struct {
 	limit     uint64        // bytes of a message, of the peer; 0: none
 	wake      chan struct{} // of who waits to send; nil when nobody does
 	flowed    chan struct{} // of Flowed; nil when nobody asked
+	drains    func()        // of Accept; may be nil
 
 	// Of a link the peer sends on.
 	receive    func(*Delivery)
