@@ -4,7 +4,10 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub"
+	"github.com/isthmus-io/isthmus/hub/code"
+	"github.com/isthmus-io/isthmus/wire/amqp/engine"
 )
 
 // kind is what a link of an identity is for.
@@ -49,6 +52,18 @@ func parsePlace(path string) (place, bool) {
 	}
 	p.kind = kinds[strings.ToLower(strings.Join(rest, "/"))]
 	return p, p.kind != noKind
+}
+
+// takes tells whether a link may have its direction there.
+func (p place) takes(l *engine.Link) error {
+	way := "send to"
+	if l.PeerReceives() {
+		way = "receive from"
+	}
+	if l.PeerReceives() && p.kind == events && !p.name.IsModule() || !l.PeerReceives() && p.kind == commands {
+		return code.With(fault.Newf("amqpdoor.Attach", fault.Denied, "%s cannot %s %.200q", p.name.Words(), way, l.Address()), code.InvalidOperation)
+	}
+	return nil
 }
 
 // decoded returns the name with its ids percent-decoded, as SDKs of .NET write them into addresses; false when there is nothing to decode.

@@ -62,8 +62,10 @@ func (p *peer) openChannel(l *engine.Link, k kind) {
 	}
 	p.mu.Unlock()
 	p.replace(old)
-	a := engine.Accept{}
-	if out == nil {
+	var a engine.Accept
+	if out != nil {
+		a.Drain = out.drain
+	} else {
 		a = engine.Accept{Credit: requestCredit, MaxMessage: largestRequest, Receive: c.receive}
 	}
 	c.tune() // before the peer hears that the link is there: what it is sent waits for that

@@ -70,6 +70,10 @@ func (v *conversation) attach(l *engine.Link, path string) {
 			Advise("telemetry goes to /devices/{device id}/messages/events"), code.NotFound))
 		return
 	}
+	if err := p.takes(l); err != nil { // before it takes the identity from somebody else
+		v.refuse(l, p.name.String(), err)
+		return
+	}
 	p.name = v.meant(p.name)
 	for {
 		one, err := v.peer(p.name)

@@ -33,7 +33,7 @@ func (p *peer) openDelivery(l *engine.Link, k kind) {
 		p.replace(old.link)
 	}
 	p.tune(hub.Commands) // what is sent waits until the peer has heard that the link is there
-	p.accept(l, engine.Accept{}, func() {
+	p.accept(l, engine.Accept{Drain: d.drain}, func() {
 		p.mu.Lock()
 		last := p.delivery == d
 		if last {
@@ -67,6 +67,15 @@ func (p *peer) CommandsWaiting() {
 	}
 }
 
+// drain is called when the device wants its credit back.
+func (d *delivery) drain() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.pumping {
+		d.link.Idle()
+	}
+}
+
 // pump fetches what waits.
 func (d *delivery) pump() {
 	ctx := d.link.Context()
@@ -79,9 +88,11 @@ func (d *delivery) pump() {
 		d.mu.Lock()
 		d.pumping = d.waiting && ctx.Err() == nil
 		again := d.pumping
-		d.mu.Unlock()
 		if !again {
 			d.link.Idle()
+		}
+		d.mu.Unlock()
+		if !again {
 			return
 		}
 	}

@@ -181,6 +181,8 @@ func TestCommandsWaitForCredit(t *testing.T) {
 	}
 	r.Grant(10, true) // nothing is left: it comes back
 	c.must(r.Drained(c.ctx))
+	r.Grant(10, true) // nor is there when nobody fetches any more
+	c.must(r.Drained(c.ctx))
 	w.command(n, hub.Command{Body: []byte("more")})
 	r.Grant(1, false)
 	if _, m := c.next(r); string(m.Data[0]) != "more" {

@@ -46,7 +46,6 @@ func (o *outbox) push(message []byte) {
 		o.peer.start(func() { o.peer.sever(hub.Overrun) })
 		return
 	case !o.sending && o.link.TrySend(o.outgoing(message)):
-		o.link.Idle()
 		return
 	}
 	o.queue = append(o.queue, message)
@@ -79,6 +78,15 @@ func (o *outbox) send() {
 	}
 	o.sending = false
 	if !o.closed {
+		o.link.Idle()
+	}
+}
+
+// drain is called when the peer wants its credit back.
+func (o *outbox) drain() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.sending {
 		o.link.Idle()
 	}
 }

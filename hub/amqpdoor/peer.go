@@ -148,22 +148,15 @@ func (p *peer) prove(ctx context.Context, model string) (s *hub.Session, path st
 	return nil, "", err
 }
 
-// open lets a link begin.
+// open lets a link begin, whose direction has been looked at.
 func (p *peer) open(l *engine.Link, k kind) {
 	switch {
-	case k == events && !l.PeerReceives():
-		p.openTelemetry(l)
-	case (k == events && p.name.IsModule() || k == commands) && l.PeerReceives():
-		p.openDelivery(l, k)
 	case k == twins || k == methods || k == streams:
 		p.openChannel(l, k)
+	case l.PeerReceives():
+		p.openDelivery(l, k)
 	default:
-		way := "send to"
-		if l.PeerReceives() {
-			way = "receive from"
-		}
-		p.talk.refuse(l, p.name.String(), code.With(fault.Newf("amqpdoor.Attach", fault.Denied, "%s cannot %s %.200q", p.name.Words(), way, l.Address()), code.InvalidOperation))
-		p.left(l)
+		p.openTelemetry(l)
 	}
 }
 
@@ -180,6 +173,9 @@ func (p *peer) accept(l *engine.Link, a engine.Accept, ended func()) {
 	})
 	if over {
 		l.Detach(p.severed(cause))
+	}
+	if a.Drain != nil {
+		a.Drain() // it may have asked in the same breath
 	}
 }
 

@@ -100,6 +100,9 @@ func TestTwins(t *testing.T) {
 	c.ask(s, "delete", "DELETE", desired, " ")
 	wants("delete", 200, nil, "")
 	change(3)
+	r.Grant(1, true) // there is nothing: it comes back
+	c.must(r.Drained(c.ctx))
+	r.Grant(100, false)
 	c.ask(s, "last", "GET", "", " ")
 	wants("last", 200, nil, `{"desired":{"v":3,"$version":4},"reported":{"x":1,"y":{"z":2},"$version":3}}`)
 }
