@@ -18,7 +18,7 @@ func (l *Log) Run(ctx context.Context) error {
 	if !l.running.CompareAndSwap(false, true) {
 		return fault.New("eventlog.Run", fault.Conflict, "the event log is running already")
 	}
-	c := &committer{Log: l, disk: newDisk(l), answers: make(chan []*request, 2), spare: make(chan []*request, 4), next: l.nextStream}
+	c := &committer{Log: l, disk: newDisk(l), answers: make(chan []*request, 2), spare: make(chan []*request, 4), next: l.nextStream, business: business{turn: 1}}
 	committed, answered, trimmed := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	defer context.AfterFunc(ctx, func() { close(l.halt) })()
 	go func() { defer close(committed); c.run(ctx) }()
@@ -50,9 +50,10 @@ type committer struct {
 	fresh   []*stream    // made in the commit at hand
 	dropped []*stream    // deleted in the commit at hand
 	changed []*partition // touched in the commit at hand
-	rekept  bool         // a retention is new in the commit at hand
-	next    uint32       // lowest stream id never used
-	now     int64        // unix milliseconds of the commit at hand
+	business
+	rekept bool   // a retention is new in the commit at hand
+	next   uint32 // lowest stream id never used
+	now    int64  // unix milliseconds of the commit at hand
 }
 
 func (c *committer) run(ctx context.Context) {
@@ -143,6 +144,7 @@ func (c *committer) commit(batch []*request) error {
 	}
 	c.metrics.commit(events, stored, time.Since(start))
 	c.disk.wrote(stored)
+	c.filled(stored)
 	_ = b.Close()
 	c.publish()
 	c.answers <- batch
@@ -207,6 +209,7 @@ func (c *committer) append(b *pebble.Batch, r *request) error {
 		t.next++
 	}
 	c.touch(st, i)
+	c.wrote(p)
 	if known == nil {
 		return nil
 	}

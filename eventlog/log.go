@@ -25,6 +25,7 @@ type Log struct {
 
 	queue      queue
 	streams    atomic.Pointer[map[string]*stream] // replaced whole by the committer once a new stream, or its end, is durable
+	busy       atomic.Int32                       // partitions written to while the last memory table was filled, or this one
 	nextStream uint32                             // lowest stream id never used, as found by Open
 	kept       chan struct{}                      // one slot: a stream has a retention of its own now
 

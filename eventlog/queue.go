@@ -60,8 +60,8 @@ func (r *request) finish() {
 
 // Requests are used again with their buffers. Those of large batches are kept apart, so that they do not end up holding small events.
 var (
-	requests     = sync.Pool{New: newRequest}
-	largeRequest = sync.Pool{New: newRequest}
+	requests      = sync.Pool{New: newRequest}
+	largeRequests = sync.Pool{New: newRequest}
 )
 
 const (
@@ -77,7 +77,7 @@ func getRequest(k kind, stream string) *request { return getRequestFor(k, stream
 func getRequestFor(k kind, stream string, size int) *request {
 	pool := &requests
 	if size > largeBuffer {
-		pool = &largeRequest
+		pool = &largeRequests
 	}
 	r := pool.Get().(*request) //nolint:forcetypeassert // the pools hold nothing else
 	r.kind, r.stream, r.partition = k, stream, -1
@@ -92,7 +92,7 @@ func putRequest(r *request) {
 	}
 	*r = request{rec: rec, cuts: cuts, reply: r.reply}
 	if cap(rec) > largeBuffer {
-		largeRequest.Put(r)
+		largeRequests.Put(r)
 		return
 	}
 	requests.Put(r)

@@ -34,6 +34,7 @@ type stream struct {
 type partition struct {
 	tail      ends                // the committer's: what the next event builds on
 	touched   bool                // the committer's: changed in the commit at hand
+	turn      int                 // the committer's: see business
 	producers map[int64]*producer // the committer's; nil while there was none
 	uses      int64               // the committer's: counts what producers do, to know who did nothing for longest
 
