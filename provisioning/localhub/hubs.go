@@ -28,7 +28,7 @@ func (a Hubs) Names(service string) []string {
 	}
 	var out []string
 	for _, h := range a.server.Hubs() {
-		if !h.Provisioning() && tenant(h) == tenant(own) {
+		if !h.Provisioning() && !h.Namespace() && tenant(h) == tenant(own) {
 			out = append(out, h.HostName())
 		}
 	}

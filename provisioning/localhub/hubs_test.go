@@ -24,6 +24,8 @@ func world(t *testing.T) (*hub.Hub, provisioning.Hub, localhub.Hubs) {
 	w := hubtest.Start(t, hubtest.Options{})
 	w.Plans = append(w.Plans, plan.Hub{
 		ID: "uid-fleet", Name: "ot/ot-cloud/fleet", HostNames: []string{"fleet.azure-devices-provisioning.net"}, Type: resource.TypeDPS, Public: resource.PublicEnabled,
+	}, plan.Hub{
+		ID: "uid-events", Name: "ot/ot-cloud/events", HostNames: []string{"events.servicebus.example.com"}, Type: resource.TypeEventHubs, Public: resource.PublicEnabled,
 	})
 	if err := w.Server.SetHubs(w.Plans); err != nil {
 		t.Fatal(err)
@@ -41,7 +43,7 @@ func TestOnlyHubsOfTheTenant(t *testing.T) {
 	if got := all.Names("uid-fleet"); !slices.Equal(got, []string{hubtest.Contoso}) {
 		t.Errorf("names %v", got)
 	}
-	for _, host := range []string{hubtest.Fabrikam, "nowhere.azure-devices.net", "fleet.azure-devices-provisioning.net"} {
+	for _, host := range []string{hubtest.Fabrikam, "nowhere.azure-devices.net", "fleet.azure-devices-provisioning.net", "events.servicebus.example.com"} {
 		if _, err := all.Hub("uid-fleet", host); fault.KindOf(err) != fault.NotFound {
 			t.Errorf("%s: %v", host, err)
 		}
