@@ -37,6 +37,7 @@ deps: ## Debian, npm and Go packages that the tests alone use
 	if [ $${#missing[@]} -gt 0 ]; then $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $${missing[@]}; fi
 	@for d in test/conformance test/eventhubs test/oidc; do if [ ! -d $$d/node_modules ] || [ $$d/package-lock.json -nt $$d/node_modules ]; then \
 	(cd $$d && npm ci --no-audit --no-fund --loglevel=error && touch node_modules); fi; done
+	@cd examples/checkpointstore && $(GO) mod download
 	@cd test/eventhubs/go && for f in go.mod go-amqp-*.mod; do $(GO) mod download -modfile=$$f; done
 
 vet: ## gofmt and go vet

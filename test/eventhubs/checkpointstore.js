@@ -1,7 +1,7 @@
-// Exercises examples/checkpoint-store/isthmus-checkpoint-store.js as a processor would. The namespace is in the environment.
+// Exercises examples/checkpointstore/isthmus-checkpoint-store.js as a processor would. The namespace is in the environment.
 'use strict';
 const assert = require('node:assert/strict');
-const { IsthmusCheckpointStore } = require('../../examples/checkpoint-store/isthmus-checkpoint-store.js');
+const { IsthmusCheckpointStore } = require('../../examples/checkpointstore/isthmus-checkpoint-store.js');
 
 const place = { fullyQualifiedNamespace: '127.0.0.1', eventHubName: 'telemetry', consumerGroup: 'for-js' };
 const of = [place.fullyQualifiedNamespace, place.eventHubName, place.consumerGroup];

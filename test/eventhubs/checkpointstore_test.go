@@ -44,7 +44,7 @@ func TestCheckpointStores(t *testing.T) {
 	c.HostName = "127.0.0.1" // one of the namespace's names
 	for name, args := range map[string][]string{
 		"js": {"node", "checkpointstore.js"},
-		"go": {"go", "-C", "../../examples/checkpoint-store/go", "test", "-count=1", "."},
+		"go": {"go", "-C", "../../examples/checkpointstore", "test", "-count=1", "."},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)

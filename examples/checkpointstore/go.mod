@@ -1,4 +1,4 @@
-module github.com/isthmus-io/isthmus/examples/checkpoint-store/go
+module github.com/isthmus-io/isthmus/examples/checkpointstore
 
 go 1.26.0
 

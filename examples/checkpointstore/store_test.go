@@ -11,7 +11,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 
-	checkpointstore "github.com/isthmus-io/isthmus/examples/checkpoint-store/go"
+	"github.com/isthmus-io/isthmus/examples/checkpointstore"
 )
 
 // The namespace is in the environment: test/eventhubs runs this, beside the same for Node.js.
