@@ -95,7 +95,7 @@ func (c *Client) HostName(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	list = slices.DeleteFunc(list, func(h Hub) bool { return h.Provisioning })
+	list = slices.DeleteFunc(list, func(h Hub) bool { return h.Provisioning || h.EventHubs })
 	for _, h := range list {
 		if len(list) == 1 || h.Name == c.cfg.Hub || h.HostNames[0] == c.cfg.Hub {
 			return h.HostNames[0], nil
