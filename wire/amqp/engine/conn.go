@@ -150,6 +150,7 @@ func (c *Conn) shut(e *amqp.Error, cause error) {
 		return
 	}
 	c.because(cause)
+	c.flush()
 	c.put(0, &amqp.Close{Error: c.fit(e)})
 	c.engine.metrics.told(e)
 	c.become(closing)

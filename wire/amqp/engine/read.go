@@ -102,6 +102,7 @@ func (c *Conn) frame(kind byte, channel uint16, body []byte) error {
 	case *amqp.End:
 		c.end(channel, p)
 	case *amqp.Close:
+		c.flush()
 		c.put(0, &amqp.Close{})
 		c.because(errorOf(p.Error))
 		c.become(closing)

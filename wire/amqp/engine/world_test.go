@@ -87,6 +87,7 @@ func (h *house) serving(t testing.TB, e *Engine) net.Conn {
 	t.Helper()
 	near, far := pair(t)
 	h.serveOn(t, e, far)
+	t.Cleanup(func() { _ = near.Close() }) // before Serve's context ends, which would wait for the peer's close
 	return near
 }
 
@@ -118,7 +119,6 @@ func pair(t testing.TB) (near, far net.Conn) {
 	if far, err = ln.Accept(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = near.Close() })
 	return near, far
 }
 
