@@ -3,6 +3,8 @@ package amqpdoor
 import (
 	"strconv"
 	"strings"
+
+	"github.com/isthmus-io/isthmus/eventlog"
 )
 
 // maxAddress bounds what is looked at.
@@ -116,7 +118,7 @@ func number(s string) int {
 
 // isEntity tells whether a path may be the name of an event hub: one segment, or that of a hub's built-in endpoint.
 func isEntity(path string) bool {
-	return path != "" && !strings.Contains(path, "/") || isBuiltIn(path)
+	return path != "" && len(path) <= eventlog.MaxNameBytes && !strings.Contains(path, "/") || isBuiltIn(path)
 }
 
 func isBuiltIn(path string) bool { return strings.EqualFold(path, "messages/events") }

@@ -19,7 +19,7 @@ func (v *Conversation) Put(ctx context.Context, t cbs.Token) cbs.Result {
 		err = v.keep(audience, c)
 	}
 	if err != nil {
-		v.refuse(audience, err)
+		v.refuse(clip(audience), err)
 		e := condition(err)
 		return cbs.Result{Code: status(err), Description: e.Description, Condition: e.Condition}
 	}
@@ -39,11 +39,11 @@ func (v *Conversation) prove(ctx context.Context, t cbs.Token) (c eventhub.Claim
 		return c, audience, nil
 	}
 	if !c.Covers(audience, 0) {
-		return c, audience, fault.Newf("amqpdoor", fault.Unauthenticated, "InvalidAudience: The token is for '%s', not for '%s'.", c.Path, audience)
+		return c, audience, fault.Newf("amqpdoor", fault.Unauthenticated, "InvalidAudience: The token is for '%s', not for '%s'.", c.Path, clip(audience))
 	}
 	a := parse(audience)
 	if a.kind == nowhere {
-		return c, audience, fault.Newf("amqpdoor", fault.NotFound, "The messaging entity '%s' could not be found.", audience)
+		return c, audience, fault.Newf("amqpdoor", fault.NotFound, "The messaging entity '%s' could not be found.", clip(audience))
 	}
 	if a.entity != "" {
 		_, err = v.dir.Entity(ctx, a.entity)
@@ -75,7 +75,7 @@ func (v *Conversation) keep(audience string, c eventhub.Claim) error {
 			return fault.Newf("amqpdoor", fault.Invalid, "One connection holds tokens for at most %d audiences.", v.door.cfg.Claims).Advise("open another connection")
 		}
 	}
-	v.claims[audience] = c
+	v.claims[audience], v.proved = c, true
 	v.schedule()
 	return nil
 }
@@ -109,10 +109,11 @@ func (v *Conversation) covered(path string, need eventhub.Right) bool {
 // due is when look has something to do. The caller holds mu, or is alone.
 func (v *Conversation) due() time.Time {
 	now := v.door.clock.Now()
-	if len(v.links) == 0 {
-		if v.guest {
-			return now.Add(time.Hour)
-		}
+	switch {
+	case len(v.links) > 0:
+	case v.guest:
+		return now.Add(time.Hour)
+	default:
 		return v.empty.Add(v.door.cfg.Unused)
 	}
 	at := now.Add(v.door.cfg.Check)
@@ -157,9 +158,9 @@ func (v *Conversation) look() {
 			ends = append(ends, end{l, amqp.Errorf(amqp.ConditionDetachForced, "The link '%s' is force detached. Details: the publisher was idle for %s.", l.Name(), v.door.cfg.IdleSender)})
 		}
 	}
-	unused := !v.guest && len(v.links) == 0 && now.Sub(v.empty) >= v.door.cfg.Unused
+	unused := !v.guest && (len(v.links) == 0 && now.Sub(v.empty) >= v.door.cfg.Unused || !v.proved && now.Sub(v.began) >= v.door.cfg.Unused)
 	if unused {
-		v.empty = now // should the close take its time
+		v.empty, v.began = now, now // should the close take its time
 	}
 	v.schedule()
 	v.mu.Unlock()

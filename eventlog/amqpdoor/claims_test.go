@@ -261,6 +261,49 @@ func TestWhatIsNotUsedEnds(t *testing.T) {
 	}
 }
 
+func TestWhoProvesNothingIsNotKept(t *testing.T) {
+	clk := clock.NewFake(time.Now())
+	w := newWorld(t, amqpdoor.Config{}, clk)
+	c := w.connect()
+	c.cbs()
+	if _, err := c.session.Requester(w.ctx, "$management"); err != nil {
+		t.Fatal(err)
+	}
+	begin := clk.Now()
+	c.advance(clk, 30*time.Second, c.Err)
+	if e := c.asError(c.Err()); e.Condition != amqp.ConditionConnectionForced || clk.Now().Sub(begin) < 5*time.Minute || clk.Now().Sub(begin) > 7*time.Minute {
+		t.Errorf("closed with %v after %v", e, clk.Now().Sub(begin))
+	}
+}
+
+func TestLinksAreBounded(t *testing.T) {
+	w := newWorld(t, amqpdoor.Config{Links: 3}, clock.System{})
+	c := w.all() // whose links have ended
+	one := c.sender("telemetry", nil)
+	c.sender("telemetry", nil)
+	c.receiver(first+"0", "", 1, nil)
+	if e := c.refusedSender("telemetry", nil); e.Condition != amqp.ConditionResourceLimitExceeded {
+		t.Errorf("refused with %v", e)
+	}
+	if err := one.Detach(w.ctx); err != nil {
+		t.Fatal(err)
+	}
+	c.sender("telemetry", nil)
+	if e := c.refusedSender(strings.Repeat("x", 5000), nil); e.Condition != amqp.ConditionResourceLimitExceeded || len(e.Description) > 300 {
+		t.Errorf("refused with %v", e)
+	}
+}
+
+func TestWordsAreShort(t *testing.T) {
+	w := newWorld(t, amqpdoor.Config{}, clock.System{})
+	c := w.all()
+	for _, address := range []string{strings.Repeat("x", 5000), strings.Repeat("x", 1000), strings.Repeat("x", 256), strings.Repeat("ß", 400) + "/Partitions/1"} {
+		if e := c.refusedSender(address, nil); len(e.Description) > 350 {
+			t.Errorf("%d bytes of words: %v", len(e.Description), e)
+		}
+	}
+}
+
 // On a connection that is another door's the claims come by Put, and it is not closed for having no links.
 func TestAGuest(t *testing.T) {
 	clk := clock.NewFake(time.Now())

@@ -28,10 +28,13 @@ type Conversation struct {
 	management *exchange.Node
 	busy       sync.WaitGroup // links being attached, receivers
 	term       *expiry.Term   // when look is called next
+	began      time.Time
 
 	mu       sync.Mutex                // guards the fields below
 	claims   map[string]eventhub.Claim // by audience
 	links    map[*link]struct{}        // but those to $cbs
+	proved   bool                      // somebody has proved something, now or before
+	attached int                       // links of all kinds, also those that are being attached
 	claiming int                       // links to $cbs that the peer sends on
 	empty    time.Time                 // since when there is no link
 	ended    bool
@@ -51,6 +54,8 @@ type link struct {
 func (v *Conversation) Attach(l *engine.Link) {
 	a := parse(l.Address())
 	switch {
+	case !v.admit(l):
+		l.Refuse(amqp.Errorf(amqp.ConditionResourceLimitExceeded, "A connection has at most %d links.", v.door.cfg.Links))
 	case l.Peer().Coordinator:
 		l.Refuse(&amqp.Error{Condition: amqp.ConditionNotImplemented, Description: "There are no transactions here."})
 	case a.kind == claims:
@@ -61,14 +66,30 @@ func (v *Conversation) Attach(l *engine.Link) {
 	case a.kind == nowhere:
 		v.turnAway(l, notFound(l.Address()))
 	case a.kind == consumer && !l.PeerReceives():
-		v.turnAway(l, amqp.Errorf(amqp.ConditionNotAllowed, "Events are sent to an event hub or to a partition of it, not to a consumer group: '%s'.", l.Address()))
+		v.turnAway(l, amqp.Errorf(amqp.ConditionNotAllowed, "Events are sent to an event hub or to a partition of it, not to a consumer group: '%s'.", clip(l.Address())))
 	case a.kind != consumer && l.PeerReceives():
-		v.turnAway(l, amqp.Errorf(amqp.ConditionNotAllowed, "Events are received from {event hub}/ConsumerGroups/{group}/Partitions/{partition}, not from '%s'.", l.Address()))
+		v.turnAway(l, amqp.Errorf(amqp.ConditionNotAllowed, "Events are received from {event hub}/ConsumerGroups/{group}/Partitions/{partition}, not from '%s'.", clip(l.Address())))
 	case l.PeerReceives():
 		v.busy.Go(func() { v.attachReceiver(l, a) })
 	default:
 		v.busy.Go(func() { v.attachSender(l, a) })
 	}
+}
+
+// admit makes room for a link until it ends.
+func (v *Conversation) admit(l *engine.Link) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.attached >= v.door.cfg.Links {
+		return false
+	}
+	v.attached++
+	l.OnEnd(func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.attached--
+	})
+	return true
 }
 
 func (v *Conversation) attachClaims(l *engine.Link) {
@@ -95,13 +116,22 @@ func (v *Conversation) attachClaims(l *engine.Link) {
 // turnAway refuses a link and lets people know.
 func (v *Conversation) turnAway(l *engine.Link, err error) {
 	e := condition(err)
-	v.refuse(l.Address(), err)
-	v.door.log.Debug("eventhub: a link was refused", "address", l.Address(), "condition", string(e.Condition), "why", e.Description)
+	v.refuse(clip(l.Address()), err)
+	v.door.log.Debug("eventhub: a link was refused", "address", clip(l.Address()), "condition", string(e.Condition), "why", e.Description)
 	l.Refuse(e)
 }
 
 func notFound(name string) *amqp.Error {
-	return amqp.Errorf(amqp.ConditionNotFound, "The messaging entity '%s' could not be found.", name)
+	return amqp.Errorf(amqp.ConditionNotFound, "The messaging entity '%s' could not be found.", clip(name))
+}
+
+// clip keeps what strangers write short, in words and in logs.
+func clip(s string) string {
+	const most = 200
+	if len(s) > most {
+		return strings.ToValidUTF8(s[:most], "") + "..."
+	}
+	return s
 }
 
 // enter finds what a link is for. The claim comes first, so that nobody learns without one what there is.
@@ -121,7 +151,7 @@ func (v *Conversation) enter(ctx context.Context, a address, need eventhub.Right
 
 // unauthorized says which right is missing, in words that clients' tests look for.
 func (v *Conversation) unauthorized(path string, need eventhub.Right) error {
-	return fault.Newf("amqpdoor", fault.Denied, "Unauthorized access. '%s' claim(s) are required to perform this operation. Resource: 'sb://%s/%s'.", need, v.host(), path).
+	return fault.Newf("amqpdoor", fault.Denied, "Unauthorized access. '%s' claim(s) are required to perform this operation. Resource: 'sb://%s/%s'.", need, v.host(), clip(path)).
 		Advise("use a policy that has the right, and covers this event hub")
 }
 

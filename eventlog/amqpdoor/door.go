@@ -21,12 +21,14 @@ type Config struct {
 	// OneClaimsLink refuses a second pair of links to $cbs on a connection, as Azure's service does. Without it there may be several, which
 	// no client minds.
 	OneClaimsLink bool
-	// Unused is how long a connection may have no link but those to $cbs; 5 min.
+	// Unused is how long a connection may have no link but those to $cbs, and how long it is kept for somebody who proves nothing; 5 min.
 	Unused time.Duration
 	// IdleSender is how long a sender's link may be silent; 30 min.
 	IdleSender time.Duration
 	// Check is how often claims and event hubs are looked at that may be gone without notice; 5 s.
 	Check time.Duration
+	// Links is how many one connection may have at once, all kinds together; 4,096.
+	Links int
 	// Claims is how many audiences one connection may have tokens for; 256.
 	Claims int
 	// Readers is how many receivers without epoch a partition has in a consumer group; 5.
@@ -56,6 +58,9 @@ func New(cfg Config, log *slog.Logger, clk clock.Clock, reg prometheus.Registere
 	set(&cfg.Unused, 5*time.Minute)
 	set(&cfg.IdleSender, 30*time.Minute)
 	set(&cfg.Check, 5*time.Second)
+	if cfg.Links <= 0 {
+		cfg.Links = 4096
+	}
 	if cfg.Claims <= 0 {
 		cfg.Claims = 256
 	}
@@ -85,7 +90,7 @@ func (d *Door) converse(c *engine.Conn, dir eventhub.Directory, refuse func(stri
 	}
 	v := &Conversation{
 		door: d, conn: c, dir: dir, refuse: refuse, guest: guest,
-		claims: map[string]eventhub.Claim{}, links: map[*link]struct{}{}, empty: d.clock.Now(),
+		claims: map[string]eventhub.Claim{}, links: map[*link]struct{}{}, began: d.clock.Now(), empty: d.clock.Now(),
 	}
 	v.cbs = cbs.New(v.Put)
 	v.management = exchange.New(exchange.Config{}, v.manage)
