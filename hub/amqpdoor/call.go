@@ -92,7 +92,7 @@ func (p *peer) answerMethod(m *amqp.Message) error {
 		status, err = strconv.ParseInt(text, 10, 32)
 		ok = err == nil
 	}
-	if !ok || status != int64(int32(status)) { //nolint:gosec // that is what is looked at
+	if !ok || status != int64(int32(status)) {
 		return fault.Newf("amqpdoor.answer", fault.Invalid, "the answer to a method has no %s", methodStatus).Advise("it is a number, such as 200")
 	}
 	body, err := payload(m)

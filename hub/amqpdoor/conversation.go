@@ -173,7 +173,7 @@ func (v *conversation) put(ctx context.Context, t cbs.Token) cbs.Result {
 		if status < 500 && status != code.DeviceNotFound.Status {
 			status = code.Unauthorized.Status
 		}
-		return cbs.Result{Code: int32(status), Description: e.Description, Condition: e.Condition} //nolint:gosec // three digits
+		return cbs.Result{Code: int32(status), Description: e.Description, Condition: e.Condition}
 	}
 	v.renew(ctx, path)
 	return cbs.Result{Code: 200, Description: "OK"}

@@ -159,8 +159,8 @@ func (d *delivery) write(m *hub.Command) (text, tag []byte, err error) {
 	out := amqp.Message{
 		MessageAnnotations: amqp.Map{
 			{Key: amqp.Symbol("iothub-enqueuedtime"), Value: amqp.Timestamp(m.Enqueued.UnixMilli())},
-			{Key: amqp.Symbol("iothub-deliverycount"), Value: uint8(min(m.DeliveryCount, 255))}, //nolint:gosec // bounded
-			{Key: amqp.Symbol("x-opt-sequence-number"), Value: uint64(m.Sequence)},              //nolint:gosec // never negative
+			{Key: amqp.Symbol("iothub-deliverycount"), Value: uint8(min(m.DeliveryCount, 255))},
+			{Key: amqp.Symbol("x-opt-sequence-number"), Value: uint64(m.Sequence)},
 			{Key: amqp.Symbol("x-opt-lock-token"), Value: lock},
 		},
 		Properties: &amqp.Properties{

@@ -14,7 +14,7 @@ import (
 
 const (
 	// batchFormat is the message format of a message whose data sections are messages (Azure SDKs: batched messages).
-	batchFormat = 0x80013700
+	batchFormat uint32 = 0x80013700
 	// messageCredit is how many messages of a link may be on their way to the log.
 	messageCredit = 1000
 	// largestLetter is what a link takes of one message. What is larger than hub.MaxMessage is rejected, and the link stays.
@@ -96,7 +96,7 @@ func (t *telemetry) receive(d *engine.Delivery) {
 		f.bytes += len(m.body)
 	}
 	f.bytes /= len(t.inside)
-	f.left.Store(int32(len(t.inside))) //nolint:gosec // at most maxBatch
+	f.left.Store(int32(len(t.inside)))
 	t.submit(f)
 	clear(t.inside) // bodies are not ours any more
 	if cap(t.inside) > keptLetters {
@@ -160,7 +160,7 @@ func (f *flight) settle(n int, err error) {
 		kept := err // so that the parameter itself costs no allocation
 		f.failed.CompareAndSwap(nil, &kept)
 	}
-	if f.left.Add(-int32(n)) > 0 { //nolint:gosec // at most maxBatch
+	if f.left.Add(-int32(n)) > 0 {
 		return
 	}
 	t, d := f.link, f.delivery

@@ -177,7 +177,7 @@ func (r *request) fails(p *peer, err error) {
 	k := code.Of(err)
 	id := p.talk.track(p.name.String(), err)
 	if k.Status >= 500 || k == code.Throttled {
-		r.answer(p, int32(k.Status), nil, nil) //nolint:gosec // three digits
+		r.answer(p, int32(k.Status), nil, nil)
 		return
 	}
 	text := fault.Message(err)
