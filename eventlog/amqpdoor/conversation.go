@@ -79,11 +79,14 @@ func (v *Conversation) Attach(l *engine.Link) {
 // admit makes room for a link until it ends.
 func (v *Conversation) admit(l *engine.Link) bool {
 	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.attached >= v.door.cfg.Links {
+	full := v.attached >= v.door.cfg.Links
+	if !full {
+		v.attached++
+	}
+	v.mu.Unlock()
+	if full {
 		return false
 	}
-	v.attached++
 	l.OnEnd(func() {
 		v.mu.Lock()
 		defer v.mu.Unlock()
