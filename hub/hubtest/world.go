@@ -19,6 +19,7 @@ import (
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/eventlog"
 	"github.com/isthmus-io/isthmus/hub"
+	"github.com/isthmus-io/isthmus/hub/file"
 	"github.com/isthmus-io/isthmus/hub/front"
 	"github.com/isthmus-io/isthmus/hub/httpdoor"
 	"github.com/isthmus-io/isthmus/hub/mqttdoor"
@@ -54,8 +55,17 @@ type Options struct {
 	Journal stream.Journal // is told of device streams, with Full; may be nil
 	MQTTOn  string         // address of the MQTT door; 127.0.0.1:0
 	HTTPSOn string         // address of the HTTPS door; 127.0.0.1:0
+	AMQPOn  string         // address of the door for AMQP, with AMQP; 127.0.0.1:0
 	// Rooms returns what the HTTPS door serves besides the hub's own, when the world has a Server and a Front; may be nil.
 	Rooms func(*World) httpdoor.Config
+	// AMQP returns what speaks AMQP, on a port of its own and over WebSockets, when the world has a Server, a Front and its rooms; may be nil.
+	AMQP func(*World) AMQP
+}
+
+// AMQP is what speaks it.
+type AMQP interface {
+	Handle(ctx context.Context, conn *front.Conn)
+	Recheck() // a plan was carried out
 }
 
 // World is a running hub process.
@@ -68,11 +78,15 @@ type World struct {
 	Admin  string // path of the local socket
 	MQTT   string // address
 	HTTPS  string // address
+	AMQP   string // address, with Options.AMQP
 	Plans  []plan.Hub
 	// Streams carries device streams, with Options.Full. They are asked for by keys unless Change says otherwise.
 	Streams *stream.Gateway
+	// Files are those that devices send, with Options.Full or by Options.Rooms; else nil.
+	Files *file.Service
 
-	t testing.TB
+	t    testing.TB
+	amqp AMQP
 }
 
 // Start makes a world and runs it until the test ends.
@@ -129,8 +143,16 @@ func Start(t testing.TB, o Options) *World {
 	if o.Full {
 		w.fill(&rooms, o, run)
 	}
+	w.Files = rooms.Files
 	if rooms.WebSocket == nil {
 		rooms.WebSocket = map[string]func(context.Context, *front.Conn){httpdoor.MQTTOverWebSocket: md.Handle}
+	}
+	if o.AMQP != nil {
+		w.amqp = o.AMQP(w)
+		rooms.WebSocket[httpdoor.AMQPOverWebSocket], rooms.WebSocket[httpdoor.AMQPOverWebSocket2] = w.amqp.Handle, w.amqp.Handle
+		ln := listen(t, o.AMQPOn)
+		w.AMQP = ln.Addr().String()
+		run("amqp", func(ctx context.Context) error { return w.Front.Serve(ctx, ln, "amqp", w.amqp.Handle) })
 	}
 	hd := httpdoor.New(rooms, w.Server, w.Front, o.Logger, o.Clock)
 	run("mqtt", func(ctx context.Context) error { return md.Serve(ctx, mqttLn) })
@@ -244,6 +266,9 @@ func (w *World) Change(host string, change func(*plan.Hub)) {
 		}
 	}
 	must(w.t, w.Server.SetHubs(w.Plans))
+	if w.amqp != nil {
+		w.amqp.Recheck()
+	}
 }
 
 // Header returns a PROXY header as the provider's agent of a hub writes it, for a device at 10.7.0.9.
