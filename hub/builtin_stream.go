@@ -13,7 +13,7 @@ import (
 
 // What doors need of streams that show them as event hubs: reading without copies, positions, and an end.
 
-// createdSetting is when the hub was first asked for its age, by RFC 3339.
+// createdSetting is when the hub was first served, by RFC 3339.
 const createdSetting = "created"
 
 // streamEnds tell readers of streams that there will be no more.
@@ -107,7 +107,7 @@ func (s Stream) Groups(ctx context.Context) ([]string, error) {
 	return out, err
 }
 
-// Created returns when the hub was first asked for it, which is as old as it can prove to be.
+// Created returns when the hub was served for the first time, which is as old as it can prove to be.
 func (h *Hub) Created(ctx context.Context) (time.Time, error) {
 	if t := h.created.Load(); t != nil {
 		return *t, nil

@@ -50,7 +50,7 @@ type Hub struct {
 	endpoints  atomic.Pointer[[]Endpoint] // replaced, never changed
 	progress   sync.Map                   // endpoint to Progress
 	ends       streamEnds
-	created    atomic.Pointer[time.Time] // nil until somebody asks
+	created    atomic.Pointer[time.Time] // see Created
 
 	mu       sync.Mutex // guards the fields below
 	sessions map[Name]*Session
@@ -93,6 +93,11 @@ func (s *Server) open(ctx context.Context, p plan.Hub) (*Hub, error) {
 		return nil, err
 	}
 	h.setPlan(p)
+	if h.Type() == resource.TypeIoTHub {
+		if _, err := h.Created(ctx); err != nil {
+			return nil, err
+		}
+	}
 	return h, h.loadRouting(ctx)
 }
 
