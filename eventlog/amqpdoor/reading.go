@@ -60,7 +60,10 @@ func (r *receiver) wait() error {
 func (r *receiver) deliver() (rested bool, err error) {
 	door, ctx := r.v.door, r.Context()
 	render, _ := door.renderers.Get().(*amqpevent.Renderer)
-	defer door.renderers.Put(render)
+	defer func() {
+		render.Rest()
+		door.renderers.Put(render)
+	}()
 	render.Devices = r.entity.Devices()
 	for {
 		var runtime *amqpevent.Runtime

@@ -50,7 +50,10 @@ func (s *sender) receive(d *engine.Delivery) {
 		return
 	}
 	b, _ := door.batches.Get().(*amqpevent.Batch)
-	defer door.batches.Put(b)
+	defer func() {
+		b.Rest()
+		door.batches.Put(b)
+	}()
 	err := b.Read(d.Format(), d.Message())
 	if err == nil {
 		err = s.ownNumbers(&b.Producer)
@@ -69,10 +72,6 @@ func (s *sender) receive(d *engine.Delivery) {
 		door.metrics.transfers.Inc()
 		d.Accept()
 	})
-	clear(b.Events) // which point into the message
-	if cap(b.Events) > 1024 {
-		b.Events = nil
-	}
 }
 
 func (s *sender) reject(d *engine.Delivery, err error) {

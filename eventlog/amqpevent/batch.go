@@ -17,6 +17,15 @@ type Batch struct {
 	Bytes    int               // of the events as their sender encoded them
 }
 
+// Rest lets go of the transfer it was read from, for a batch that is kept for later.
+func (b *Batch) Rest() {
+	clear(b.Events)
+	if cap(b.Events) > 1024 {
+		b.Events = nil
+	}
+	*b = Batch{Events: b.Events[:0]}
+}
+
 var errEmpty = errors.New("there is nothing in it")
 
 // Read takes the payload of a transfer apart. The events are good as long as the payload is. Errors are Invalid, but that of a batch

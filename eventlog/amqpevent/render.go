@@ -18,6 +18,14 @@ type Renderer struct {
 	fields  plainFields
 }
 
+// Rest lets go of everything but a small buffer, for a renderer that is kept for later.
+func (r *Renderer) Rest() {
+	r.parts, r.fields = [4][]byte{}, plainFields{}
+	if cap(r.scratch) > 16<<10 {
+		r.scratch = nil
+	}
+}
+
 // Runtime is what a consumer asked to be told with each event about its partition (Event Hubs: receiver runtime metric).
 type Runtime struct {
 	LastSequence int64
