@@ -3,6 +3,7 @@ package amqptext_test
 import (
 	"math"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/isthmus-io/isthmus/wire/amqp"
@@ -69,4 +70,38 @@ func TestPaths(t *testing.T) {
 			t.Errorf("%q: %q", address, got)
 		}
 	}
+}
+
+// FuzzText gives it whatever a peer can encode.
+func FuzzText(f *testing.F) {
+	for _, v := range []any{"a", uuid, uuidText, uint64(7), []byte{1}, amqp.Timestamp(-1), 0.5, amqp.List{"x"}, amqp.Symbol("amqps://h/a")} {
+		b, err := amqp.AppendValue(nil, v)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		v, _, err := amqp.ParseValue(b, amqp.Limits{})
+		if err != nil {
+			return
+		}
+		id := amqptext.ID(v)
+		if again := amqptext.ID(id); again != id {
+			t.Errorf("%q is another id: %q", id, again)
+		}
+		text, ok := amqptext.Text(v)
+		if !ok && text != "" {
+			t.Errorf("%q is no text", text)
+		}
+		if u, ok := amqptext.ParseUUID(text); ok && amqptext.ID(u) != amqptext.ID(text) {
+			t.Errorf("%q is two ids", text)
+		}
+		if path := amqptext.Path(text); strings.HasPrefix(path, "/") || strings.HasSuffix(path, "/") {
+			t.Errorf("%q leads to %q", text, path)
+		}
+		if p := amqptext.Properties(amqp.Map{{Key: v, Value: v}}); len(p) > 1 || len(p) == 1 && !ok {
+			t.Errorf("%v", p)
+		}
+	})
 }
