@@ -25,6 +25,7 @@ var pages = map[string]struct {
 		ports:  []string{"8883", "443"},
 		before: "exec isthmus login --server $SERVER --pin $PIN --token-file admin.token\nexec isthmus apply -f examples/existing-hub.yaml\n",
 	},
+	"docs/event-hubs.md": {ports: []string{"8883", "443", "5671", "5672"}},
 	"docs/dns.md": {
 		ports: []string{"5353"},
 		before: "exec isthmus login --server $SERVER --pin $PIN --token-file admin.token\nexec isthmus apply -f examples/existing-hub.yaml\n" +
@@ -151,7 +152,13 @@ func command(n int, line string) string {
 			words = strings.Replace(words, own, own+" --data-dir gw", 1)
 		}
 	}
+	if strings.HasPrefix(words, "isthmus eventhub ") {
+		words += " --data-dir hubdata"
+	}
 	switch {
+	case strings.HasPrefix(words, "isthmus hub dev"):
+		return fmt.Sprintf("\nexec %s --data-dir hubdata --mqtt 127.0.0.1:$PORT0 --https 127.0.0.1:$PORT1 --amqp 127.0.0.1:$PORT2 --event-hubs-plain 127.0.0.1:$PORT3 &run%d&\n"+
+			"until isthmus eventhub list --data-dir hubdata\n", words, n)
 	case strings.HasPrefix(words, "isthmus gateway run"):
 		return fmt.Sprintf("\nexec %s &run%d&\nuntil isthmus gateway status --data-dir gw\n", words, n)
 	case strings.HasPrefix(words, "isthmus dns serve"):
