@@ -35,6 +35,7 @@ func TestAFullDiskRefusesAppendsAndRecovers(t *testing.T) {
 
 	mustAppend(t, l, "hub", "k", body(0))
 	mustAppend(t, l, "hub", "k", body(1))
+	mustAppend(t, l, "large", "k", body(0))
 	disk.free.Store(1<<30 - 1) // 1 % of 100 GiB are 1 GiB
 	clk.Advance(time.Second)
 	for range 3 {
@@ -50,8 +51,17 @@ func TestAFullDiskRefusesAppendsAndRecovers(t *testing.T) {
 	if events, err := l.Read(t.Context(), "hub", 0, 0, 0); err != nil || len(events) != 2 {
 		t.Errorf("reading on a full disk: %d events, %v", len(events), err)
 	}
+	if _, err := l.RegisterProducer(t.Context(), "hub", 0, eventlog.Producer{}); fault.KindOf(err) != fault.Exhausted {
+		t.Errorf("a new producer on a full disk: %v", err)
+	}
 	if err := l.Trim("hub", 0, 1); err != nil {
 		t.Errorf("trimming on a full disk: %v", err)
+	}
+	if err := l.SetRetention(t.Context(), "hub", eventlog.Retention{Bytes: 1 << 20}); err != nil {
+		t.Errorf("a shorter retention on a full disk: %v", err)
+	}
+	if err := l.DeleteStream(t.Context(), "large"); err != nil {
+		t.Errorf("deleting on a full disk: %v", err)
 	}
 	disk.free.Store(3 << 30)
 	clk.Advance(time.Second)
