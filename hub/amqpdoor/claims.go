@@ -100,16 +100,17 @@ func (c *claims) sweep() {
 		}
 	}
 	for path, s := range c.services {
-		if !now.Before(s.Expires) {
+		if !s.Expires.IsZero() && !now.Before(s.Expires) {
 			delete(c.services, path)
 		}
 	}
 }
 
-// any tells whether the peer has claimed anything.
+// any tells whether the peer has claimed anything that is good now.
 func (c *claims) any() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.sweep()
 	return len(c.devices)+len(c.services) > 0
 }
 

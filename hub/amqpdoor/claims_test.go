@@ -287,6 +287,13 @@ func TestNobodyIsKeptWhoClaimsNothing(t *testing.T) {
 		}
 	}
 	known.must(known.sends("/devices/d/messages/events").SendAccepted(known.ctx, text(t, "x"), 0))
+	clk.Advance(2 * time.Hour) // its token has ended, and with it its links
+	eventually(t, "nobody is connected", func() bool { return w.Hub(hubtest.Contoso).Connected() == 0 })
+	clk.Advance(5 * time.Minute)
+	<-known.Done()
+	if condition(known.Client.Err()) != amqp.ConditionConnectionForced {
+		t.Errorf("the connection whose token has ended ends with %v", known.Client.Err())
+	}
 }
 
 // TestTokensAreBounded: a peer cannot make us hold any number of them.

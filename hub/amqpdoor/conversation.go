@@ -16,6 +16,9 @@ import (
 	"github.com/isthmus-io/isthmus/wire/amqp/engine"
 )
 
+// longIdle is how many times longer nobody looks again once somebody has claimed something.
+const longIdle = 5
+
 // conversation is one connection. It implements engine.Handler.
 type conversation struct {
 	door   *Door
@@ -196,18 +199,18 @@ func (v *conversation) all() []*peer {
 	return out
 }
 
-// unclaimed ends a connection on which nobody has proved anything.
+// unclaimed ends a connection on which nobody has proved anything, or nothing any more.
 func (v *conversation) unclaimed() {
-	if v.trusted.Load() || v.claims.any() {
+	if v.trusted.Load() {
 		return
 	}
-	if len(v.all()) > 0 { // certificates are claims only while there are links
-		v.door.expiry.Move(v.idle, v.door.clock.Now().Add(v.door.cfg.Unclaimed))
+	if v.claims.any() || len(v.all()) > 0 { // certificates are claims while there are links
+		v.door.expiry.Move(v.idle, v.door.clock.Now().Add(longIdle*v.door.cfg.Unclaimed))
 		return
 	}
 	v.conn.Refuse("", fault.Newf("amqpdoor.Converse", fault.Timeout, "the peer claimed nothing within %s", v.door.cfg.Unclaimed).
 		Advise("put a token to $cbs, or attach a link with a certificate"))
-	v.engine.Close(&amqp.Error{Condition: amqp.ConditionConnectionForced, Description: "Nothing was claimed on this connection in time."})
+	v.engine.Close(&amqp.Error{Condition: amqp.ConditionConnectionForced, Description: "Nothing is claimed on this connection."})
 }
 
 // closes ends the whole connection.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub"
 	"github.com/isthmus-io/isthmus/wire/amqp"
 	"github.com/isthmus-io/isthmus/wire/amqp/amqptext"
@@ -120,7 +121,12 @@ func (d *delivery) one() bool {
 	if !d.settled {
 		out.Done = func(s amqp.State) { d.done(m.Lock, s) }
 	}
-	if err := d.link.Send(ctx, out); err != nil {
+	switch err := d.link.Send(ctx, out); {
+	case fault.KindOf(err) == fault.TooLarge && err != nil:
+		p.talk.door.log.Warn("hub: a cloud-to-device message is larger than the device takes and is rejected", "device", p.name.String(), "messageId", m.MessageID, "err", err)
+		p.session.Reject(m.Lock, d.settles)
+		return true
+	case err != nil:
 		d.done(m.Lock, nil)
 		return false
 	}

@@ -190,6 +190,23 @@ func TestCommandsWaitForCredit(t *testing.T) {
 	}
 }
 
+// TestCommandsThatDoNotFit are rejected, and those behind them come.
+func TestCommandsThatDoNotFit(t *testing.T) {
+	w := start(t, hubtest.Options{}, amqpdoor.Config{})
+	n := hub.Name{Device: "d"}
+	c, _ := w.device("d")
+	w.command(n, hub.Command{Body: make([]byte, 5000)})
+	w.command(n, hub.Command{Body: []byte("small")})
+	r, err := c.Receiver(c.ctx, "/devices/d/messages/devicebound", 10, func(a *amqp.Attach) { a.MaxMessageSize = amqp.Some[uint64](2000) })
+	c.must(err)
+	d, m := c.next(r)
+	if string(m.Data[0]) != "small" {
+		t.Errorf("%d bytes came", len(m.Data[0]))
+	}
+	d.Settle(amqp.Accepted{})
+	eventually(t, "both are settled", func() bool { return w.depth(n) == 0 })
+}
+
 // TestOneLinkForCommands: a second one takes the place of the first, on the same connection and on another.
 func TestOneLinkForCommands(t *testing.T) {
 	w := start(t, hubtest.Options{}, amqpdoor.Config{})

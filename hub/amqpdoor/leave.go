@@ -57,7 +57,8 @@ func (p *peer) cut(c hub.Cause) {
 	p.sever(c)
 }
 
-// sever detaches the links of the identity and gives it back.
+// sever detaches the links of the identity and gives it back, which may take a while: nobody waits for that here, since the hub calls cut
+// from wherever it happens to be.
 func (p *peer) sever(c hub.Cause) {
 	if !p.finish(c) {
 		return
@@ -74,7 +75,7 @@ func (p *peer) sever(c hub.Cause) {
 	for _, l := range links {
 		l.Detach(why)
 	}
-	p.leave(c.String())
+	p.talk.busy.Go(func() { p.leave(c.String()) })
 }
 
 // lapsed is called when the claim ends that the session stands on. Another one may hold it.

@@ -52,7 +52,10 @@ func start(t testing.TB, o hubtest.Options, cfg amqpdoor.Config) *world {
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
 	all.Go(func() {
-		err := w.Front.Serve(ctx, ln, "amqp", func(ctx context.Context, c *front.Conn) { _ = e.Serve(ctx, c, &acceptor{w, c}) })
+		err := w.Front.Serve(ctx, ln, "amqp", func(ctx context.Context, c *front.Conn) {
+			_ = c.SetDeadline(time.Time{}) // the engine keeps the time from here
+			_ = e.Serve(ctx, c, &acceptor{w, c})
+		})
 		if err != nil {
 			t.Errorf("amqp: %v", err)
 		}
