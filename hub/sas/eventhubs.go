@@ -67,7 +67,11 @@ type EventHubs struct {
 
 // String renders it as SDKs read it. It holds the key: do not log it.
 func (c EventHubs) String() string {
-	s := "Endpoint=sb://" + c.HostName
+	host := c.HostName
+	if strings.Contains(host, ":") { // an address of IPv6
+		host = "[" + host + "]"
+	}
+	s := "Endpoint=sb://" + host
 	if c.Port != "" {
 		s += ":" + c.Port
 	}

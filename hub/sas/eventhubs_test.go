@@ -66,6 +66,7 @@ func TestConnectionStringsOfEventHubs(t *testing.T) {
 	for _, text := range []string{
 		"Endpoint=sb://ns.example/;SharedAccessKeyName=p;SharedAccessKey=a2V5PT0=",
 		"Endpoint=sb://ns.example/;SharedAccessKeyName=p;SharedAccessKey=a2V5PT0=;EntityPath=telemetry",
+		"Endpoint=sb://[::1]:5672/;SharedAccessKeyName=p;SharedAccessKey=a2V5PT0=;UseDevelopmentEmulator=true",
 		"Endpoint=sb://localhost:5672/;SharedAccessKeyName=p;SharedAccessKey=a2V5PT0=;UseDevelopmentEmulator=true;EntityPath=telemetry",
 	} {
 		if c, err := sas.ParseEventHubs(text + "\n"); err != nil || c.String() != text {
@@ -78,4 +79,34 @@ func TestConnectionStringsOfEventHubs(t *testing.T) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
+}
+
+// Whatever a person pastes: it is refused without being repeated, or read and written alike ever after.
+func FuzzParseEventHubs(f *testing.F) {
+	f.Add("Endpoint=sb://ns.example:5671/;SharedAccessKeyName=p;SharedAccessKey=a2V5PT0=;EntityPath=telemetry")
+	f.Add("endpoint = sb://[::1]/ ;SharedAccessKeyName=p;SharedAccessKey=k;UseDevelopmentEmulator=TRUE")
+	f.Add("Endpoint=sb://h%/;;;=;")
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := sas.ParseEventHubs(text)
+		if err != nil {
+			return
+		}
+		again, err := sas.ParseEventHubs(c.String())
+		if err != nil || again != c {
+			t.Errorf("%q: %+v, and then %+v, %v", text, c, again, err)
+		}
+	})
+}
+
+// Under never panics, gives no path with slashes at its ends, and what it gives is of one of the hosts.
+func FuzzUnder(f *testing.F) {
+	for _, sr := range []string{"ns.example", "sb%3A%2F%2Fns.example%3A5671%2FTelemetry%2F", "amqps://ns.example//a//", "://", "%zz", "ns.example:x/a"} {
+		f.Add(sr)
+	}
+	f.Fuzz(func(t *testing.T, sr string) {
+		path, ok := (sas.Token{Resource: sr}).Under([]string{"ns.example"})
+		if strings.HasPrefix(path, "/") || strings.HasSuffix(path, "/") || path != strings.ToLower(path) || ok && !strings.Contains(strings.ToLower(sr), "ns.example") && !strings.Contains(sr, "%") {
+			t.Errorf("%q: %q, %v", sr, path, ok)
+		}
+	})
 }
