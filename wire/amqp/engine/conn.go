@@ -68,6 +68,7 @@ type Conn struct {
 	writing     bool
 	deadline    time.Time  // of writing, now
 	unflushed   []*Session // that have dispositions to be written
+	narrow      []*Session // whose windows are to be opened
 	waiting     []*Link    // whose wake is there
 	aborting    []*Link    // in the middle of a message that was given up
 	current     *Delivery  // being received: what is said about it waits until the reader has nothing more to read

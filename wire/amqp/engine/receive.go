@@ -19,8 +19,9 @@ func (s *Session) transfer(t *amqp.Transfer, payload []byte) {
 		s.fail(amqp.Errorf(amqp.ConditionUnattachedHandle, "There is no link with handle %d.", t.Handle))
 		return
 	}
-	if s.incoming <= c.engine.cfg.Window/2 {
-		s.sayFlow(nil)
+	if s.incoming <= c.engine.cfg.Window/2 && !s.narrow {
+		s.narrow = true
+		c.narrow = append(c.narrow, s)
 	}
 	if l.stage == detaching {
 		return

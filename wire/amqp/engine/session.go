@@ -22,6 +22,7 @@ type Session struct {
 	// What the peer sends.
 	nextIncoming uint32 // transfer-id
 	incoming     uint32 // transfers it may send before the next flow
+	narrow       bool   // it is in the connection's list of those whose window is to be opened
 	last         uint32 // delivery-id
 	hasLast      bool
 
@@ -209,11 +210,22 @@ func (s *Session) flow(f *amqp.Flow) {
 	l.flowIn(f)
 }
 
+// widen opens the windows that have become narrow, when all that came has been worked on.
+func (c *Conn) widen() {
+	for i, s := range c.narrow {
+		if s.narrow && !s.ended {
+			s.sayFlow(nil)
+		}
+		c.narrow[i] = nil
+	}
+	c.narrow = c.narrow[:0]
+}
+
 // sayFlow writes the session's state, and that of a link if there is one. Whatever came has been worked on, so the window is open again.
 func (s *Session) sayFlow(l *Link) {
 	c := s.conn
 	f := &c.flow
-	s.incoming = c.engine.cfg.Window
+	s.incoming, s.narrow = c.engine.cfg.Window, false
 	*f = amqp.Flow{
 		NextIncomingID: amqp.Some(s.nextIncoming), IncomingWindow: s.incoming,
 		NextOutgoingID: s.nextOutgoing, OutgoingWindow: c.engine.cfg.Window,

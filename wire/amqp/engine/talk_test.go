@@ -180,8 +180,6 @@ var talks = []talk{
 		want: []string{beginsWell, "attach s 0 receiver", "flow next=0 link=0 count=0 credit=1000", "end amqp:invalid-field", closesWell}},
 	{name: "more than the credit", peer: begun(amqptest.SenderTo("s", 0, "one at a time"), transfer(0, 0, false), transfer(0, 1, false)),
 		want: []string{beginsWell, "attach s 0 receiver", "flow next=0 link=0 count=0 credit=1", "detach 0 closed=true amqp:link:transfer-limit-exceeded", closesWell}},
-	{name: "more than the window", cfg: Config{Window: 1}, peer: begun(amqptest.SenderTo("s", 0, "slow"), transfer(0, 0, false), transfer(0, 1, false)),
-		want: []string{beginsWell1, "attach s 0 receiver", "flow next=0 link=0 count=0 credit=1000", "flow next=1", "flow next=2", closesWell}},
 	{name: "credit without a handle", peer: begun(&amqp.Flow{LinkCredit: some(uint32(1))}), want: []string{beginsWell, "end amqp:invalid-field", closesWell}},
 	{name: "a flow from the future", peer: begun(&amqp.Flow{NextIncomingID: some(uint32(1))}), want: []string{beginsWell, "end amqp:invalid-field", closesWell}},
 	{name: "a delivery-count from the future", peer: begun(receives, &amqp.Flow{Handle: some(uint32(1)), DeliveryCount: some(uint32(1)), LinkCredit: some(uint32(1))}),
@@ -225,8 +223,6 @@ var talks = []talk{
 	{name: "a tiny frame size", open: &amqp.Open{MaxFrameSize: some(uint32(511))}, want: []string{"close amqp:invalid-field"}},
 	{name: "impatient", open: &amqp.Open{IdleTimeout: some(uint32(10))}, want: []string{"close amqp:not-allowed"}},
 }
-
-const beginsWell1 = "begin remote=0 windows=1,1 handles=255"
 
 func TestTalks(t *testing.T) {
 	for _, test := range talks {

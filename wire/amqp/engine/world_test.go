@@ -92,7 +92,7 @@ func (h *house) serving(t testing.TB, e *Engine) net.Conn {
 }
 
 func (h *house) serveOn(t testing.TB, e *Engine, far net.Conn) {
-	h.ended, h.serve, h.came = make(chan error, 1), make(chan error, 1), make(chan *Link, 1024)
+	h.ended, h.serve, h.came = make(chan error, 1), make(chan error, 1), make(chan *Link, 64)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

@@ -65,6 +65,7 @@ func (c *Conn) pause() {
 	now := c.engine.clock.Now()
 	c.mu.Lock()
 	c.quiet, c.current = now, nil
+	c.widen()
 	c.kick()
 	c.count()
 	c.mu.Unlock()
