@@ -21,7 +21,7 @@ import (
 
 // newAMQP puts together what is spoken over AMQP in a hub process.
 func newAMQP(h *hubProcess, log *slog.Logger, clk clock.Clock, reg prometheus.Registerer) *amqpnode.Router {
-	events := eventdoor.New(eventdoor.Config{}, log, clk, reg)
+	events := eventdoor.New(h.cfg.EventDoor, log, clk, reg)
 	service := servicedoor.New(servicedoor.Config{Files: h.files}, log, clk)
 	hubs := hubdoor.New(hubdoor.Config{
 		Service: func(c *engine.Conn, h *hub.Hub, claims hubdoor.Claims, refuse func(string, error)) hubdoor.ServiceLinks {
@@ -40,5 +40,5 @@ func newAMQP(h *hubProcess, log *slog.Logger, clk clock.Clock, reg prometheus.Re
 	}, h.prov.server, log, clk)
 	return amqpnode.New(amqpnode.Doors{
 		Hubs: hubs, Provisioning: devices, EventHubs: events, Namespace: h.spaces.directory, Builtin: builtin.New,
-	}, h.server, engine.New(engine.Config{}, log, clk, reg), log)
+	}, h.server, engine.New(h.cfg.Engine, log, clk, reg), log)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/isthmus-io/isthmus/backoff"
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/eventlog"
+	eventdoor "github.com/isthmus-io/isthmus/eventlog/amqpdoor"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub"
 	"github.com/isthmus-io/isthmus/hub/file"
@@ -21,6 +22,7 @@ import (
 	"github.com/isthmus-io/isthmus/membership"
 	"github.com/isthmus-io/isthmus/node/accessnode"
 	"github.com/isthmus-io/isthmus/plan"
+	"github.com/isthmus-io/isthmus/wire/amqp/engine"
 )
 
 // HubConfig is one process that serves the hubs of its plan.
@@ -36,6 +38,9 @@ type HubConfig struct {
 	Version  string
 	Log      eventlog.Config // Dir is DataDir/events when empty
 	Files    file.Config     // Blobs.Dir is DataDir/files when empty
+	// Engine bounds connections of AMQP, EventDoor what is spoken of event hubs on them.
+	Engine    engine.Config
+	EventDoor eventdoor.Config
 	// TransferHosts are those whose blob containers import and export jobs may reach, beside the hub's own; *.name is every host below.
 	TransferHosts []string
 	// DevicePort is where devices find the HTTPS door, when that is not the port it listens on; they are told it with a stream's address.
