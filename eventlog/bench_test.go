@@ -50,16 +50,17 @@ func BenchmarkAppendAsync(b *testing.B) {
 	l := open(b, eventlog.Config{}, clock.System{})
 	body := make([]byte, 256)
 	var wg sync.WaitGroup
+	done := func(_ eventlog.Position, err error) {
+		if err != nil {
+			b.Error(err)
+		}
+		wg.Done()
+	}
 	b.ReportAllocs()
 	b.ResetTimer()
 	for range b.N {
 		wg.Add(1)
-		l.AppendAsync("hub", "device-1", eventlog.Event{Body: body}, func(_ eventlog.Position, err error) {
-			if err != nil {
-				b.Error(err)
-			}
-			wg.Done()
-		})
+		l.AppendAsync("hub", "device-1", eventlog.Event{Body: body}, done)
 	}
 	wg.Wait()
 	b.StopTimer()
@@ -99,17 +100,18 @@ func BenchmarkBatch(b *testing.B) {
 					evs[i].Body = noise(size)
 				}
 				var wg sync.WaitGroup
+				done := func(_ eventlog.Position, err error) {
+					if err != nil {
+						b.Error(err)
+					}
+					wg.Done()
+				}
 				b.SetBytes(int64(size))
 				b.ReportAllocs()
 				b.ResetTimer()
 				for i := 0; i < b.N; i += n {
 					wg.Add(1)
-					l.AppendBatch(eventlog.Batch{Stream: "hub", Partition: -1, Events: evs[:min(n, b.N-i)]}, func(_ eventlog.Position, err error) {
-						if err != nil {
-							b.Error(err)
-						}
-						wg.Done()
-					})
+					l.AppendBatch(eventlog.Batch{Stream: "hub", Partition: -1, Events: evs[:min(n, b.N-i)]}, done)
 				}
 				wg.Wait()
 				b.StopTimer()
