@@ -168,7 +168,14 @@ func (d *declaration) compareGroups(hub string, had *eventHub, list []string) {
 			next.Created = whole(n.server.clock.Now())
 		}
 		if next != g && !strings.EqualFold(name, DefaultGroup) {
-			d.step(func(tx *eventhubstore.Tx, s *state) error { return s.putGroup(tx, n.id, next) })
+			d.step(func(tx *eventhubstore.Tx, s *state) error {
+				if !ok { // what a processor wrote that outlived another group of the name
+					if err := tx.Forget(eventhubstore.Place{Namespace: n.id, Hub: hub, Group: key}); err != nil {
+						return err
+					}
+				}
+				return s.putGroup(tx, n.id, next)
+			})
 		}
 	}
 	for key, g := range known {

@@ -27,15 +27,16 @@ type Namespace struct {
 
 	changing sync.Mutex // held while the state changes, in the store and here
 
-	mu      sync.Mutex // guards the fields below
+	over    atomic.Bool // it is not served any more
+	mu      sync.Mutex  // guards the field below
 	renewed chan struct{}
-	over    bool
 }
 
 var _ Directory = (*Namespace)(nil)
 
 // state is what a namespace has at one moment. Nothing in it changes.
 type state struct {
+	number   int64 // 1, 2, 3, …
 	hubs     map[string]*eventHub
 	policies map[string]eventhubstore.Policy
 }
@@ -79,7 +80,7 @@ func (s *Server) open(ctx context.Context, spec Spec) (*Namespace, error) {
 	}
 	n := &Namespace{server: s, id: spec.ID, renewed: make(chan struct{})}
 	n.setSpec(spec)
-	now := &state{hubs: map[string]*eventHub{}, policies: map[string]eventhubstore.Policy{}}
+	now := &state{number: 1, hubs: map[string]*eventHub{}, policies: map[string]eventhubstore.Policy{}}
 	for _, h := range row.Hubs {
 		e := &eventHub{EventHub: h, policies: map[string]eventhubstore.Policy{}, groups: map[string]eventhubstore.Group{}}
 		if !h.Disabled {
@@ -168,9 +169,9 @@ func (n *Namespace) end() {
 	for _, h := range n.state.Load().hubs {
 		h.life.end()
 	}
+	n.over.Store(true)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.over = true
 	close(n.renewed)
 	n.renewed = make(chan struct{})
 }
@@ -197,11 +198,11 @@ func (n *Namespace) Renewed() <-chan struct{} {
 
 // change has fn change a copy of the state, and the store with it; both or neither. The caller holds changing.
 func (n *Namespace) change(ctx context.Context, fn func(tx *eventhubstore.Tx, next *state) error) error {
-	if n.ended() {
+	if n.over.Load() {
 		return fault.Newf("eventhub.change", fault.Unavailable, "the namespace %s is not served any more", n.Name())
 	}
 	now := n.state.Load()
-	next := &state{maps.Clone(now.hubs), maps.Clone(now.policies)}
+	next := &state{now.number + 1, maps.Clone(now.hubs), maps.Clone(now.policies)}
 	if err := n.server.store.Write(ctx, func(tx *eventhubstore.Tx) error { return fn(tx, next) }); err != nil {
 		return err
 	}
@@ -211,12 +212,6 @@ func (n *Namespace) change(ctx context.Context, fn func(tx *eventhubstore.Tx, ne
 	close(n.renewed)
 	n.renewed = make(chan struct{})
 	return nil
-}
-
-func (n *Namespace) ended() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.over
 }
 
 // edit puts a copy of an event hub in its place, to be changed before anybody sees it.

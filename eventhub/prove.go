@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/isthmus-io/isthmus/fault"
@@ -78,31 +79,48 @@ func (n *Namespace) proveSignature(token string) (Claim, error) {
 
 // claim is what a policy's key gives.
 func (n *Namespace) claim(p eventhubstore.Policy, which int) Claim {
-	key := sha256.Sum256([]byte([]string{p.PrimaryKey, p.SecondaryKey}[which]))
-	return Claim{
-		Path: p.Hub, Rights: Right(p.Rights).whole(), Who: p.Name,
-		Valid: func() bool { return n.still(p.Hub, p.Key, Right(p.Rights), key) },
-	}
+	g := &ground{n: n, hub: p.Hub, policy: p.Key, rights: Right(p.Rights).whole(), key: sha256.Sum256([]byte([]string{p.PrimaryKey, p.SecondaryKey}[which]))}
+	return Claim{Path: p.Hub, Rights: g.rights, Who: p.Name, Valid: g.holds}
 }
 
-// still tells whether a policy has the key and the rights that a claim came from.
-func (n *Namespace) still(hub, policy string, rights Right, key [sha256.Size]byte) bool {
-	if n.ended() {
+// ground is what a claim rests on. The key itself is not kept.
+type ground struct {
+	n           *Namespace
+	hub, policy string
+	rights      Right
+	key         [sha256.Size]byte
+	held        atomic.Int64 // number of the last state in which it held, so that asking often costs nothing
+}
+
+func (g *ground) holds() bool {
+	if g.n.over.Load() {
 		return false
 	}
-	s := n.state.Load()
+	s := g.n.state.Load()
+	if g.held.Load() == s.number {
+		return true
+	}
+	if !g.in(s) {
+		return false
+	}
+	g.held.Store(s.number)
+	return true
+}
+
+// in tells whether the policy has the key and the rights that the claim came from.
+func (g *ground) in(s *state) bool {
 	from := s.policies
-	if hub != "" {
-		h := s.hubs[hub]
+	if g.hub != "" {
+		h := s.hubs[g.hub]
 		if h == nil {
 			return false
 		}
 		from = h.policies
 	}
-	p := from[policy]
+	p := from[g.policy]
 	primary, secondary := sha256.Sum256([]byte(p.PrimaryKey)), sha256.Sum256([]byte(p.SecondaryKey))
-	known := subtle.ConstantTimeCompare(primary[:], key[:]) | subtle.ConstantTimeCompare(secondary[:], key[:])
-	return known == 1 && Right(p.Rights).whole()&rights == rights
+	known := subtle.ConstantTimeCompare(primary[:], g.key[:]) | subtle.ConstantTimeCompare(secondary[:], g.key[:])
+	return known == 1 && Right(p.Rights).whole()&g.rights == g.rights
 }
 
 // ProveKey implements Directory. Of policies of event hubs that share a name, the one counts whose key it is.
@@ -147,7 +165,7 @@ func (n *Namespace) proveIdentity(ctx context.Context, token string) (Claim, err
 		return Claim{}, err
 	}
 	return Claim{
-		Path: strings.ToLower(who.EventHub), Rights: who.Rights.whole(), Expires: who.Expires, Who: who.Who, Valid: func() bool { return !n.ended() },
+		Path: strings.ToLower(who.EventHub), Rights: who.Rights.whole(), Expires: who.Expires, Who: who.Who, Valid: func() bool { return !n.over.Load() },
 	}, nil
 }
 
