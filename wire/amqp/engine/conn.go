@@ -61,6 +61,7 @@ type Conn struct {
 	beat     time.Duration // between frames to the peer; 0: as may be
 	sentAt   time.Time     // the last write began
 	quiet    time.Time     // the peer has said nothing since; zero while what it said is worked on
+	stuck    time.Time     // the reader waits for something else than the peer since; zero: it does not
 	cutAt    time.Time     // zero: not yet
 
 	out         *[]byte // waits to be written
@@ -119,6 +120,7 @@ func (c *Conn) Close(e *amqp.Error) {
 	if c.state == starting && c.wanted == nil {
 		c.wanted = &amqp.Close{Error: e}
 	}
+	c.farewell(e)
 	c.shut(e, errorOf(e))
 }
 
@@ -131,7 +133,23 @@ func (c *Conn) stop() {
 		c.cut()
 		return
 	}
-	c.shut(&amqp.Error{Condition: amqp.ConditionConnectionForced, Description: "The server is stopping."}, nil)
+	e := &amqp.Error{Condition: amqp.ConditionConnectionForced, Description: "The server is stopping."}
+	c.farewell(e)
+	c.shut(e, nil)
+}
+
+// farewell ends the sessions of a connection that is forced to end. Azure's device SDK for Node.js needs that: after nothing but a close it
+// waits 45 seconds for its links' answers, and it connects again by itself after detach-forced, but not after connection:forced.
+func (c *Conn) farewell(e *amqp.Error) {
+	if c.state != opened || e == nil || e.Condition != amqp.ConditionConnectionForced {
+		return
+	}
+	c.flush()
+	for _, s := range c.sessions {
+		if !s.ended {
+			c.put(s.channel, &amqp.End{Error: c.fit(&amqp.Error{Condition: amqp.ConditionDetachForced, Description: e.Description})})
+		}
+	}
 }
 
 // fail ends the connection because of what the peer did.
@@ -233,6 +251,11 @@ func (c *Conn) tick(now time.Time) time.Time {
 	if c.state == opened {
 		patience := c.engine.cfg.IdleTimeout
 		switch {
+		case !c.stuck.IsZero() && !now.Before(c.stuck.Add(patience)):
+			c.fail(amqp.Errorf(amqp.ConditionResourceLimitExceeded, "Nothing could be taken in for %s.", patience))
+			at(c.cutAt)
+		case !c.stuck.IsZero():
+			at(c.stuck.Add(patience))
 		case c.quiet.IsZero():
 			at(now.Add(patience))
 		case !now.Before(c.quiet.Add(patience)):

@@ -155,3 +155,31 @@ func TestACloseThatIsNotAnswered(t *testing.T) {
 		}
 	})
 }
+
+// TestAForcedEnd: sessions end first, with a condition after which clients come again.
+func TestAForcedEnd(t *testing.T) {
+	h := &house{}
+	bubble(t, h, Config{}, func(t *testing.T, near net.Conn) {
+		c := must[*amqptest.Conn](t)(amqptest.Dial(t.Context(), near, amqptest.Options{}))
+		must[*amqp.Begin](t)(c.Begin(t.Context(), 3))
+		h.conn.Close(&amqp.Error{Condition: amqp.ConditionConnectionForced, Description: "Enough."})
+		end, f, err := amqptest.Expect[*amqp.End](t.Context(), c)
+		if err != nil || f.Channel != 3 || end.Error == nil || end.Error.Condition != amqp.ConditionDetachForced || end.Error.Description != "Enough." {
+			t.Errorf("%+v on channel %d, %v", end, f.Channel, err)
+		}
+		closed, _, err := amqptest.Expect[*amqp.Close](t.Context(), c)
+		if err != nil || closed.Error == nil || closed.Error.Condition != amqp.ConditionConnectionForced {
+			t.Errorf("%+v, %v", closed, err)
+		}
+		if err := c.Send(t.Context(), 3, &amqp.End{}, nil); err != nil {
+			t.Error(err)
+		}
+		if err := c.Send(t.Context(), 0, &amqp.Close{}, nil); err != nil {
+			t.Error(err)
+		}
+		if err := c.ExpectEnd(t.Context()); err != nil {
+			t.Error(err)
+		}
+		<-h.serve
+	})
+}
