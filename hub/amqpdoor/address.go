@@ -42,7 +42,7 @@ func isDevices(path string) bool {
 // parsePlace reads "devices/{d}/twin" or "devices/{d}/modules/{m}/twin". Ids are as they stand there: exactly, and not decoded.
 func parsePlace(path string) (place, bool) {
 	s := strings.SplitN(path, "/", 5)
-	if len(s) < 3 || s[1] == "" {
+	if len(s) < 3 || !strings.EqualFold(s[0], "devices") || s[1] == "" {
 		return place{}, false
 	}
 	p := place{name: hub.Name{Device: s[1]}}
