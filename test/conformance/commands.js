@@ -4,10 +4,13 @@ const { make, often, properties } = require('./devices.js');
 const { say, goOn, attempt, run } = require('./lib.js');
 
 const { TRANSPORT } = process.env;
-const told = (m, input) => ({
-  body: m.getData().toString(), input, messageId: m.messageId, correlationId: m.correlationId, userId: m.userId && m.userId.toString(), to: m.to, expiry: m.expiryTimeUtc,
-  type: m.contentType, encoding: m.contentEncoding, lock: m.lockToken, properties: properties(m),
-});
+const told = (m, input) => {
+  const sent = m.transportObj || {}; // over AMQP there is more than the SDK tells
+  return {
+    body: m.getData().toString(), input, messageId: m.messageId, correlationId: m.correlationId, userId: String(m.userId || sent.user_id || ''), to: m.to, expiry: m.expiryTimeUtc,
+    type: m.contentType, encoding: m.contentEncoding, lock: m.lockToken, ack: m.ack, properties: properties(m), count: (sent.message_annotations || {})['iothub-deliverycount'],
+  };
+};
 // each calls f with every message, until it is told that this was the last.
 const each = (client, f) => new Promise((done) => {
   const take = async (m, input) => { say(told(m, input)); if (await f(m)) done(); };
@@ -39,6 +42,20 @@ run({
     say({ done: true });
   },
 
+  // settleInTurn does the same over AMQP, one after the other: what is settled at once with different outcomes, rhea tells the hub as one.
+  async settleInTurn() {
+    const client = make();
+    await client.open();
+    let before = Promise.resolve();
+    await each(client, (m) => {
+      const body = m.getData().toString();
+      before = before.then(() => client[body === 'end' ? 'complete' : body](m)).then(() => new Promise(setImmediate));
+      return before.then(() => body === 'end');
+    });
+    await client.close();
+    say({ done: true });
+  },
+
   // settled: over MQTT there is no other word for a message than that it came.
   async settled() {
     const client = make();
@@ -56,14 +73,14 @@ run({
   async absent() {
     const first = make();
     await first.open();
-    const heard = each(first, async (m) => m.getData().toString() === 'first');
+    const heard = each(first, async (m) => { await first.complete(m); return m.getData().toString() === 'first'; });
     say({ listens: true });
     await heard;
     await first.close();
     say({ gone: true });
     await goOn();
     const second = make();
-    const all = each(second, async (m) => m.getData().toString() === 'end');
+    const all = each(second, async (m) => { await second.complete(m); return m.getData().toString() === 'end'; });
     await second.open();
     await all;
     await second.close();

@@ -122,7 +122,7 @@ func TestCommands(t *testing.T) {
 	o := sending(t)
 	for _, tr := range transports {
 		who := deviceAndModule(t, o.World, tr.name)
-		if tr.name == "http" { // which knows no modules
+		if tr.name == "http" || tr.overWebSocket() { // HTTPS knows no modules
 			who = who[:1]
 		}
 		for _, c := range who {
@@ -150,8 +150,12 @@ func TestCommands(t *testing.T) {
 				if tr.name == "http" { // of the others the SDK keeps nothing
 					prefix = "iothub-app-"
 				} else {
-					properties["iothub-ack"] = "full"
 					maps.Copy(want, map[string]string{"userId": "who", "type": "text/plain;x=1", "encoding": "utf-8"})
+					if tr.amqp() {
+						want["ack"] = "full"
+					} else {
+						properties["iothub-ack"] = "full"
+					}
 				}
 				if c.Module != "" {
 					want["to"] = "/devices/" + tr.name + "/modules/m/messages/devicebound"
@@ -165,8 +169,12 @@ func TestCommands(t *testing.T) {
 				if tr.name == "http" {
 					layout = time.RFC1123
 				}
-				if at, err := time.Parse(layout, v.text("expiry")); err != nil || !at.Equal(m.Expires) {
-					t.Errorf("it expires at %s, want %v", v.text("expiry"), m.Expires)
+				at, err := time.Parse(layout, v.text("expiry"))
+				if ms, ok := v["expiry"].(float64); ok && tr.amqp() {
+					at, err = time.UnixMilli(int64(ms)), nil
+				}
+				if err != nil || !at.Equal(m.Expires) {
+					t.Errorf("it expires at %v, want %v", v["expiry"], m.Expires)
 				}
 				have, _ := v["properties"].(map[string]any)
 				for key, text := range properties {
@@ -194,7 +202,7 @@ func TestCommands(t *testing.T) {
 		s.wants("error", "NotImplementedError")
 		o.became(map[string]string{"x": "Success"})
 	})
-	for _, tr := range transports[:2] {
+	for _, tr := range lasting {
 		t.Run("C25 what waits comes after a reconnect over "+tr.name, func(t *testing.T) {
 			covers(t, "C25", tr.pkg)
 			o := o.in(t)
@@ -239,6 +247,38 @@ func TestSettlingOverHTTPS(t *testing.T) {
 		t.Errorf("%d locks of the message that came %d times", len(locks), most)
 	}
 	o.became(map[string]string{"complete": "Success", "abandon": "DeliveryCountExceeded", "reject": "Rejected", "end": "Success"})
+}
+
+func TestSettlingOverAMQP(t *testing.T) {
+	o := sending(t)
+	most := o.Hub(hubtest.Contoso).CommandSettings().MaxDeliveryCount
+	for _, tr := range lasting[2:] {
+		t.Run("C22 over "+tr.name, func(t *testing.T) {
+			covers(t, "C22", tr.pkg)
+			covers(t, "C23", tr.pkg)
+			o := o.in(t)
+			d := o.Device(hubtest.Contoso, tr.name)
+			s := play(t, o.World, "commands.js", "settleInTurn", deviceString(hubtest.Contoso, d), "TRANSPORT="+tr.name)
+			for _, body := range []string{"reject", "complete", "abandon"} {
+				o.sent(d.ID, body)
+				n := 1
+				if body == "abandon" {
+					n = most
+				}
+				for i := range n {
+					s.all(map[string]any{"body": body, "count": i})
+				}
+				status := map[string]string{"complete": "Success", "abandon": "DeliveryCountExceeded", "reject": "Rejected"}[body]
+				o.became(map[string]string{body: status})
+				delete(o.status, body)
+			}
+			o.sent(d.ID, "end")
+			s.wants("body", "end")
+			s.wants("done", true)
+			o.became(map[string]string{"end": "Success"})
+			delete(o.status, "end")
+		})
+	}
 }
 
 // TestDeliveryCount is what the SDK keeps to itself.

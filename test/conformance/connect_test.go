@@ -16,8 +16,22 @@ import (
 	"github.com/isthmus-io/isthmus/store/hubstore"
 )
 
-// transports are the names that devices.js has for them, and their packages. Over the first two a device stays connected.
-var transports = []struct{ name, pkg string }{{"mqtt", "azure-iot-device-mqtt"}, {"mqttws", "azure-iot-device-mqtt"}, {"http", "azure-iot-device-http"}}
+// transport is a name that devices.js has for one, and its package.
+type transport struct{ name, pkg string }
+
+// Over all but the last, a device stays connected.
+var (
+	transports = []transport{
+		{"mqtt", "azure-iot-device-mqtt"}, {"mqttws", "azure-iot-device-mqtt"}, {"amqp", "azure-iot-device-amqp"}, {"amqpws", "azure-iot-device-amqp"},
+		{"http", "azure-iot-device-http"},
+	}
+	lasting = transports[:4]
+)
+
+func (tr transport) amqp() bool { return tr.pkg == "azure-iot-device-amqp" }
+
+// overWebSocket tells whether it is the second of its kind, for which the half of the tests is enough.
+func (tr transport) overWebSocket() bool { return strings.HasSuffix(tr.name, "ws") }
 
 // moduleString is the connection string of a module.
 func moduleString(m hub.Device) string {
@@ -55,20 +69,30 @@ func TestConnect(t *testing.T) {
 	d := w.Device(hubtest.Contoso, "d")
 	m := w.Module(hubtest.Contoso, "d", "m")
 	come := newEvents(t, w)
-	for _, tr := range transports[:2] {
+	for _, tr := range lasting {
 		for _, c := range []struct {
 			id, who, env string
 			d            hub.Device
 		}{{"C01", "device", deviceString(hubtest.Contoso, d), d}, {"C02", "module", moduleString(m), m}} {
+			if tr.amqp() {
+				c.id = "C11"
+			}
 			t.Run(c.id+" "+c.who+" over "+tr.name, func(t *testing.T) {
 				covers(t, c.id, tr.pkg)
+				if tr.name == "amqpws" {
+					covers(t, "C12", tr.pkg)
+				}
 				s := play(t, w, "connect.js", "speak", c.env, "TRANSPORT="+tr.name)
 				s.step("open", "")
-				if !connected(t, w, c.d.Name()) {
+				if !tr.amqp() && !connected(t, w, c.d.Name()) {
 					t.Error("the registry does not say that it is connected")
 				}
 				s.goOn()
 				s.step("send", "")
+				if !connected(t, w, c.d.Name()) { // over AMQP a device is there when it has a link
+					t.Error("the registry does not say that it is connected")
+				}
+				s.goOn()
 				e := come(1)[0]
 				if string(e.Body) != "as it is" || e.System["iothub-connection-device-id"] != "d" || e.System["iothub-connection-module-id"] != c.d.Module {
 					t.Errorf("it sent %q %v", e.Body, e.System)
@@ -174,7 +198,10 @@ func TestRefusals(t *testing.T) {
 			covers(t, "C05", tr.pkg)
 			covers(t, "C06", tr.pkg)
 			foreign := no(attempt{Name: "foreign hub", Device: at("nowhere.azure-devices.net", "d", d.PrimaryKey)}, "")
-			if tr.name == "http" { // which says what TLS says
+			switch { // TLS refuses it
+			case tr.amqp():
+				foreign.wrong = "NotConnectedError"
+			case tr.name == "http":
 				foreign.wrong = "Error"
 			}
 			tryAll(t, w, tr.name, append(slices.Clone(both), foreign))
@@ -191,24 +218,29 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestTakeover(t *testing.T) {
-	covers(t, "C08", "azure-iot-device-mqtt")
 	w := start(t, hubtest.Options{})
-	come, env := newEvents(t, w), deviceString(hubtest.Contoso, w.Device(hubtest.Contoso, "d"))
-	s := play(t, w, "connect.js", "takeover", env)
-	s.next() // the first saw its connection go
-	s.wants("second", true)
-	if e := come(1)[0]; string(e.Body) != "second lives" {
-		t.Errorf("got %q", e.Body)
-	}
-	play(t, w, "connect.js", "back", env).wants("first", true)
-	if e := come(1)[0]; string(e.Body) != "first is back" {
-		t.Errorf("got %q", e.Body)
+	come := newEvents(t, w)
+	for _, tr := range []transport{lasting[0], lasting[2]} {
+		t.Run("C08 over "+tr.name, func(t *testing.T) {
+			covers(t, "C08", tr.pkg)
+			env := deviceString(hubtest.Contoso, w.Device(hubtest.Contoso, tr.name))
+			s := play(t, w, "connect.js", "takeover", env, "TRANSPORT="+tr.name)
+			s.next() // the first saw its connection go
+			s.wants("second", true)
+			if e := come(2); string(e[0].Body)+string(e[1].Body) != "first livessecond lives" {
+				t.Errorf("got %q and %q", e[0].Body, e[1].Body)
+			}
+			play(t, w, "connect.js", "back", env, "TRANSPORT="+tr.name).wants("first", true)
+			if e := come(2); string(e[0].Body)+", "+string(e[1].Body) != "second comes, first is back" {
+				t.Errorf("got %q and %q", e[0].Body, e[1].Body)
+			}
+		})
 	}
 }
 
 func TestDisableCuts(t *testing.T) {
 	w := start(t, hubtest.Options{})
-	for _, tr := range transports[:2] {
+	for _, tr := range lasting {
 		t.Run("C47 over "+tr.name, func(t *testing.T) {
 			covers(t, "C47", tr.pkg)
 			d := w.Device(hubtest.Contoso, tr.name)
@@ -230,14 +262,18 @@ func TestDisableCuts(t *testing.T) {
 // TestReconnect shows that a cut link heals by itself once it may.
 func TestReconnect(t *testing.T) {
 	w := start(t, hubtest.Options{})
-	d := w.Device(hubtest.Contoso, "d")
-	s := play(t, w, "connect.js", "reconnect", deviceString(hubtest.Contoso, d))
-	s.wants("opened", true)
-	w.Change(hubtest.Contoso, func(p *plan.Hub) { p.Public = resource.PublicDisabled })
-	w.Change(hubtest.Contoso, func(p *plan.Hub) { p.Public = resource.PublicEnabled })
-	s.goOn()
-	s.wants("sent", 1)
-	if e := w.Events(hubtest.Contoso, 1)[0]; string(e.Body) != "after the cut" {
-		t.Errorf("got %q", e.Body)
+	come := newEvents(t, w)
+	for _, tr := range []transport{lasting[0], lasting[2]} {
+		t.Run("over "+tr.name, func(t *testing.T) {
+			s := play(t, w, "connect.js", "reconnect", deviceString(hubtest.Contoso, w.Device(hubtest.Contoso, tr.name)), "TRANSPORT="+tr.name)
+			s.wants("opened", true)
+			w.Change(hubtest.Contoso, func(p *plan.Hub) { p.Public = resource.PublicDisabled })
+			w.Change(hubtest.Contoso, func(p *plan.Hub) { p.Public = resource.PublicEnabled })
+			s.goOn()
+			s.wants("sent", 1)
+			if e := come(2); string(e[1].Body) != "after the cut" {
+				t.Errorf("got %q and %q", e[0].Body, e[1].Body)
+			}
+		})
 	}
 }

@@ -22,9 +22,10 @@ import (
 // start makes a world on the ports that the SDKs dial, or, where this process may not have them, on others that preload.js stands in for.
 func start(t *testing.T, o hubtest.Options) *hubtest.World {
 	t.Helper()
-	if standardPorts(t, "127.0.0.1:8883", "127.0.0.1:443") {
-		o.MQTTOn, o.HTTPSOn = "127.0.0.1:8883", "127.0.0.1:443"
+	if standardPorts(t, "127.0.0.1:8883", "127.0.0.1:443", "127.0.0.1:5671") {
+		o.MQTTOn, o.HTTPSOn, o.AMQPOn = "127.0.0.1:8883", "127.0.0.1:443", "127.0.0.1:5671"
 	}
+	o.AMQP = func(w *hubtest.World) hubtest.AMQP { return speakAMQP(w, nil) }
 	return hubtest.Start(t, o)
 }
 
@@ -81,9 +82,17 @@ type script struct {
 // play starts a scenario of one of the .js files against a world; env is NAME=value.
 func play(t *testing.T, w *hubtest.World, file, scenario string, env ...string) *script {
 	t.Helper()
-	_, mqtt, _ := net.SplitHostPort(w.MQTT)
-	_, https, _ := net.SplitHostPort(w.HTTPS)
-	return node(t, append([]string{"NODE_EXTRA_CA_CERTS=" + w.CAFile, "PORTS=8883=" + mqtt + ",443=" + https}, env...), file, scenario)
+	return node(t, append([]string{"NODE_EXTRA_CA_CERTS=" + w.CAFile, "PORTS=" + hubPorts(w)}, env...), file, scenario)
+}
+
+// hubPorts tells preload.js which ports a world has.
+func hubPorts(w *hubtest.World) string {
+	return "8883=" + port(w.MQTT) + ",443=" + port(w.HTTPS) + ",5671=" + port(w.AMQP)
+}
+
+func port(address string) string {
+	_, p, _ := net.SplitHostPort(address)
+	return p
 }
 
 // node starts a scenario of a file with the environment of this process and env. When the test ends it gets some time to end by itself.

@@ -10,8 +10,12 @@ import (
 func methods(t *testing.T, o *outbound) {
 	w := o.World
 	owner := serviceString(t, w, hub.PolicyOwner)
-	for _, tr := range transports[:2] {
-		for _, c := range deviceAndModule(t, w, "methods-"+tr.name) {
+	for _, tr := range lasting {
+		all := deviceAndModule(t, w, "methods-"+tr.name)
+		if tr.overWebSocket() { // what the device does is enough
+			all = all[:1]
+		}
+		for _, c := range all {
 			t.Run(c.name+" over "+tr.name, func(t *testing.T) {
 				t.Parallel() // each waits five seconds for who is silent
 				for _, id := range []string{"C35", "C36", "C37"} {

@@ -81,10 +81,6 @@ func startProvisioning(t *testing.T, change func(*provisioning.Config)) *dps {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := func(address string) string {
-		_, p, _ := net.SplitHostPort(address)
-		return p
-	}
 	d.env = []string{
 		"HOST=" + provisioningtest.Host, "SCOPE=" + d.Service.Scope(), "NODE_EXTRA_CA_CERTS=" + both,
 		"PORTS=127.0.0.2:8883=" + port(mqttAt) + ",127.0.0.2:443=" + port(httpsAt) + ",8883=" + port(d.hubs.MQTT) + ",443=" + port(d.hubs.HTTPS),

@@ -23,6 +23,26 @@ run({
     say({ step: 'closed' });
   },
 
+  // renewEachSecond has tokens for three seconds from the beginning.
+  async renewEachSecond() {
+    const client = make();
+    let tokens = 0;
+    client.setOptions({ tokenRenewal: { tokenValidTimeInSeconds: 3, tokenRenewalMarginInSeconds: 2 } });
+    client.on('disconnect', (err) => say({ step: 'disconnected', message: err && err.message }));
+    client._transport._authenticationProvider.on('newTokenAvailable', () => { tokens++; });
+    const all = new Promise((done) => client.on('message', (m) => {
+      const body = m.getData().toString();
+      say({ body });
+      client.complete(m);
+      if (body === 'end') done();
+    }));
+    await client.open();
+    say({ step: 'opened' });
+    await all;
+    await client.close();
+    say({ step: 'closed', tokens });
+  },
+
   // end: the hub ends the connection with the token, and takes the device back with another.
   async end() {
     say({ ready: true });

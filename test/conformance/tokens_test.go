@@ -9,7 +9,11 @@ import (
 )
 
 func tokens(t *testing.T, o *outbound) {
-	for _, tr := range transports[:2] {
+	for _, tr := range lasting {
+		if tr.amqp() {
+			renewals(t, o, tr)
+			continue
+		}
 		t.Run("C10 renewed over "+tr.name, func(t *testing.T) {
 			t.Parallel()
 			covers(t, "C10", tr.pkg)
@@ -59,6 +63,8 @@ func tokens(t *testing.T, o *outbound) {
 				t.Errorf("%d messages came again", again)
 			}
 		})
+	}
+	for _, tr := range lasting {
 		t.Run("C10 ended over "+tr.name, func(t *testing.T) {
 			t.Parallel()
 			covers(t, "C10", tr.pkg)
@@ -73,7 +79,11 @@ func tokens(t *testing.T, o *outbound) {
 			s.wants("body", "before")
 			s.step("gone", "")
 			o.sent(d.ID, "meanwhile")
-			s.step("open with what has ended", "NotConnectedError", "message", "Connection refused: Not authorized") // so the SDK puts it, after one success
+			if tr.amqp() {
+				s.step("open with what has ended", "UnauthorizedError")
+			} else {
+				s.step("open with what has ended", "NotConnectedError", "message", "Connection refused: Not authorized") // so the SDK puts it, after one success
+			}
 			s.goOn(sign(t, resource, d.PrimaryKey, "", time.Hour))
 			opened := false
 			for range 2 { // with its session there, what waits may come before the SDK says that it is open
@@ -90,4 +100,42 @@ func tokens(t *testing.T, o *outbound) {
 			s.goOn()
 		})
 	}
+}
+
+// renewals: over AMQP a device with a token for three seconds puts another each second, and stays connected.
+func renewals(t *testing.T, o *outbound, tr transport) {
+	t.Run("C14 renewed over "+tr.name, func(t *testing.T) {
+		t.Parallel()
+		covers(t, "C10", tr.pkg)
+		covers(t, "C14", tr.pkg)
+		o := o.in(t)
+		d := o.Device(hubtest.Contoso, "renews-"+tr.name)
+		s := play(t, o.World, "tokens.js", "renewEachSecond", deviceString(hubtest.Contoso, d), "TRANSPORT="+tr.name)
+		s.step("opened", "")
+		since := func() (out []time.Time) {
+			for _, c := range o.Hub(hubtest.Contoso).Connections() {
+				if c.Device == d.ID {
+					out = append(out, c.Since)
+				}
+			}
+			return out
+		}
+		o.sent(d.ID, "first")
+		s.wants("body", "first")
+		begun, connections := time.Now(), since()
+		for i := 0; time.Since(begun) < 4500*time.Millisecond; i++ { // beyond the end of the first token
+			time.Sleep(100 * time.Millisecond)
+			body := fmt.Sprint(tr.name, " ", i)
+			o.sent(d.ID, body)
+			s.wants("body", body)
+		}
+		if now := since(); len(now) != 1 || len(connections) != 1 || now[0] != connections[0] {
+			t.Errorf("it was connected since %v, and then since %v", connections, now)
+		}
+		o.sent(d.ID, "end")
+		s.wants("body", "end")
+		if v := s.next(); v.text("step") != "closed" || v["tokens"].(float64) < 3 {
+			t.Errorf("%v", v)
+		}
+	})
 }

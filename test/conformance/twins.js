@@ -1,6 +1,5 @@
 // What devices and modules do with their twins: node -r ./preload.js twins.js NAME. See devices.js for what comes in the environment.
 'use strict';
-const { Message } = require('azure-iot-device');
 const { make } = require('./devices.js');
 const { say, goOn, step, happens, run } = require('./lib.js');
 
@@ -60,7 +59,7 @@ run({
     twin.on('properties.desired', (delta) => say({ step: 'desired', body: { delta: plain(delta), twin: plain(twin.properties.desired) } }));
     twin.on('properties.desired.only', (value) => { heard++; if (value === 'end') twin.emit('ended'); });
     const ended = happens(twin, 'ended');
-    await client.sendEvent(new Message('whatever')); // which is answered after the subscription is
+    await report(twin, { listens: true }); // which is answered after the subscription is
     say({ step: 'subscribed' });
     await ended;
     say({ step: 'ended', body: heard });

@@ -118,7 +118,8 @@ func Time(t amqp.Timestamp) time.Time {
 	return time.UnixMilli(min(max(int64(t), first), last)).UTC()
 }
 
-// Properties returns application properties as text. What has no text, and what has no name, is left out; nil when nothing is left.
+// Properties returns application properties as text; a null is empty. What has no text, and what has no name, is left out; nil when nothing
+// is left.
 func Properties(m amqp.Map) map[string]string {
 	var out map[string]string
 	for _, p := range m {
@@ -127,7 +128,7 @@ func Properties(m amqp.Map) map[string]string {
 			continue
 		}
 		value, ok := Text(p.Value)
-		if !ok {
+		if !ok && p.Value != nil {
 			continue
 		}
 		if out == nil {
