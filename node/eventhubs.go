@@ -10,6 +10,7 @@ import (
 
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/eventhub"
+	"github.com/isthmus-io/isthmus/eventhub/bearer"
 	"github.com/isthmus-io/isthmus/eventhub/httpdoor"
 	"github.com/isthmus-io/isthmus/eventlog"
 	"github.com/isthmus-io/isthmus/eventlog/amqpevent"
@@ -28,8 +29,16 @@ type namespaces struct {
 	far     http.Handler
 }
 
-func newNamespaces(ctx context.Context, cfg HubConfig, events *eventlog.Log, log *slog.Logger, clk clock.Clock, reg prometheus.Registerer) (*namespaces, error) {
-	server, err := eventhub.New(ctx, eventhub.Config{Dir: cfg.DataDir, Database: cfg.Database, TestToken: cfg.testToken}, events, log, clk, reg)
+func newNamespaces(ctx context.Context, cfg HubConfig, hubs *hub.Server, events *eventlog.Log, log *slog.Logger, clk clock.Clock, reg prometheus.Registerer) (*namespaces, error) {
+	own := eventhub.Config{Dir: cfg.DataDir, Database: cfg.Database, TestToken: cfg.testToken}
+	if cfg.Tokens.Issuer != "" {
+		v, err := bearer.New(cfg.Tokens, clk)
+		if err != nil {
+			return nil, err
+		}
+		own.Tokens = v.Check
+	}
+	server, err := eventhub.New(ctx, own, events, log, clk, reg)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +46,11 @@ func newNamespaces(ctx context.Context, cfg HubConfig, events *eventlog.Log, log
 	n.local = httpdoor.New(httpdoor.Config{Namespace: httpdoor.Named(server), Plain: plainEvent, Local: true}, log, clk)
 	n.far = httpdoor.New(httpdoor.Config{
 		Namespace: func(r *http.Request) (*eventhub.Namespace, error) {
-			return n.named(hubhttp.ArrivalOf(r.Context()).Hub)
+			from := hubhttp.ArrivalOf(r.Context())
+			if _, err := hubs.Enter(from.Conn.Side, r.Host); err != nil { // which may have been closed since, under one who follows events
+				return nil, err
+			}
+			return n.named(from.Hub)
 		},
 		Plain:   plainEvent,
 		Refused: func(r *http.Request, who string, err error) { hubhttp.ArrivalOf(r.Context()).Conn.Refuse(who, err) },

@@ -13,6 +13,7 @@ import (
 
 	"github.com/isthmus-io/isthmus/backoff"
 	"github.com/isthmus-io/isthmus/clock"
+	"github.com/isthmus-io/isthmus/eventhub/bearer"
 	"github.com/isthmus-io/isthmus/eventlog"
 	eventdoor "github.com/isthmus-io/isthmus/eventlog/amqpdoor"
 	"github.com/isthmus-io/isthmus/fault"
@@ -41,6 +42,8 @@ type HubConfig struct {
 	// Engine bounds connections of AMQP, EventDoor what is spoken of event hubs on them.
 	Engine    engine.Config
 	EventDoor eventdoor.Config
+	// Tokens says whose access tokens open namespaces of event hubs; nobody's when it has no Issuer.
+	Tokens bearer.Config
 	// TransferHosts are those whose blob containers import and export jobs may reach, beside the hub's own; *.name is every host below.
 	TransferHosts []string
 	// DevicePort is where devices find the HTTPS door, when that is not the port it listens on; they are told it with a stream's address.

@@ -107,7 +107,7 @@ func openHub(ctx context.Context, cfg HubConfig, find front.Certificate, log *sl
 		return h, err
 	}
 	h.later(func() { _ = h.prov.server.Close() })
-	if h.spaces, err = newNamespaces(ctx, cfg, h.events, log, clk, reg); err != nil {
+	if h.spaces, err = newNamespaces(ctx, cfg, h.server, h.events, log, clk, reg); err != nil {
 		return h, err
 	}
 	h.later(func() { _ = h.spaces.server.Close() })
