@@ -1,7 +1,6 @@
 // @azure/event-hubs under the test's hand: node driver.js. Every line on standard input is a request {"id", "do", ...} and every line on
 // standard output the answer to one, {"id", ...} or {"id", "error"}; requests run beside each other. driver/ is the same for the Go SDK.
 'use strict';
-const fs = require('fs');
 const readline = require('readline');
 const { EventHubProducerClient, EventHubConsumerClient, EventHubBufferedProducerClient, earliestEventPosition, latestEventPosition } = require('@azure/event-hubs');
 const { BlobCheckpointStore } = require('@azure/eventhubs-checkpointstore-blob');
@@ -12,7 +11,8 @@ const { plain, typed, each } = require('./values.js');
 const clients = {}; // by the names that the test gives
 const readers = {};
 
-const failure = (err) => ({ name: err.name, code: err.code === undefined ? '' : String(err.code), message: String(err.message), retryable: Boolean(err.retryable), info: err.info });
+// failure is an error as the test sees it; of one that retries add up to, the last.
+const failure = (err) => (err.errors && err.errors.length ? failure(err.errors[err.errors.length - 1]) : { name: err.name, code: err.code === undefined ? '' : String(err.code), message: String(err.message), retryable: Boolean(err.retryable), info: err.info });
 
 // options are what the constructors of all clients take.
 const options = (q) => ({
@@ -206,5 +206,5 @@ readline.createInterface({ input: process.stdin }).on('line', async (line) => {
   const q = JSON.parse(line);
   let answer;
   try { answer = await does[q.do](q); } catch (err) { answer = { error: failure(err) }; }
-  fs.writeSync(1, JSON.stringify({ id: q.id, ...answer }) + '\n');
+  process.stdout.write(JSON.stringify({ id: q.id, ...answer }) + '\n');
 }).on('close', () => process.exit(0));

@@ -2,6 +2,7 @@
 # and every line on standard output the answer to one, as with driver.js.
 import base64
 import json
+import os
 import sys
 import uuid
 
@@ -93,7 +94,8 @@ def message(q):
     else:
         m.body, m.inferred = plain(q[kind]), kind == "data"
     for name, v in q.get("properties", {}).items():
-        setattr(m, fields[name], plain(v))
+        v = plain(v)
+        setattr(m, fields[name], v / 1000 if name in times else v)
     if "annotations" in q:
         m.annotations = PropertyDict({symbol(k): plain(v) for k, v in q["annotations"].items()})
     return m
@@ -104,6 +106,26 @@ fields = {
     "contentEncoding": "content_encoding", "absoluteExpiryTime": "expiry_time", "creationTime": "creation_time", "groupId": "group_id", "groupSequence": "group_sequence",
     "replyToGroupId": "reply_to_group_id",
 }
+times = ("absoluteExpiryTime", "creationTime")  # seconds, to Proton
+
+
+# properties_of tells what is in the properties section. Proton forgets the types of some of it.
+def properties_of(m):
+    got = {}
+    for name, attribute in fields.items():
+        v = getattr(m, attribute)
+        if not v:
+            continue
+        if name in times:
+            got[name] = {"timestamp": round(v * 1000)}
+        elif name == "groupSequence":
+            got[name] = {"uint": v}
+        elif name == "correlationId" and isinstance(v, int):
+            got[name] = {"ulong": str(v)}
+        else:
+            got[name] = typed(str(v) if isinstance(v, symbol) else v)
+    return got
+
 
 
 # send sends events as messages of format 0, one after the other.
@@ -133,7 +155,7 @@ def receive(q):
         got.append({
             "body": bytes(m.body).decode("utf-8", "replace") if isinstance(m.body, (bytes, memoryview)) else None, "value": typed(m.body), "inferred": m.inferred,
             "application": {k: typed(v) for k, v in (m.properties or {}).items()}, "annotations": {str(k): typed(v) for k, v in (m.annotations or {}).items()},
-            "properties": {k: typed(getattr(m, a)) for k, a in fields.items() if getattr(m, a)}, "unsettled": len(d),
+            "properties": properties_of(m), "unsettled": len(d),
         })
     return {"events": got}
 
@@ -149,3 +171,5 @@ for line in sys.stdin:
     except Exception as e:
         answer = {"error": {"name": type(e).__name__, "condition": "", "message": str(e)}}
     print(json.dumps({"id": q["id"], **answer}), flush=True)
+
+os._exit(0)  # Proton's objects cannot be taken down in any order

@@ -21,10 +21,10 @@ const find = async () => {
   });
   await connection.open();
   try {
-    const refused = new Promise((done) => {
+    const refused = new Promise((done, fail) => {
       connection.createReceiver({
-        source: { address: `amqps://${host}/messages/events/$management` }, onError: (context) => done(context.receiver.error), onClose: () => {},
-      }).catch((err) => done(err));
+        source: { address: `amqps://${host}/messages/events/$management` }, credit_window: 0, onError: (context) => done(context.receiver.error),
+      }).catch(fail);
     });
     const { condition, info } = await refused;
     if (condition !== 'amqp:link:redirect') throw new Error(`no redirect: ${condition}`);

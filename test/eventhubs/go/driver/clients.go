@@ -41,17 +41,18 @@ func trust(file string) (*tls.Config, error) {
 }
 
 func (d *driver) open(_ context.Context, q question) (answer, error) {
-	secure, err := trust(q.CA)
+	trusted, err := trust(q.CA)
 	if err != nil {
 		return nil, err
 	}
+	secure := trusted // of what the SDK itself dials
 	var dial func(context.Context, azeventhubs.WebSocketConnParams) (net.Conn, error)
 	if q.WebSocket != "" {
 		dial = func(ctx context.Context, asked azeventhubs.WebSocketConnParams) (net.Conn, error) {
 			if asked.Host != "wss://"+q.Namespace+"/$servicebus/websocket" {
 				return nil, fmt.Errorf("the SDK asks for %s", asked.Host)
 			}
-			client := &http.Client{Transport: &http.Transport{TLSClientConfig: secure}}
+			client := &http.Client{Transport: &http.Transport{TLSClientConfig: trusted}}
 			c, _, err := websocket.Dial(ctx, q.WebSocket, &websocket.DialOptions{HTTPClient: client, Subprotocols: []string{"amqp"}})
 			if err != nil {
 				return nil, err
