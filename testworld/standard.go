@@ -75,7 +75,7 @@ spec:
   type: iothub
   hostName: contoso.azure-devices.net
   target: %[3]s
-  ports: [{port: 8883}, {port: 8443}]
+  ports: [{port: 8883}, {port: 8443}, {port: 5671}]
   visibility: [it]
   autoApprove: [ot]
   publicNetworkAccess: Disabled
