@@ -13,7 +13,7 @@ type Accept struct {
 	// Receive is called on the connection's goroutine with each message, one after the other, and must not wait long. nil: messages
 	// are released.
 	Receive func(*Delivery)
-	// Drain is called on the connection's goroutine when the peer wants the credit back that is not used at once (2.6.7), and must not wait:
+	// Drain is called on a goroutine of the connection when the peer wants the credit back that is not used at once (2.6.7), and must not wait:
 	// for who does not look at Flowed. It calls Idle when there is nothing to send. nil: nobody hears of it.
 	Drain func()
 }
@@ -129,6 +129,8 @@ func (l *Link) Accept(a Accept) {
 		s.sayFlow(l)
 	case l.drain && l.credit == 0:
 		l.giveBack()
+	case l.drain && l.drains != nil:
+		c.tells.Go(l.drains)
 	case l.echo:
 		s.sayFlow(l)
 	}

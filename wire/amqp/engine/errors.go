@@ -23,6 +23,9 @@ func unwritten(err error) error {
 
 // gone is the error of who would send on what has ended.
 func gone(op string, cause error) error {
+	if cause == nil {
+		cause = ErrEnded
+	}
 	return fault.Wrap(op, fault.Unavailable, cause, "the link has ended")
 }
 

@@ -128,10 +128,7 @@ func (l *Link) take(d *Delivery, payload []byte, more bool) bool {
 
 // fits waits until what is held is within its bounds. It is false when waiting would not help, or nothing more is to be done.
 func (c *Conn) fits() bool {
-	for c.held > c.engine.cfg.MaxUnsettledBytes && c.whole > 0 && c.state == opened && !c.broken {
-		c.kick()
-		c.room.Wait()
-	}
+	c.waitWhile(func() bool { return c.held > c.engine.cfg.MaxUnsettledBytes && c.whole > 0 })
 	return c.held <= c.engine.cfg.MaxUnsettledBytes && c.state == opened
 }
 
@@ -174,6 +171,6 @@ func (l *Link) complete(d *Delivery) {
 		receive = (*Delivery).Release
 	}
 	c.mu.Unlock()
+	defer c.mu.Lock()
 	receive(d)
-	c.mu.Lock()
 }

@@ -107,7 +107,7 @@ func (l *Link) canSend() bool {
 func (l *Link) canContinue() bool {
 	c := l.session.conn
 	l.inRoom = c.queued() >= sendMost
-	return l.session.outgoing > 0 && !l.inRoom && c.state == opened && !l.told
+	return l.session.outgoing > 0 && !l.inRoom && c.state == opened && !c.broken && !l.told
 }
 
 // ready waits until a message can be sent.

@@ -73,10 +73,22 @@ func (c *Conn) pause() {
 
 // await lets the reader wait until little enough waits to be written.
 func (c *Conn) await() {
-	for c.queued() > replyMost && c.state == opened && !c.broken {
+	c.waitWhile(func() bool { return c.queued() > replyMost })
+}
+
+// waitWhile lets the reader wait, while the connection is what it was. It is no way to wait for long.
+func (c *Conn) waitWhile(such func() bool) {
+	if !such() {
+		return
+	}
+	c.current = nil
+	c.stuck = c.engine.clock.Now()
+	c.engine.watch.hurry(c, c.stuck.Add(c.engine.cfg.IdleTimeout))
+	for such() && c.state == opened && !c.broken {
 		c.kick()
 		c.room.Wait()
 	}
+	c.stuck = zeroTime
 }
 
 // count adds up what was counted on the side.
