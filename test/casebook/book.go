@@ -1,6 +1,9 @@
 package casebook
 
 import (
+	"encoding/json"
+	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -51,4 +54,23 @@ func (b *Book) Covers(t *testing.T, id string, with ...With) {
 			b.results = append(b.results, result{id, w, t.Name(), !t.Failed() && !t.Skipped()})
 		})
 	}
+}
+
+// Package is a package for Node.js that the package-lock.json of the working directory names.
+func Package(name string) (With, error) {
+	b, err := os.ReadFile("package-lock.json")
+	if err != nil {
+		return With{}, err
+	}
+	var lock struct {
+		Packages map[string]struct{ Version string }
+	}
+	if err := json.Unmarshal(b, &lock); err != nil {
+		return With{}, err
+	}
+	v := lock.Packages["node_modules/"+name].Version
+	if v == "" {
+		return With{}, fmt.Errorf("package-lock.json has no package %q", name)
+	}
+	return With{name, v}, nil
 }

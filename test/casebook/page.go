@@ -51,7 +51,7 @@ func (b *Book) keep(p Page) error {
 	shown, table := b.table()
 	want := []byte(p.Text(shown, len(b.cases), table))
 	if p.Update {
-		return os.WriteFile(p.File, want, 0o644) //nolint:gosec // a document is for everybody
+		return os.WriteFile(p.File, want, 0o644)
 	}
 	if have, err := os.ReadFile(p.File); err != nil || !bytes.Equal(have, want) {
 		return fmt.Errorf("%s is not what the tests show: run %s", p.File, p.Again)

@@ -1,12 +1,10 @@
 package conformance
 
 import (
-	"encoding/json"
-	"os"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
+
+	"github.com/isthmus-io/isthmus/test/casebook"
 )
 
 // cases are what a hub and a provisioning service have to do for the SDKs. later says why there may be no test of one yet.
@@ -70,53 +68,27 @@ var cases = []struct{ id, what, later string }{
 	{"C57", "TPM nonce flow over HTTP (simulated TPM)", ""},
 }
 
-// result is what became of a test that covers a case.
-type result struct {
-	id, with, version, test string
-	passed                  bool
-}
-
-var (
-	resultsLock sync.Mutex // guards results
-	results     []result
-)
+// book keeps account of which tests show which of them.
+var book = func() *casebook.Book {
+	var list []casebook.Case
+	for _, c := range cases {
+		list = append(list, casebook.Case{ID: c.id, What: c.what, Later: c.later})
+	}
+	return casebook.New(list)
+}()
 
 // covers says that a test, or a subtest, is a proof of a case with these npm packages, or with something else, whose name then holds a space
 // ("raw MQTT"). It is what docs/compatibility.md is made of.
 func covers(t *testing.T, id string, with ...string) {
 	t.Helper()
-	if !slices.ContainsFunc(cases, func(c struct{ id, what, later string }) bool { return c.id == id }) {
-		t.Fatalf("there is no case %q", id)
+	for _, name := range with {
+		w := casebook.With{Name: name}
+		if !strings.Contains(name, " ") {
+			var err error
+			if w, err = casebook.Package(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		book.Covers(t, id, w)
 	}
-	for _, w := range with {
-		version := packageVersion(t, w)
-		t.Attr("case", id+" "+strings.TrimSpace(w+" "+version))
-		t.Cleanup(func() {
-			resultsLock.Lock()
-			defer resultsLock.Unlock()
-			results = append(results, result{id, w, version, t.Name(), !t.Failed() && !t.Skipped()})
-		})
-	}
-}
-
-func packageVersion(t *testing.T, name string) string {
-	t.Helper()
-	if strings.Contains(name, " ") {
-		return ""
-	}
-	b, err := os.ReadFile("package-lock.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var lock struct {
-		Packages map[string]struct{ Version string }
-	}
-	if err := json.Unmarshal(b, &lock); err != nil {
-		t.Fatal(err)
-	}
-	v := lock.Packages["node_modules/"+name].Version
-	if v == "" {
-		t.Fatalf("package-lock.json has no package %q", name)
-	}
-	return v
 }

@@ -1,7 +1,6 @@
 package eventhubs
 
 import (
-	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -60,18 +59,11 @@ var (
 
 // npm is a package of package-lock.json.
 func npm(name string) casebook.With {
-	var lock struct {
-		Packages map[string]struct{ Version string }
+	w, err := casebook.Package(name)
+	if err != nil {
+		panic(err) // the page needs its version
 	}
-	b, err := os.ReadFile("package-lock.json")
-	if err == nil {
-		err = json.Unmarshal(b, &lock)
-	}
-	v := lock.Packages["node_modules/"+name].Version
-	if err != nil || v == "" {
-		panic(fmt.Sprintf("package-lock.json has no package %s: %v", name, err))
-	}
-	return casebook.With{Name: name, Version: v}
+	return w
 }
 
 var update = flag.Bool("update", false, "write docs/compatibility-event-hubs.md from what the tests show")

@@ -80,7 +80,7 @@ var liveCases = map[string]string{
 // own, and each test has an event hub of its own.
 func TestMicrosoft(t *testing.T) {
 	t.Parallel()
-	w := start(t, options{})
+	w := start(t, options{azure: true})
 	address := w.address
 	blobs := w.storage(t)
 	listen, send := w.policy(t, "ListenOnly", "Listen"), w.policy(t, "SendOnly", "Send")

@@ -3,6 +3,7 @@ package eventhubs
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"io"
 	"strings"
 	"testing"
@@ -67,7 +68,7 @@ func TestMalformed(t *testing.T) {
 				for {
 					n, err := c.Read(buf)
 					heard = append(heard, buf[:n]...)
-					if err == io.EOF || err != nil && strings.Contains(err.Error(), "reset") || endsSession(heard) {
+					if errors.Is(err, io.EOF) || err != nil && strings.Contains(err.Error(), "reset") || endsSession(heard) {
 						return
 					}
 					if err != nil {

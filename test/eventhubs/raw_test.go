@@ -290,6 +290,55 @@ func TestRawEvents(t *testing.T) {
 	}
 }
 
+// TestRawPositions: selectors that no SDK writes.
+func TestRawPositions(t *testing.T) {
+	t.Parallel()
+	w := start(t, options{})
+	covers(t, "EH17", withRaw)
+	hub := w.hub(t, 1)
+	s := w.session(t, hub, time.Hour)
+	out := sender(t, s, hub, nil)
+	at := make([]int64, 3)
+	for i := range at {
+		if err := out.SendAccepted(within(t), text(t, fmt.Sprint(i)), 0); err != nil {
+			t.Fatal(err)
+		}
+		r := receiver(t, s, hub, "0", 1, from(fmt.Sprintf("amqp.annotation.x-opt-sequence-number >= '%d'", i)))
+		_, got := next(t, r)
+		if err := r.Detach(within(t)); err != nil { // five may read at once
+			t.Fatal(err)
+		}
+		when, _ := got.MessageAnnotations.Get("x-opt-enqueued-time").(amqp.Timestamp)
+		at[i] = int64(when)
+		w.tick(t, at[i])
+	}
+	for selector, first := range map[string]string{
+		"": "0",
+		fmt.Sprintf("amqp.annotation.x-opt-enqueued-time >= '%d'", at[1]): "1",
+		fmt.Sprintf("amqp.annotation.x-opt-enqueued-time > '%d'", at[1]):  "2",
+		"amqp.annotation.x-opt-offset > '-1'":                             "0",
+		"amqp.annotation.x-opt-sequence-number>'0'":                       "1",
+	} {
+		var edit func(*amqp.Attach)
+		if selector != "" {
+			edit = from(selector)
+		}
+		r := receiver(t, s, hub, "0", 1, edit)
+		if _, got := next(t, r); string(got.Data[0]) != first {
+			t.Errorf("%s begins with %s, want %s", selector, got.Data[0], first)
+		}
+		if err := r.Detach(within(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, selector := range []string{"x > 1", "amqp.annotation.x-opt-offset > 'abc'", "amqp.annotation.x-opt-sequence-number > '99'", "amqp.annotation.x-opt-offset > '-1' OR 1=1"} {
+		_, err := s.Receiver(within(t), hub+"/ConsumerGroups/$Default/Partitions/0", 1, from(selector))
+		if condition(err) != "com.microsoft:argument-error" {
+			t.Errorf("%s: %v", selector, err)
+		}
+	}
+}
+
 // TestRawTooLarge: what is too large is rejected, and the link goes on.
 func TestRawTooLarge(t *testing.T) {
 	t.Parallel()

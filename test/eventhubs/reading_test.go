@@ -112,6 +112,21 @@ func TestPrefetch(t *testing.T) {
 	})
 }
 
+// TestGrowingCredit: a reader that has nothing to read asks for more at every look, and then gets what comes, once.
+func TestGrowingCredit(t *testing.T) {
+	t.Parallel()
+	w := start(t, options{})
+	covers(t, "EH19", js.with)
+	d := w.user(t, js, 1)
+	d.read("r", "0", m{"position": m{"earliest": true}, "batch": 5000, "maxWait": 0.01, "brief": true})
+	const rounds, each = 5, 100
+	for i := range rounds {
+		time.Sleep(300 * time.Millisecond) // in which it looks some thirty times
+		d.must("send", m{"client": "p", "partition": "0"}, texts(numbered(fmt.Sprint("round ", i, " "), each)...))
+		wantBodies(t, d.receives("r", "0", each), numbered(fmt.Sprint("round ", i, " "), each)...)
+	}
+}
+
 // TestRuntimeMetric: what is known of the partition's end comes along when it is asked for, and otherwise does not.
 func TestRuntimeMetric(t *testing.T) {
 	t.Parallel()

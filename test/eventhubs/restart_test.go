@@ -1,7 +1,6 @@
 package eventhubs
 
 import (
-	"context"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -30,9 +29,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
-	defer cancel()
-	line, err := p.WaitLog(ctx, "Event hub telemetry")
+	line, err := p.WaitLog(within(t), "Event hub telemetry")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +42,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	}
 	rounds, each := 2, int64(100)
 	if soaking() {
-		rounds, each = 30, 2000
+		rounds, each = 20, 1000
 	}
 	for range rounds {
 		for _, k := range workers {
@@ -55,7 +52,7 @@ func TestKilledUnderLoad(t *testing.T) {
 		if err := p.Restart(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := p.WaitLog(ctx, "Event hub telemetry"); err != nil {
+		if _, err := p.WaitLog(within(t), "Event hub telemetry"); err != nil {
 			t.Fatal(err)
 		}
 	}
