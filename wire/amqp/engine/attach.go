@@ -18,8 +18,11 @@ type Accept struct {
 	Drain func()
 }
 
-// attach takes an attach (2.6.3).
-func (s *Session) attach(a *amqp.Attach) {
+// mostAttaches is how many bytes the attaches of one connection's links may have together.
+const mostAttaches = 8 << 20
+
+// attach takes an attach (2.6.3) of so many bytes.
+func (s *Session) attach(a *amqp.Attach, size int) {
 	c := s.conn
 	cfg := &c.engine.cfg
 	switch {
@@ -35,7 +38,7 @@ func (s *Session) attach(a *amqp.Attach) {
 		s.fail(amqp.Errorf(amqp.ConditionResourceLimitExceeded, "The peer's handle-max leaves no handle for the answer."))
 		return
 	}
-	l := &Link{session: s, peer: a, remote: a.Handle, handle: handle, receives: a.Role == amqp.RoleReceiver}
+	l := &Link{session: s, peer: a, size: size, handle: handle, receives: a.Role == amqp.RoleReceiver}
 	if l.receives {
 		l.count, l.limit = c.engine.first, a.MaxMessageSize.Value
 	} else {
@@ -45,8 +48,14 @@ func (s *Session) attach(a *amqp.Attach) {
 		s.links = map[uint32]*Link{}
 	}
 	s.links[a.Handle] = l
+	c.links++
+	c.attaches += size
 	c.engine.metrics.links.Inc()
 	switch {
+	case c.links > 2*cfg.MaxLinks || c.attaches > 2*mostAttaches: // it does not listen
+		c.fail(amqp.Errorf(amqp.ConditionResourceLimitExceeded, "The connection has too many links, or says too much of them."))
+	case c.links > cfg.MaxLinks || c.attaches > mostAttaches:
+		l.refuse(amqp.Errorf(amqp.ConditionResourceLimitExceeded, "The connection has too many links, or says too much of them."))
 	case a.Coordinator:
 		l.refuse(amqp.Errorf(amqp.ConditionNotImplemented, "There are no transactions here."))
 	case a.Source != nil && a.Source.Dynamic || a.Target != nil && a.Target.Dynamic:
@@ -206,7 +215,7 @@ func (s *Session) detached(d *amqp.Detach) {
 	if l.stage == undecided || l.stage == attached {
 		l.sayDetach(nil)
 	}
-	delete(s.links, d.Handle)
+	s.forget(d.Handle, l)
 	if len(s.links) == 0 {
 		s.odd = false
 	}

@@ -9,6 +9,7 @@ type Config struct {
 	ChannelMax        uint16        // highest channel number: 4,999
 	MaxSessions       int           // held by one connection at once: 1,024
 	HandleMax         uint32        // highest handle of a session: 255
+	MaxLinks          int           // of one connection at once: 16,384
 	Window            uint32        // transfer frames a session may have on their way to us: 5,000
 	IdleTimeout       time.Duration // told to the peer, whose silence for so long ends the connection: 4 min
 	SetupTimeout      time.Duration // for SASL and open: 60 s
@@ -35,6 +36,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.HandleMax == 0 {
 		c.HandleMax = 255
+	}
+	if c.MaxLinks <= 0 {
+		c.MaxLinks = 16384
 	}
 	if c.Window == 0 {
 		c.Window = 5000

@@ -56,6 +56,8 @@ type Conn struct {
 	live     int                 // of them, that have not ended
 	odd      bool                // some have another channel of ours
 	lastID   uint64              // of sessions
+	links    int
+	attaches int // bytes of their attaches
 
 	setupEnd time.Time
 	beat     time.Duration // between frames to the peer; 0: as may be
@@ -272,10 +274,10 @@ func (c *Conn) tick(now time.Time) time.Time {
 func (c *Conn) finish(err error) error {
 	c.mu.Lock()
 	c.because(err)
+	c.kick()
 	c.become(over)
 	c.deadline = time.Now().Add(time.Second) // a peer that does not read keeps nobody here
 	_ = c.net.SetWriteDeadline(c.deadline)
-	c.kick()
 	for c.writing {
 		c.room.Wait()
 	}

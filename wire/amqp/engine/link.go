@@ -20,7 +20,7 @@ const (
 type Link struct {
 	session  *Session
 	peer     *amqp.Attach
-	remote   uint32 // the peer's handle
+	size     int    // bytes of peer
 	handle   uint32 // ours
 	receives bool   // the peer does: we send
 

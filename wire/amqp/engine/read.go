@@ -93,7 +93,7 @@ func (c *Conn) frame(kind byte, channel uint16, body []byte) error {
 		c.begin(channel, p)
 	case *amqp.Attach:
 		if s := c.session(channel); s != nil {
-			s.attach(p)
+			s.attach(p, len(body))
 		}
 	case *amqp.Detach:
 		if s := c.session(channel); s != nil {

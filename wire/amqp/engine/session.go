@@ -166,12 +166,19 @@ func (s *Session) dismiss(cause error) []*ending {
 		if e := l.leave(cause); e != nil {
 			ends = append(ends, e)
 		}
-		delete(s.links, handle)
+		s.forget(handle, l)
 	}
 	if len(dones) > 0 {
 		ends = append([]*ending{{dones: dones}}, ends...)
 	}
 	return ends
+}
+
+// forget lets a handle be used again.
+func (s *Session) forget(handle uint32, l *Link) {
+	delete(s.links, handle)
+	s.conn.links--
+	s.conn.attaches -= l.size
 }
 
 // flow takes a flow (2.5.6, 2.6.7).

@@ -165,6 +165,8 @@ var talks = []talk{
 	{name: "dynamic nodes", peer: begun(&amqp.Attach{Name: "d", Role: amqp.RoleReceiver, Source: &amqp.Source{Dynamic: true}}),
 		want: []string{beginsWell, "attach d 0 sender null", "detach 0 closed=true amqp:not-implemented", closesWell}},
 
+	{name: "too many links", cfg: Config{MaxLinks: 1}, peer: begun(receives, amqptest.ReceiverFrom("x", 2, "queue"), amqptest.ReceiverFrom("y", 3, "queue")),
+		want: []string{beginsWell, "attach r 1 sender", "attach x 2 sender null", "detach 2 closed=true amqp:resource-limit-exceeded", "close amqp:resource-limit-exceeded"}},
 	{name: "no link", peer: begun(transfer(0, 0, false)), want: []string{beginsWell, "end amqp:session:unattached-handle", closesWell}},
 	{name: "no link for a flow", peer: begun(gives), want: []string{beginsWell, "end amqp:session:unattached-handle", closesWell}},
 	{name: "no link for a detach", peer: begun(&amqp.Detach{Handle: 9}), want: []string{beginsWell, "end amqp:session:unattached-handle", closesWell}},

@@ -54,7 +54,7 @@ func (c *Conn) fit(e *amqp.Error) *amqp.Error {
 
 // kick sees to it that what waits is written.
 func (c *Conn) kick() {
-	if !c.writing && !c.broken && (c.out != nil || len(c.unflushed) > 0) {
+	if !c.writing && !c.broken && c.state != over && (c.out != nil || len(c.unflushed) > 0) {
 		c.writing = true
 		go c.write()
 	}
