@@ -126,6 +126,7 @@ var rules = []rule{
 	{in: "hub/file", never: []string{"hub/front", "hub/mqttdoor", "hub/httpdoor", "hub/blobdoor", "control/...", "link/..."}, because: "whose file it is does not depend on the door it comes through"},
 	{in: "hub/blobdoor", only: []string{"clock", "fault", "hub", "hub/blob", "hub/file", "wire/azureblob"}, because: "it translates one protocol, and another door brings the connections"},
 	{in: "hub/blob", only: []string{"fault"}, because: "it keeps content; whose it is and who may have it is decided above"},
+	{in: "simulate/connection", only: []string{"fault", "wire/amqp", "wire/mqtt"}, because: "it is a device's side of the wire; whose device, and what it sends, is the fleet's business"},
 	{in: "simulate/provision", only: []string{"clock", "fault", "hub/sas"}, because: "it is a device, and knows of a service what devices do"},
 	{in: "eventlog", only: []string{"clock", "fault"}, because: "a log knows no protocol and no hub"},
 	{in: "eventlog/amqpevent", only: []string{"eventlog", "fault", "wire/amqp", "wire/amqp/amqptext"}, because: "it reads and writes events; whose they are is the door's business"},

@@ -91,16 +91,25 @@ func Dial(ctx context.Context, cfg Config) (*Device, error) {
 type deviceSink Device
 
 // Acknowledged completes a send.
-func (s *deviceSink) Acknowledged(_ *connection.Conn, id uint16) {
+func (s *deviceSink) Acknowledged(_ *connection.Conn, id uint16) { s.complete(id, nil) }
+
+func (s *deviceSink) complete(id uint16, err error) {
 	s.mu.Lock()
 	ch, ok := s.waiting[id]
 	delete(s.waiting, id)
 	s.mu.Unlock()
 	if ok {
 		<-s.window
-		ch <- nil
+		ch <- err
 	}
 }
+
+// Refused fails a send; MQTT has no way to say so.
+func (s *deviceSink) Refused(_ *connection.Conn, id uint16, err error, _ bool) { s.complete(id, err) }
+
+// Ready and Renewed have no meaning for MQTT.
+func (*deviceSink) Ready(*connection.Conn)   {}
+func (*deviceSink) Renewed(*connection.Conn) {}
 
 // Ended fails all sends that wait.
 func (s *deviceSink) Ended(_ *connection.Conn, err error) {

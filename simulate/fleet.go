@@ -56,7 +56,7 @@ func NewFleet(s *settings.Settings, method signin.Method, events verify.Events, 
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // it never fails (crypto/rand)
 	to := connection.Config{
-		Host: s.Hub, Address: s.Address, WebSocket: s.Protocol == settings.MQTTWebSocket, Roots: s.Roots, Sources: s.Sources, Now: clk.Now,
+		Host: s.Hub, Address: s.Address, Protocol: connection.Protocol(s.Protocol), Roots: s.Roots, Sources: s.Sources, Now: clk.Now,
 	}
 	f := &Fleet{
 		settings: s, method: method, events: events, log: log, clock: clk, run: hex.EncodeToString(id[:]), way: connection.New(to), others: newWays(to),

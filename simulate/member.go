@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"errors"
 	"math/rand/v2"
 	"strconv"
 	"sync"
@@ -65,12 +66,15 @@ type member struct {
 	retry   time.Time // when to connect
 	away    time.Time // since when it is offline, for the histogram; zero before the first time
 	renew   time.Time // when a new token is needed; zero for never
+	ends    time.Time // of the token that the hub is asked to take
 
 	number   uint64 // of the message last made
 	acked    uint64
 	packetID uint16
 	waiting  *packet   // the message that is not acknowledged; nil for none
 	written  bool      // it was written on this connection
+	choked   bool      // the hub gives no leave to write it
+	later    time.Time // when it may be written again, after the hub turned it down; zero for at once
 	first    time.Time // when it was written first
 	wrote    time.Time // when it was written last
 	writes   int
@@ -113,16 +117,18 @@ func (m *member) step() {
 // act writes what is due on a connection. The lock is held.
 func (m *member) act(now time.Time) {
 	s := m.fleet.settings
-	ping := s.KeepAlive * 3 / 4
+	beat := m.conn.Beat()
 	switch {
-	case m.waiting != nil && !m.written:
+	case m.choked && now.Sub(m.wrote) >= acknowledgeTimeout:
+		m.fleet.trouble(m, fault.New("simulate", fault.Timeout, "the hub gave no leave to send (link credit, AMQP 2.6.7) in time; the connection is given up"))
+		m.conn.Cut()
+	case m.waiting != nil && !m.written && !m.choked && !now.Before(m.later):
 		m.write(now)
-	case m.waiting != nil && now.Sub(m.wrote) >= acknowledgeTimeout:
+	case m.waiting != nil && m.written && now.Sub(m.wrote) >= acknowledgeTimeout:
 		m.fleet.trouble(m, fault.New("simulate", fault.Timeout, "a message was not acknowledged in time; the connection is given up"))
 		m.conn.Cut()
 	case m.waiting == nil && !m.renew.IsZero() && !now.Before(m.renew):
-		m.ending = forToken
-		m.conn.Close()
+		m.renewal(now)
 	case m.waiting == nil && m.more() && !now.Before(m.due):
 		m.make(now)
 	case !m.pinged.IsZero() && !m.conn.Heard().Before(m.pinged):
@@ -130,7 +136,7 @@ func (m *member) act(now time.Time) {
 	case !m.pinged.IsZero() && now.Sub(m.pinged) >= s.KeepAlive/2:
 		m.fleet.trouble(m, fault.New("simulate", fault.Timeout, "the hub answers no more; the connection is given up"))
 		m.conn.Cut()
-	case m.pinged.IsZero() && now.Sub(m.lastWrite) >= ping:
+	case m.pinged.IsZero() && beat > 0 && now.Sub(m.lastWrite) >= beat:
 		m.pinged, m.lastWrite = now, now
 		_ = m.conn.Ping() // what is wrong, the reader tells
 	}
@@ -150,8 +156,12 @@ func (m *member) plan() {
 	case online:
 		s := m.fleet.settings
 		switch {
-		case m.waiting != nil && !m.written:
+		case m.choked:
+			sooner(m.wrote.Add(acknowledgeTimeout))
+		case m.waiting != nil && !m.written && m.later.IsZero():
 			sooner(time.Unix(0, 0))
+		case m.waiting != nil && !m.written:
+			sooner(m.later)
 		case m.waiting != nil:
 			sooner(m.wrote.Add(acknowledgeTimeout))
 		default:
@@ -162,12 +172,14 @@ func (m *member) plan() {
 				sooner(m.due)
 			}
 		}
-		if m.pinged.IsZero() {
-			sooner(m.lastWrite.Add(s.KeepAlive * 3 / 4))
-		} else {
+		if beat := m.conn.Beat(); m.pinged.IsZero() && beat > 0 {
+			sooner(m.lastWrite.Add(beat))
+		} else if !m.pinged.IsZero() {
 			sooner(m.pinged.Add(s.KeepAlive / 2))
 		}
 	default:
+	}
+	if at.IsZero() { // whatever comes next, the connection tells
 		m.fleet.schedule.Clear(&m.Entry)
 		return
 	}
@@ -195,6 +207,7 @@ func (m *member) make(now time.Time) {
 		p.bag = message.AppendProperty(p.bag, verify.NumberProperty, string(strconv.AppendUint(text[:0], m.number, 10)))
 	}
 	m.waiting, m.first, m.written, m.writes, m.again = p, now, false, 0, false
+	m.choked, m.later = false, time.Time{}
 	m.fleet.stats.sent.Add(1)
 	m.fleet.stats.inFlight.Add(1)
 	m.write(now)
@@ -205,22 +218,69 @@ func (m *member) write(now time.Time) {
 	if m.packetID++; m.packetID == 0 { // MQTT-2.3.1-1
 		m.packetID = 1
 	}
-	m.written, m.wrote, m.lastWrite = true, now, now
+	dup := m.writes > 0 && !m.again
+	m.wrote = now
+	err := m.conn.Publish(m.id, m.waiting.bag, m.waiting.body, m.packetID, dup)
+	if m.choked = errors.Is(err, connection.ErrNotNow); m.choked { // the sink is told when it can be
+		return
+	}
+	m.written, m.lastWrite = true, now
 	if m.writes++; m.writes > 1 {
 		m.repeat()
 	}
-	dup := m.writes > 1 && !m.again
 	switch {
 	case m.again:
 		m.fleet.stats.duplicated.Add(1)
 	case dup:
 		m.fleet.stats.resent.Add(1)
 	}
-	if err := m.conn.Publish(m.id, m.waiting.bag, m.waiting.body, m.packetID, dup); fault.KindOf(err) == fault.TooLarge {
-		m.fleet.trouble(m, err) // it will not become smaller
-		m.drop()
-		m.conclude(&m.fleet.stats.gone)
+	if kind := fault.KindOf(err); err != nil && (kind == fault.TooLarge || kind == fault.Invalid) {
+		m.spoiled(err)
 	}
+}
+
+// spoiled lets a message go that nobody will take, and with it the member's part: what comes after would not be in order. The lock is held.
+func (m *member) spoiled(err error) {
+	m.fleet.trouble(m, err)
+	m.drop()
+	m.conclude(&m.fleet.stats.gone)
+}
+
+// renewal gets the hub a new token: on the connection where that is possible, otherwise with another one. The lock is held.
+func (m *member) renewal(now time.Time) {
+	if !m.conn.Renews() {
+		m.ending = forToken
+		m.conn.Close()
+		return
+	}
+	hello, ends, err := m.fleet.method.Hello(m.id)
+	if err != nil {
+		m.fleet.trouble(m, err)
+		m.renew = now.Add(renewAgain)
+		return
+	}
+	done, err := m.conn.Renew(hello.Token)
+	switch {
+	case errors.Is(err, connection.ErrNotNow):
+		m.renew = now.Add(renewAgain)
+	case done:
+		m.fleet.stats.renewed.Add(1)
+		m.renewBefore(ends, now)
+	default: // the hub answers, or ends the connection
+		m.renew, m.ends, m.lastWrite = time.Time{}, ends, now
+	}
+}
+
+// renewAgain is the pause before another attempt.
+const renewAgain = 5 * time.Second
+
+// renewBefore plans when a new token is needed: not all at the same time, and well before the hub ends the old one. The lock is held.
+func (m *member) renewBefore(ends, now time.Time) {
+	if m.renew = (time.Time{}); ends.IsZero() {
+		return
+	}
+	life := ends.Sub(now)
+	m.renew = now.Add(life*17/20 - time.Duration(chance{}.Int64N(int64(life/10)+1)))
 }
 
 // repeat notes that the waiting message is written more than once. The lock is held.

@@ -39,7 +39,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	for _, d := range []struct {
 		what string
 		n    int64
-	}{{"sent", s.Sent}, {"acknowledged", s.Acknowledged}, {"resent", s.Resent}, {"duplicated", s.Duplicated}} {
+	}{{"sent", s.Sent}, {"acknowledged", s.Acknowledged}, {"resent", s.Resent}, {"duplicated", s.Duplicated}, {"deferred", s.Deferred}} {
 		one(prometheus.CounterValue, "messages_total", "Messages by what became of them.", float64(d.n), "what", d.what)
 	}
 	one(prometheus.CounterValue, "body_bytes_total", "Bytes of acknowledged bodies.", float64(s.Bytes))

@@ -18,6 +18,7 @@ type Snapshot struct {
 
 	Connects, FailedConnects, CutOff, Stormed, Renewed int64
 	Sent, Acknowledged, Resent, Duplicated, Bytes      int64
+	Deferred                                           int64
 
 	Connect, Reconnect, Acknowledge Latency
 }
@@ -29,6 +30,7 @@ func (f *Fleet) Counts() Snapshot {
 		Devices: len(f.members), Online: s.online.Load(), Begun: s.begun.Load(), Finished: s.finished.Load(), Refused: s.refused.Load(), GaveUp: s.gone.Load(),
 		Connects: s.connects.Load(), FailedConnects: s.failedConnects.Load(), CutOff: s.cutOff.Load(), Stormed: s.stormed.Load(), Renewed: s.renewed.Load(),
 		Sent: s.sent.Load(), Acknowledged: s.acknowledged.Load(), Resent: s.resent.Load(), Duplicated: s.duplicated.Load(), Bytes: s.bytes.Load(),
+		Deferred: s.deferred.Load(),
 	}
 	if began := f.began.Load(); began != 0 {
 		out.Seconds = f.clock.Now().Sub(time.Unix(0, began)).Seconds()
@@ -73,9 +75,9 @@ type Connections struct {
 	Failed    int64   `json:"failed"`
 	CutOff    int64   `json:"cutOff"` // ended by the hub or the network
 	Stormed   int64   `json:"stormed"`
-	Renewed   int64   `json:"renewed"`     // for a new token
-	Connect   Latency `json:"connectMs"`   // TCP to CONNACK
-	Reconnect Latency `json:"reconnectMs"` // from the end of a connection to the next one's CONNACK
+	Renewed   int64   `json:"renewed"`     // for a new token, with a connection or without
+	Connect   Latency `json:"connectMs"`   // from TCP until the hub let the device in (MQTT: CONNACK)
+	Reconnect Latency `json:"reconnectMs"` // from the end of a connection until the next one is there
 }
 
 // Messages counts them.
@@ -83,11 +85,12 @@ type Messages struct {
 	Sent           int64   `json:"sent"` // different ones
 	Acknowledged   int64   `json:"acknowledged"`
 	Unacknowledged int64   `json:"unacknowledged"`
-	Resent         int64   `json:"resent"`     // written again after a connection ended
+	Resent         int64   `json:"resent"`     // written again after a connection ended, or was turned down for a time
 	Duplicated     int64   `json:"duplicated"` // written again on purpose
+	Deferred       int64   `json:"deferred"`   // turned down by a hub with too much to do, and sent again later
 	Bytes          int64   `json:"bytes"`      // of bodies, acknowledged
 	PerSecond      float64 `json:"perSecond"`
-	Acknowledge    Latency `json:"acknowledgeMs"` // from the first writing to PUBACK
+	Acknowledge    Latency `json:"acknowledgeMs"` // from the first writing to the acknowledgement
 }
 
 // OK tells whether every device got in and every message was acknowledged, and, where it was verified, is there.
@@ -105,7 +108,8 @@ func (f *Fleet) result(began, ended time.Time) *Result {
 			Made: s.Connects, Failed: s.FailedConnects, CutOff: s.CutOff, Stormed: s.Stormed, Renewed: s.Renewed, Connect: s.Connect, Reconnect: s.Reconnect,
 		},
 		Messages: Messages{
-			Sent: s.Sent, Acknowledged: s.Acknowledged, Unacknowledged: s.Sent - s.Acknowledged, Resent: s.Resent, Duplicated: s.Duplicated, Bytes: s.Bytes,
+			Sent: s.Sent, Acknowledged: s.Acknowledged, Unacknowledged: s.Sent - s.Acknowledged, Resent: s.Resent, Duplicated: s.Duplicated,
+			Deferred: s.Deferred, Bytes: s.Bytes,
 			PerSecond: float64(s.Acknowledged) / max(seconds, 1e-9), Acknowledge: s.Acknowledge,
 		},
 		Troubles: f.stats.troubles.list(),

@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/isthmus-io/isthmus/backoff"
@@ -50,14 +51,10 @@ func (m *member) connect(ctx context.Context) {
 func (m *member) enter(c *connection.Conn, now, ends time.Time) {
 	f := m.fleet
 	m.state, m.conn, m.ending = online, c, notOurs
-	m.written, m.pinged, m.lastWrite = false, time.Time{}, now
+	m.written, m.choked, m.later, m.pinged, m.lastWrite = false, false, time.Time{}, time.Time{}, now
 	m.failing = time.Time{}
 	m.backoff.Reset()
-	m.renew = time.Time{}
-	if !ends.IsZero() { // not all at the same time, and well before the hub ends it
-		life := ends.Sub(now)
-		m.renew = now.Add(life*17/20 - time.Duration(chance{}.Int64N(int64(life/10)+1)))
-	}
+	m.renewBefore(ends, now)
 	f.stats.online.Add(1)
 	if m.away.IsZero() {
 		f.stats.begun.Add(1)
@@ -108,12 +105,38 @@ func (m *member) broken(now time.Time, why ending, err error) {
 		f.stats.renewed.Add(1)
 	case atEnd:
 	default:
+		if m.closed(err) {
+			return
+		}
 		f.stats.cutOff.Add(1)
 		if err != nil {
 			f.trouble(m, err)
 		}
 		m.retry = now.Add(m.backoff.Next())
 	}
+}
+
+// closed does what a hub means that ends a connection for a reason: HTTPS says only then that it does not let a device in, and closes what
+// is not used. It returns false for all other ends. The lock is held.
+func (m *member) closed(err error) bool {
+	f := m.fleet
+	switch {
+	case errors.Is(err, connection.ErrIdle):
+		if m.retry = m.due; m.waiting == nil && !m.more() {
+			m.state = over // nothing to come back for
+		}
+		if now := f.clock.Now(); !m.retry.After(now) {
+			m.retry = now.Add(m.backoff.Next())
+		}
+		return true
+	case fault.KindOf(err) == fault.Unauthenticated:
+		f.stats.cutOff.Add(1)
+		f.trouble(m, err)
+		m.state = over
+		m.conclude(&f.stats.refused)
+		return true
+	}
+	return false
 }
 
 // newBackoff spaces attempts: thousands come back after the same failure.
@@ -131,6 +154,7 @@ func (s *session) Acknowledged(c *connection.Conn, id uint16) {
 		return
 	}
 	now := f.clock.Now()
+	m.backoff.Reset()
 	if m.acked < m.number {
 		m.acked = m.number
 		f.stats.acknowledge.record(m.index, now.Sub(m.first))
@@ -152,6 +176,48 @@ func (s *session) Acknowledged(c *connection.Conn, id uint16) {
 		m.conclude(&f.stats.finished)
 	}
 	m.plan()
+}
+
+// Refused has a message sent again later, or given up.
+func (s *session) Refused(c *connection.Conn, id uint16, err error, again bool) {
+	m, f := (*member)(s), s.fleet
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.conn != c || m.waiting == nil || !m.written || id != m.packetID {
+		return
+	}
+	if !again {
+		m.spoiled(err)
+		m.plan()
+		return
+	}
+	f.trouble(m, err)
+	f.stats.deferred.Add(1)
+	m.written, m.later = false, f.clock.Now().Add(m.backoff.Next())
+	m.plan()
+}
+
+// Ready ends the wait for leave to write.
+func (s *session) Ready(c *connection.Conn) {
+	m := (*member)(s)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.conn == c && m.choked {
+		m.choked = false
+		m.plan()
+	}
+}
+
+// Renewed plans the token after the next.
+func (s *session) Renewed(c *connection.Conn) {
+	m := (*member)(s)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.conn == c {
+		m.fleet.stats.renewed.Add(1)
+		m.renewBefore(m.ends, m.fleet.clock.Now())
+		m.plan()
+	}
 }
 
 // Ended makes the member connect again.

@@ -22,6 +22,7 @@ type stats struct {
 	cutOff, stormed, renewed atomic.Int64 // connections that ended by themselves, in a storm, for a new token
 	sent, acknowledged       atomic.Int64 // different messages
 	resent, duplicated       atomic.Int64 // sent again after a cut, on purpose
+	deferred                 atomic.Int64 // turned down by a hub that may take them later
 	bytes                    atomic.Int64 // of bodies, acknowledged
 
 	connect, reconnect, acknowledge latency

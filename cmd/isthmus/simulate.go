@@ -88,7 +88,7 @@ func addSettings(c *cobra.Command, part settings.Part) func() map[string]string 
 		}
 		f.Var(&settingFlag{kind: d.Value}, d.Flag, words)
 	}
-	for flag, values := range map[string][]string{"sign-in": {"policy", "device-keys", "group", "certificate"}, "protocol": {"mqtt", "mqtt-ws"}} {
+	for flag, values := range map[string][]string{"sign-in": {"policy", "device-keys", "group", "certificate"}, "protocol": {"mqtt", "mqtt-ws", "amqp", "amqp-ws", "https"}} {
 		if f.Lookup(flag) != nil {
 			_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
 		}

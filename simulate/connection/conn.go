@@ -1,6 +1,7 @@
 package connection
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -9,21 +10,62 @@ import (
 	"time"
 
 	"github.com/isthmus-io/isthmus/fault"
-	"github.com/isthmus-io/isthmus/wire/mqtt"
+	"github.com/isthmus-io/isthmus/wire/amqp"
 )
 
 // Sink is told what comes. Its methods are called by the connection's goroutine and must not wait for it.
 type Sink interface {
 	Acknowledged(c *Conn, id uint16)
-	// Ended says why the connection is over; after Close it says so, too.
+	// Refused says that the hub turned a message down, and why; again, that it may take it later.
+	Refused(c *Conn, id uint16, err error, again bool)
+	// Ready ends the wait that began when Publish returned ErrNotNow.
+	Ready(c *Conn)
+	// Renewed says that the token which Renew gave the hub counts.
+	Renewed(c *Conn)
+	// Ended says why the connection is over; after Close it says so, too. Unauthenticated means that the hub does not let the device in,
+	// which HTTPS tells no earlier; ErrIdle that the hub needed the connection's place while nothing was sent.
 	Ended(c *Conn, err error)
+}
+
+var (
+	// ErrNotNow is what Publish and Renew return when the hub has given no leave to send more. Publish has the sink told when it has.
+	ErrNotNow = errors.New("connection: the hub takes nothing more for now")
+	// ErrIdle ends a connection that was at rest, as HTTP's may be at any time (RFC 9112, 9.5).
+	ErrIdle = errors.New("connection: the hub closed a connection at rest")
+)
+
+// talk is what is spoken on a connection. introduce comes first, then read on the connection's own goroutine; the others may be called from
+// any, after introduce.
+type talk interface {
+	introduce(ctx context.Context, hello Hello) error
+	// publish writes a message, or returns ErrNotNow and has written nothing.
+	publish(b *buffers, m message) error
+	// ping writes what makes the hub be heard.
+	ping() error
+	// beat is the silence after which ping is due; 0 for never.
+	beat() time.Duration
+	// renew gives the hub a new token; done tells that nothing has to be awaited.
+	renew(token string) (done bool, err error)
+	// leave says farewell, if there is a word for it.
+	leave()
+	// read tells the sink what comes until the connection ends.
+	read() error
+}
+
+// message is what publish writes.
+type message struct {
+	device    string
+	bag, body []byte
+	id        uint16
+	dup       bool
 }
 
 // Conn is one connection of a device.
 type Conn struct {
 	way  *Way
 	raw  net.Conn // TCP
-	net  net.Conn // what MQTT is spoken over
+	net  net.Conn // what is spoken over
+	talk talk
 	sink Sink
 	done chan struct{}
 
@@ -33,7 +75,11 @@ type Conn struct {
 }
 
 // buffers serve one write.
-type buffers struct{ topic, packet []byte }
+type buffers struct {
+	head, packet []byte
+	transfer     amqp.Transfer
+	tag          [4]byte
+}
 
 // writeTimeout ends a connection whose peer takes nothing.
 const writeTimeout = 30 * time.Second
@@ -41,31 +87,41 @@ const writeTimeout = 30 * time.Second
 // keptBuffer is the largest one that goes back to the pool.
 const keptBuffer = 32 << 10
 
-// Publish writes one message with QoS 1; dup marks a repetition (MQTT-3.3.1-1). bag is a property bag, already encoded.
+// Publish writes one message that the hub acknowledges (MQTT: with QoS 1); dup marks a repetition where the protocol has a mark
+// (MQTT-3.3.1-1). bag is a property bag of MQTT, already encoded. bag and body are good again when it returns. ErrNotNow means that
+// nothing was written, TooLarge and Invalid that the protocol cannot carry this message; other errors end the connection.
 func (c *Conn) Publish(device string, bag, body []byte, id uint16, dup bool) error {
 	b := c.way.buffers.Get().(*buffers)
-	b.topic = append(append(append(append(b.topic[:0], "devices/"...), device...), "/messages/events/"...), bag...)
-	packet, err := (&mqtt.Publish{Topic: b.topic, Payload: body, ID: id, QoS: 1, Dup: dup}).Append(b.packet[:0])
-	if err != nil {
-		return fault.Wrap("connection.Publish", fault.TooLarge, err, "the message's properties are too long for a topic")
-	}
-	if b.packet = packet; cap(packet) > keptBuffer {
+	err := c.talk.publish(b, message{device, bag, body, id, dup})
+	if cap(b.packet) > keptBuffer {
 		b.packet = nil
 	}
-	err = c.send(packet)
 	c.way.buffers.Put(b)
 	return err
 }
 
-// Ping asks whether the hub is there.
-func (c *Conn) Ping() error {
-	b, _ := mqtt.Bare(mqtt.PINGREQ).Append(nil) // two bytes always fit
-	return c.send(b)
-}
+// Ping makes the hub be heard: MQTT asks it; AMQP keeps the connection from being idle, as the hub does by itself; HTTPS has nothing to
+// ask with, and takes the connection for alive.
+func (c *Conn) Ping() error { return c.talk.ping() }
+
+// Beat is the silence of ours after which Ping is due; 0 for never.
+func (c *Conn) Beat() time.Duration { return c.talk.beat() }
+
+// Renews tells whether Renew can be used. MQTT takes a token with each connection only.
+func (c *Conn) Renews() bool { return c.way.cfg.Protocol.Renews() }
+
+// Renew gives the hub a new token. Unless done is true, the sink is told when it counts; a hub that refuses it ends the connection.
+// ErrNotNow means that nothing was written, and that it may be tried again.
+func (c *Conn) Renew(token string) (done bool, err error) { return c.talk.renew(token) }
 
 func (c *Conn) send(packet []byte) error {
 	c.write.Lock()
 	defer c.write.Unlock()
+	return c.put(packet)
+}
+
+// put writes; the write lock is held.
+func (c *Conn) put(packet []byte) error {
 	_ = c.raw.SetWriteDeadline(time.Now().Add(writeTimeout)) // one that is closed fails below
 	if _, err := c.net.Write(packet); err != nil {
 		_ = c.raw.Close() // the reader tells the sink
@@ -85,10 +141,9 @@ func (c *Conn) Heard() time.Time {
 // Address is where the connection leads to, ip:port.
 func (c *Conn) Address() string { return c.raw.RemoteAddr().String() }
 
-// Close says DISCONNECT and ends the connection. It does not wait; Done does.
+// Close says farewell and ends the connection. It does not wait; Done does.
 func (c *Conn) Close() {
-	b, _ := mqtt.Bare(mqtt.DISCONNECT).Append(nil) // two bytes always fit
-	_ = c.send(b)                                  // it may be gone already
+	c.talk.leave()
 	_ = c.raw.Close()
 }
 
@@ -103,13 +158,13 @@ func (c *Conn) Cut() {
 // Done is closed after the sink was told that the connection ended.
 func (c *Conn) Done() <-chan struct{} { return c.done }
 
-// read tells the sink of acknowledgements until the connection ends.
+// read tells the sink what comes until the connection ends.
 func (c *Conn) read() {
-	err := c.packets()
+	err := c.talk.read()
 	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
 		err = fault.New("connection.read", fault.Unavailable, "the connection to the hub ended").Because(err)
 	}
-	if c.way.cfg.WebSocket {
+	if c.way.cfg.Protocol.WebSocket() {
 		_ = c.net.Close() // it has goroutines of its own
 	}
 	_ = c.raw.Close()
@@ -117,64 +172,14 @@ func (c *Conn) read() {
 	close(c.done)
 }
 
-// packets reads what a hub sends to a client that only publishes: acknowledgements and answers to pings. Anything longer is passed
-// over, so that 64 bytes are enough for a connection.
-func (c *Conn) packets() error {
-	var buf [64]byte
-	have, skip := 0, 0
-	for {
-		n, err := c.net.Read(buf[have:])
-		if n == 0 && err != nil {
-			return err
-		}
-		c.heard.Store(c.way.cfg.Now().UnixNano())
-		have += n
-		at := 0
-		for at < have {
-			if skip > 0 {
-				k := min(skip, have-at)
-				skip -= k
-				at += k
-				continue
-			}
-			used, rest, err := c.packet(buf[at:have])
-			if err != nil {
-				return err
-			}
-			if used == 0 {
-				break
-			}
-			at, skip = at+used, rest
-		}
-		have = copy(buf[:], buf[at:have])
-	}
-}
+// ear reads from a connection and notes that the hub was heard.
+type ear Conn
 
-// packet takes one packet, or the head of one to be passed over; used is 0 when more bytes are needed.
-func (c *Conn) packet(b []byte) (used, skip int, err error) {
-	length := 0
-	for i := 1; ; i++ { // MQTT 2.2.3
-		if i >= len(b) {
-			return 0, 0, nil
-		}
-		length |= int(b[i]&127) << (7 * (i - 1))
-		if b[i] < 128 {
-			used = i + 1
-			break
-		}
-		if i == 4 {
-			return 0, 0, fault.New("connection.read", fault.Unavailable, "the hub sent what is no MQTT")
-		}
+// Read implements [io.Reader].
+func (e *ear) Read(b []byte) (int, error) {
+	n, err := e.net.Read(b)
+	if n > 0 {
+		e.heard.Store(e.way.cfg.Now().UnixNano())
 	}
-	if mqtt.TypeOf(b[0]) != mqtt.PUBACK {
-		return used, length, nil
-	}
-	if length != 2 {
-		return 0, 0, fault.New("connection.read", fault.Unavailable, "the hub sent an acknowledgement that is none")
-	}
-	if len(b) < used+2 {
-		return 0, 0, nil
-	}
-	c.sink.Acknowledged(c, uint16(b[used])<<8|uint16(b[used+1]))
-	return used + 2, 0, nil
+	return n, err
 }

@@ -30,14 +30,29 @@ const host = "hub.azure-devices.net"
 
 // sink keeps what it is told.
 type sink struct {
-	acks  chan uint16
-	ended chan error
+	acks           chan uint16
+	ended          chan error
+	refused        chan refusal
+	ready, renewed chan struct{}
 }
 
-func newSink() *sink { return &sink{make(chan uint16, 1000), make(chan error, 1)} }
+type refusal struct {
+	id    uint16
+	err   error
+	again bool
+}
+
+func newSink() *sink {
+	return &sink{make(chan uint16, 1000), make(chan error, 1), make(chan refusal, 100), make(chan struct{}, 100), make(chan struct{}, 100)}
+}
 
 func (s *sink) Acknowledged(_ *connection.Conn, id uint16) { s.acks <- id }
-func (s *sink) Ended(_ *connection.Conn, err error)        { s.ended <- err }
+func (s *sink) Refused(_ *connection.Conn, id uint16, err error, again bool) {
+	s.refused <- refusal{id, err, again}
+}
+func (s *sink) Ready(*connection.Conn)              { s.ready <- struct{}{} }
+func (s *sink) Renewed(*connection.Conn)            { s.renewed <- struct{}{} }
+func (s *sink) Ended(_ *connection.Conn, err error) { s.ended <- err }
 
 // server is TLS for the hub's name, with what a test makes of a connection.
 type server struct {
@@ -377,7 +392,7 @@ func TestWebSocket(t *testing.T) {
 	s.all.Go(func() { _ = h.Serve(tls.NewListener(s.ln, s.tls)) })
 	defer h.Close()
 	k := newSink()
-	way := s.way(func(c *connection.Config) { c.WebSocket = true })
+	way := s.way(func(c *connection.Config) { c.Protocol = connection.MQTTWebSocket })
 	c, err := way.Open(t.Context(), hello(), k)
 	if err != nil {
 		t.Fatal(err)
@@ -414,7 +429,7 @@ func TestNoWebSocketThere(t *testing.T) {
 			_, _ = conn.Read(make([]byte, 4096))
 			_, _ = conn.Write([]byte(c.answer))
 		})
-		_, err := s.way(func(c *connection.Config) { c.WebSocket = true }).Open(t.Context(), hello(), newSink())
+		_, err := s.way(func(c *connection.Config) { c.Protocol = connection.MQTTWebSocket }).Open(t.Context(), hello(), newSink())
 		if fault.KindOf(err) != fault.Unavailable || !strings.Contains(fault.Message(err), c.says) {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -30,8 +30,11 @@ func (p *pieces) Read(b []byte) (int, error) {
 
 type heardOf []uint16
 
-func (h *heardOf) Acknowledged(_ *Conn, id uint16) { *h = append(*h, id) }
-func (*heardOf) Ended(*Conn, error)                {}
+func (h *heardOf) Acknowledged(_ *Conn, id uint16)  { *h = append(*h, id) }
+func (*heardOf) Refused(*Conn, uint16, error, bool) {}
+func (*heardOf) Ready(*Conn)                        {}
+func (*heardOf) Renewed(*Conn)                      {}
+func (*heardOf) Ended(*Conn, error)                 {}
 
 // twin reads with the whole codec.
 func twin(b []byte) (acks []uint16, whole bool) {
@@ -58,7 +61,7 @@ func FuzzPackets(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte, size uint8) {
 		var got heardOf
 		c := &Conn{way: New(Config{Now: func() time.Time { return time.Unix(1, 0) }}), net: &pieces{rest: b, size: int(size%80) + 1}, sink: &got}
-		err := c.packets()
+		err := (&mqttTalk{c: c}).packets()
 		want, whole := twin(b)
 		// A packet that is cut off may be known to be wrong before its end.
 		if !slices.Equal(got, want) || errors.Is(err, io.EOF) && !whole {

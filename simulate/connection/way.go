@@ -20,15 +20,15 @@ import (
 type Config struct {
 	Host    string // the hub's name
 	Address string // host:port to dial instead of Host and the protocol's port
-	Port    int    // of the hub; 8883, or 443 with WebSocket, when 0
-	// WebSocket carries MQTT in one (IoT Hub: /$iothub/websocket, subprotocol mqtt).
-	WebSocket bool
-	Roots     *x509.CertPool // nil for the system's
-	Resolver  *net.Resolver  // nil for the system's
+	Port    int    // of the hub; the protocol's when 0
+	// Protocol is MQTT when it is empty.
+	Protocol Protocol
+	Roots    *x509.CertPool // nil for the system's
+	Resolver *net.Resolver  // nil for the system's
 	// Sources are local addresses taken in turn. When it is empty the system chooses, and should its ports to a hub on this machine run
 	// out, further addresses of 127.0.0.0/8 are taken.
 	Sources []netip.Addr
-	Timeout time.Duration // until the hub's CONNACK; 30 s when 0
+	Timeout time.Duration // until the hub has let the device in; 30 s when 0
 	Now     func() time.Time
 }
 
@@ -51,10 +51,7 @@ const namesLast = 10 * time.Second
 // New returns a way; nothing is dialled yet.
 func New(cfg Config) *Way {
 	if cfg.Port == 0 {
-		cfg.Port = 8883
-		if cfg.WebSocket {
-			cfg.Port = 443
-		}
+		cfg.Port = cfg.Protocol.Port()
 	}
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 30 * time.Second
@@ -149,7 +146,7 @@ func (w *Way) dial(ctx context.Context) (net.Conn, error) {
 const spareLoopbacks = 64
 
 func (w *Way) dialOne(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
-	d := net.Dialer{KeepAlive: -1} // MQTT has its own
+	d := net.Dialer{KeepAlive: -1} // the protocols have their own
 	if n := len(w.cfg.Sources); n > 0 {
 		turn := int(w.turn.Add(1))
 		var err error

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 
 	"github.com/coder/websocket"
@@ -13,14 +14,12 @@ import (
 	"github.com/isthmus-io/isthmus/fault"
 )
 
-const (
-	webSocketPath = "/$iothub/websocket"
-	subprotocol   = "mqtt"
-)
+const webSocketPath = "/$iothub/websocket"
 
 // upgrade makes a WebSocket of a connection.
 func (w *Way) upgrade(ctx context.Context, secure *tls.Conn) (net.Conn, error) {
 	op := "connection.upgrade"
+	subprotocol, speaks := w.cfg.Protocol.subprotocol()
 	var once sync.Once
 	t := &http.Transport{
 		DisableKeepAlives: true,
@@ -41,12 +40,12 @@ func (w *Way) upgrade(ctx context.Context, secure *tls.Conn) (net.Conn, error) {
 	switch {
 	case err != nil && resp != nil:
 		return nil, fault.Newf(op, fault.Unavailable, "%s does not speak WebSocket: it answered %s", w.Target(), resp.Status).
-			Advise("check the port, or use mqtt, which has one of its own").Because(err)
+			Advise("check the port, or use %s, which has one of its own", strings.ToLower(speaks)).Because(err)
 	case err != nil:
 		return nil, fault.Newf(op, fault.Unavailable, "%s does not speak WebSocket: %v", w.Target(), err).Because(err)
 	case c.Subprotocol() != subprotocol:
 		_ = c.CloseNow()
-		return nil, fault.Newf(op, fault.Unavailable, "%s speaks WebSocket, but not MQTT in it", w.Target())
+		return nil, fault.Newf(op, fault.Unavailable, "%s speaks WebSocket, but not %s in it", w.Target(), speaks)
 	}
 	return websocket.NetConn(context.WithoutCancel(ctx), c, websocket.MessageBinary), nil
 }

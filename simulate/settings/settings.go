@@ -26,6 +26,9 @@ type Protocol string
 const (
 	MQTT          Protocol = "mqtt"
 	MQTTWebSocket Protocol = "mqtt-ws"
+	AMQP          Protocol = "amqp"
+	AMQPWebSocket Protocol = "amqp-ws"
+	HTTPS         Protocol = "https"
 )
 
 // Storm cuts a share of the connections at intervals. The zero value cuts none.

@@ -209,8 +209,6 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 		`ProvisioningHost: "a/b" is no host name`:                                          {"ISTHMUS_SIMULATE_PROVISIONING_HOST=a/b", "ISTHMUS_SIMULATE_ID_SCOPE=0ne1", "ISTHMUS_SIMULATE_GROUP_KEY=c2VjcmV0c2VjcmV0c2VjcmV0"},
 		`ProvisioningAddress: "x" is not host:port`:                                        {"ISTHMUS_SIMULATE_PROVISIONING_ADDRESS=x", "ISTHMUS_SIMULATE_ID_SCOPE=0ne1", "ISTHMUS_SIMULATE_GROUP_KEY=c2VjcmV0c2VjcmV0c2VjcmV0"},
 		`CreateDevices: the provisioning service makes the`:                                {"ISTHMUS_SIMULATE_CREATE_DEVICES=true", "ISTHMUS_SIMULATE_ID_SCOPE=0ne1", "ISTHMUS_SIMULATE_GROUP_KEY=c2VjcmV0c2VjcmV0c2VjcmV0"},
-		`Protocol: devices cannot speak AMQP yet`:                                          {"ISTHMUS_SIMULATE_PROTOCOL=amqp"},
-		`Protocol: devices cannot speak HTTPS yet`:                                         {"ISTHMUS_SIMULATE_PROTOCOL=https"},
 		`Protocol: "coap" is unknown`:                                                      {"ISTHMUS_SIMULATE_PROTOCOL=coap"},
 		`Address: "10.0.0.1" is not host:port (ISTHMUS_SIMULATE_ADDRESS in the env`:        {"ISTHMUS_SIMULATE_ADDRESS=10.0.0.1"},
 		`ApiAddress: "h:0" is not host:port`:                                               {"ISTHMUS_SIMULATE_API_ADDRESS=h:0"},

@@ -1,26 +1,29 @@
 package settings
 
 import (
+	"math/rand/v2"
 	"net"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
 )
 
+// protocols are those devices may speak, by all their names without dashes, which include .NET's (TransportType.Amqp_Tcp_Only).
+var protocols = map[string]Protocol{
+	"": MQTT, "mqtt": MQTT, "mqtttcponly": MQTT, "mqttws": MQTTWebSocket, "mqttwebsocketonly": MQTTWebSocket,
+	"amqp": AMQP, "amqptcponly": AMQP, "amqpws": AMQPWebSocket, "amqpwebsocketonly": AMQPWebSocket,
+	"https": HTTPS, "http": HTTPS, "http1": HTTPS,
+}
+
 // way reads how devices reach the hub.
 func (r *reader) way() {
 	out := r.out
 	n := r.get("Protocol")
-	switch p := strings.ToLower(strings.TrimSpace(n.text)); p {
-	case "", "mqtt":
-		out.Protocol = MQTT
-	case "mqtt-ws", "mqtt_ws", "mqttws":
-		out.Protocol = MQTTWebSocket
-	case "amqp", "amqp-ws", "https", "http":
-		r.refuse("Protocol", n.from, "devices cannot speak %s yet", strings.ToUpper(p)).advise("use mqtt or mqtt-ws")
-	default:
-		r.refuse("Protocol", n.from, "%.40q is unknown: it is mqtt or mqtt-ws", n.text)
+	protocol, ok := protocols[strings.NewReplacer("_", "", "-", "").Replace(strings.ToLower(strings.TrimSpace(n.text)))]
+	if out.Protocol = protocol; !ok {
+		r.refuse("Protocol", n.from, "%.40q is unknown: it is mqtt, mqtt-ws, amqp, amqp-ws or https", n.text)
 	}
 	out.Address = r.address("Address")
 	out.KeepAlive = r.duration("KeepAlive", 4*time.Minute, 5*time.Second, 1177*time.Second)
@@ -111,7 +114,38 @@ func (r *reader) together() {
 	if out.SignIn == Certificate && len(out.Devices) > 1 && !strings.Contains(out.CertificateFile, "{device}") {
 		r.note("CertificateFile names one certificate for %d devices; {device} in it would stand for each one's id", len(out.Devices))
 	}
+	if out.Protocol == HTTPS {
+		if n := r.get("KeepAlive"); n.set {
+			r.note("KeepAlive has no effect over https: a connection is kept for as long as the hub keeps it")
+		}
+		r.headers()
+	}
 	if out.MessageCount == 0 && out.Duration == 0 {
 		r.note("MessageCount is 0: devices send until this is interrupted")
 	}
+}
+
+// headers refuses properties that cannot be headers, as they are over HTTPS.
+func (r *reader) headers() {
+	if r.out.Recipe == nil || r.out.Recipe.Header == nil || len(r.out.Devices) == 0 {
+		return
+	}
+	bag, _, err := r.out.Recipe.For(r.out.Devices[0]).Next(time.Unix(0, 0), rand.New(rand.NewPCG(1, 1)), nil, nil) //nolint:gosec // values to look at, not secrets
+	if err != nil {
+		return // told already
+	}
+	for item := range strings.SplitSeq(string(bag), "&") {
+		name, _, _ := strings.Cut(item, "=")
+		name, err := url.PathUnescape(name)
+		if err != nil || !isHeaderName(name) {
+			r.refuse("Header", r.get("Header").from, "%.60q is no name of a header, which properties are over https", name).advise("rename it, or use mqtt or amqp")
+		}
+	}
+}
+
+// isHeaderName tells whether a header may be called so (RFC 9110, 5.6.2).
+func isHeaderName(name string) bool {
+	return name != "" && strings.IndexFunc(name, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("!#$%&'*+-.^_`|~", c)
+	}) < 0
 }
