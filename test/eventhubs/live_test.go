@@ -20,6 +20,7 @@ const (
 var live = []struct {
 	suite, name string
 	slow        bool // takes longer than a build may wait for
+	again       bool // may fail once: it gives the SDK 1 ms, and takes it ill when the dial notices before the context that they are over
 	left        string
 }{
 	{suite: liveSuite, name: "TestConsumerClient_Recovery"},
@@ -39,13 +40,13 @@ var live = []struct {
 	{suite: liveSuite, name: "TestConsumerClientUsingCustomEndpoint", left: "wants nobody to listen on 127.0.0.1:5671, and says nothing to a server"},
 	{suite: liveSuite, name: "TestConsumerClient_GeoReplication", left: "wants a namespace in two regions"},
 	{suite: liveSuite, name: "TestProcessor_PartitionsAreReqlinquished"},
-	{suite: liveSuite, name: "TestProcessor_Balanced", slow: true},
+	{suite: liveSuite, name: "TestProcessor_Balanced"},
 	{suite: liveSuite, name: "TestProcessor_Balanced_AcquisitionOnly"},
 	{suite: liveSuite, name: "TestProcessor_Greedy_AcquisitionOnly"},
-	{suite: liveSuite, name: "TestProcessor_Greedy", slow: true},
+	{suite: liveSuite, name: "TestProcessor_Greedy"},
 	{suite: liveSuite, name: "TestProcessor_Contention", slow: true},
 	{suite: liveSuite, name: "TestProcessor_RunNotConcurrent"},
-	{suite: liveSuite, name: "TestProcessor_Run", slow: true},
+	{suite: liveSuite, name: "TestProcessor_Run", again: true},
 	{suite: liveSuite, name: "TestProducerClient_SAS"},
 	{suite: liveSuite, name: "TestClientsUnauthorizedCreds"},
 	{suite: liveSuite, name: "TestProducerClient_GetHubAndPartitionProperties"},
@@ -103,18 +104,25 @@ func TestMicrosoft(t *testing.T) {
 			pkg := sdkModule + strings.TrimPrefix(l.suite, liveSuite)
 			program := build(t, strings.ReplaceAll(l.suite, "/", "-")+".test", pkg, "test", "-c")
 			hub, own := w.hub(t, 4), w.hub(t, 1)
-			c := exec.Command(program, "-test.run", "^"+l.name+"$", "-test.v", "-test.timeout", "5m")
-			c.Dir = t.TempDir()
-			c.Env = append(os.Environ(),
+			env := append(os.Environ(),
 				"EVENTHUB_NAMESPACE="+address, "EVENTHUB_NAME="+hub, "EVENTHUB_LINKSONLY_NAME="+own, "RESOURCE_GROUP=none", "AZURE_SUBSCRIPTION_ID=none",
 				"EVENTHUB_CONNECTION_STRING="+w.at(address, "", rootPolicy, w.key(t, "", rootPolicy)),
 				"EVENTHUB_CONNECTION_STRING_LISTEN_ONLY="+w.at(address, "", "ListenOnly", listen),
 				"EVENTHUB_CONNECTION_STRING_SEND_ONLY="+w.at(address, "", "SendOnly", send),
 				"CHECKPOINTSTORE_STORAGE_ENDPOINT="+blobs.url, "SSL_CERT_FILE="+trustBoth(t, w.ca, blobs.ca), "SSL_CERT_DIR="+t.TempDir(),
 			)
-			out, err := c.CombinedOutput()
-			if err != nil || !bytes.Contains(out, []byte("--- PASS: "+l.name)) {
-				t.Errorf("%v\n%s", err, out[max(0, len(out)-8000):])
+			run := func() ([]byte, bool) {
+				c := exec.Command(program, "-test.run", "^"+l.name+"$", "-test.v", "-test.timeout", "5m")
+				c.Dir, c.Env = t.TempDir(), env
+				out, err := c.CombinedOutput()
+				return out, err == nil && bytes.Contains(out, []byte("--- PASS: "+l.name))
+			}
+			out, ok := run()
+			if !ok && l.again {
+				out, ok = run()
+			}
+			if !ok {
+				t.Errorf("%s", out[max(0, len(out)-8000):])
 			}
 		})
 	}
