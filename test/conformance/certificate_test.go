@@ -52,6 +52,9 @@ func TestCertificates(t *testing.T) {
 	for _, tr := range transports {
 		t.Run("C03 by thumbprint over "+tr.name, func(t *testing.T) {
 			covers(t, "C03", tr.pkg)
+			if tr.amqp() { // where it puts no token
+				covers(t, "C13", tr.pkg)
+			}
 			tryAll(t, w, tr.name, byThumbprint)
 		})
 		t.Run("C04 by authority over "+tr.name, func(t *testing.T) {

@@ -58,7 +58,11 @@ type outbound struct {
 
 func sending(t *testing.T) *outbound {
 	t.Helper()
-	w := start(t, hubtest.Options{})
+	return sendingFrom(t, start(t, hubtest.Options{}))
+}
+
+func sendingFrom(t *testing.T, w *hubtest.World) *outbound {
+	t.Helper()
 	h := w.Hub(hubtest.Contoso)
 	settings := h.CommandSettings()
 	settings.FeedbackDelay = 0

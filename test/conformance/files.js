@@ -16,6 +16,10 @@ const at = (g) => new BlockBlobClient(`https://${g.hostName}/${g.containerName}/
 const outcome = (promise) => promise.then((r) => ({ status: r._response.status, request: !!r.requestId, etag: r.etag }), (e) => { const x = new Error(e.code || e.message); x.name = `${e.name} ${e.statusCode}`; throw x; });
 
 run({
+  async one() {
+    await step('one', send('small.txt', 11));
+  },
+
   async upload() {
     await step('small', send('small.txt', 11));
     await step('large', send('logs/2026/large file (1).bin', 9 * 1024 * 1024 + 5));

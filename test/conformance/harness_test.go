@@ -25,7 +25,9 @@ func start(t *testing.T, o hubtest.Options) *hubtest.World {
 	if standardPorts(t, "127.0.0.1:8883", "127.0.0.1:443", "127.0.0.1:5671") {
 		o.MQTTOn, o.HTTPSOn, o.AMQPOn = "127.0.0.1:8883", "127.0.0.1:443", "127.0.0.1:5671"
 	}
-	o.AMQP = func(w *hubtest.World) hubtest.AMQP { return speakAMQP(w, nil) }
+	if o.AMQP == nil {
+		o.AMQP = amqpDoors{}.of
+	}
 	return hubtest.Start(t, o)
 }
 

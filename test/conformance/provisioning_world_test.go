@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"log/slog"
 	"net"
@@ -13,18 +14,20 @@ import (
 	"testing"
 	"time"
 
-	"github.com/coder/websocket"
-
 	"github.com/isthmus-io/isthmus/clock"
-	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/hub/front"
+	hubhttp "github.com/isthmus-io/isthmus/hub/httpdoor"
 	"github.com/isthmus-io/isthmus/hub/hubclient"
 	"github.com/isthmus-io/isthmus/hub/hubtest"
+	hubmqtt "github.com/isthmus-io/isthmus/hub/mqttdoor"
 	"github.com/isthmus-io/isthmus/hub/sas"
+	"github.com/isthmus-io/isthmus/plan"
 	"github.com/isthmus-io/isthmus/provisioning"
 	"github.com/isthmus-io/isthmus/provisioning/httpdoor"
 	"github.com/isthmus-io/isthmus/provisioning/linkedhub"
 	"github.com/isthmus-io/isthmus/provisioning/mqttdoor"
 	"github.com/isthmus-io/isthmus/provisioning/provisioningtest"
+	"github.com/isthmus-io/isthmus/resource"
 	"github.com/isthmus-io/isthmus/wire/mqtt"
 )
 
@@ -38,10 +41,11 @@ type dps struct {
 
 func startProvisioning(t *testing.T, change func(*provisioning.Config)) *dps {
 	t.Helper()
-	o := hubtest.Options{}
-	mqttOn, httpsOn := "127.0.0.2:0", "127.0.0.2:0"
-	if standardPorts(t, "127.0.0.1:8883", "127.0.0.1:443", "127.0.0.2:8883", "127.0.0.2:443") {
-		o.MQTTOn, o.HTTPSOn, mqttOn, httpsOn = "127.0.0.1:8883", "127.0.0.1:443", "127.0.0.2:8883", "127.0.0.2:443"
+	o := hubtest.Options{AMQP: amqpDoors{}.of}
+	on := []string{"127.0.0.2:0", "127.0.0.2:0", "127.0.0.2:0"}
+	standard := []string{"127.0.0.2:8883", "127.0.0.2:443", "127.0.0.2:5671"}
+	if standardPorts(t, append(standard, "127.0.0.1:8883", "127.0.0.1:443", "127.0.0.1:5671")...) {
+		o.MQTTOn, o.HTTPSOn, o.AMQPOn, on = "127.0.0.1:8883", "127.0.0.1:443", "127.0.0.1:5671", standard
 	}
 	d := &dps{hubs: hubtest.Start(t, o), t: t}
 	d.World = provisioningtest.Start(t, provisioningtest.Options{Hubs: provisioningtest.NewHubs(), Change: func(c *provisioning.Config) {
@@ -67,11 +71,8 @@ func startProvisioning(t *testing.T, change func(*provisioning.Config)) *dps {
 		}
 	}
 	ca := provisioningtest.Sign(t, nil, "servers", provisioningtest.CA)
-	cfg := &tls.Config{
-		Certificates: []tls.Certificate{provisioningtest.Sign(t, ca, provisioningtest.Host, provisioningtest.For(provisioningtest.Host)).TLS()},
-		ClientAuth:   tls.RequestClientCert, MinVersion: tls.VersionTLS12,
-	}
-	mqttAt, httpsAt := d.serve(cfg, mqttOn, httpsOn)
+	certificate := provisioningtest.Sign(t, ca, provisioningtest.Host, provisioningtest.For(provisioningtest.Host)).TLS()
+	at := d.serve(&certificate, on)
 
 	both := filepath.Join(t.TempDir(), "both.pem")
 	hubs, err := os.ReadFile(d.hubs.CAFile)
@@ -83,80 +84,55 @@ func startProvisioning(t *testing.T, change func(*provisioning.Config)) *dps {
 	}
 	d.env = []string{
 		"HOST=" + provisioningtest.Host, "SCOPE=" + d.Service.Scope(), "NODE_EXTRA_CA_CERTS=" + both,
-		"PORTS=127.0.0.2:8883=" + port(mqttAt) + ",127.0.0.2:443=" + port(httpsAt) + ",8883=" + port(d.hubs.MQTT) + ",443=" + port(d.hubs.HTTPS),
+		"PORTS=127.0.0.2:8883=" + port(at[0]) + ",127.0.0.2:443=" + port(at[1]) + ",127.0.0.2:5671=" + port(at[2]) + "," + hubPorts(d.hubs),
 	}
 	return d
 }
 
-// accepted is a connection as front makes it.
-type accepted struct{ net.Conn }
-
-func (accepted) Refuse(string, error) {}
-
-// serve listens for MQTT, and for HTTPS with MQTT over WebSocket, until the test ends.
-func (d *dps) serve(cfg *tls.Config, mqttOn, httpsOn string) (mqttAt, httpsAt string) {
+// serve listens for MQTT, HTTPS and AMQP until the test ends, and returns the addresses. The service shares the hubs' server and has doors of
+// its own, as if it were the only one of a hub process.
+func (d *dps) serve(certificate *tls.Certificate, on []string) (at []string) {
 	d.t.Helper()
-	silent := slog.New(slog.DiscardHandler)
-	md := mqttdoor.New(mqttdoor.Config{}, d.Server, silent, clock.System{})
-	hd := httpdoor.New(httpdoor.Config{Service: func(r *http.Request) (*provisioning.Service, error) {
-		if svc, ok := d.Server.ByName(r.Host); ok {
-			return svc, nil
-		}
-		return nil, fault.New("test", fault.Denied, "another host name")
-	}}, d.Server, silent, clock.System{})
+	log, clk, hubs := slog.New(slog.DiscardHandler), clock.System{}, d.hubs.Server
+	if err := hubs.SetHubs(append(d.hubs.Plans, plan.Hub{
+		ID: "uid-dps", Name: "ot/ot-cloud/dps", Type: resource.TypeDPS, HostNames: []string{provisioningtest.Host}, Public: resource.PublicEnabled,
+	})); err != nil {
+		d.t.Fatal(err)
+	}
+	fr := front.New(front.Config{}, hubs, func(string) (*tls.Certificate, error) { return certificate, nil }, log, clk)
+	devices := mqttdoor.New(mqttdoor.Config{}, d.Server, log, clk)
+	mqttOn := hubmqtt.New(hubmqtt.Config{Provisioning: func(ctx context.Context, c *front.Conn, r *mqtt.Reader, connect *mqtt.Connect) {
+		devices.Serve(ctx, c, c.Certificates, r, connect)
+	}}, hubs, fr, log, clk)
+	amqpOn := amqpDoors{registrations: d.Server}.of(d.hubs)
+	httpsOn := hubhttp.New(hubhttp.Config{
+		Provisioning: httpdoor.New(httpdoor.Config{
+			Service:      func(*http.Request) (*provisioning.Service, error) { return d.Service, nil },
+			Certificates: func(r *http.Request) []*x509.Certificate { return hubhttp.ArrivalOf(r.Context()).Conn.Certificates },
+		}, d.Server, log, clk),
+		WebSocket: map[string]func(context.Context, *front.Conn){hubhttp.MQTTOverWebSocket: mqttOn.Handle, hubhttp.AMQPOverWebSocket: amqpOn.Handle},
+	}, hubs, fr, log, clk)
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
-	speak := func(conn net.Conn, state func() tls.ConnectionState) {
-		reader := mqtt.NewReader(conn, 1<<16)
-		first, body, err := reader.Next()
+	for i, serve := range []func(context.Context, net.Listener) error{
+		mqttOn.Serve, httpsOn.Serve, func(ctx context.Context, ln net.Listener) error { return fr.Serve(ctx, ln, "amqp", amqpOn.Handle) },
+	} {
+		ln, err := net.Listen("tcp", on[i])
 		if err != nil {
-			return
+			d.t.Fatal(err)
 		}
-		if p, err := mqtt.Decode(first, body); err == nil {
-			md.Serve(ctx, accepted{conn}, state().PeerCertificates, reader, p.(*mqtt.Connect))
-		}
-	}
-	mqttLn, err := net.Listen("tcp", mqttOn)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	all.Go(func() {
-		for {
-			raw, err := mqttLn.Accept()
-			if err != nil {
-				return
+		at = append(at, ln.Addr().String())
+		all.Go(func() {
+			if err := serve(ctx, ln); err != nil {
+				d.t.Error(err)
 			}
-			all.Go(func() {
-				defer raw.Close()
-				defer context.AfterFunc(ctx, func() { _ = raw.Close() })()
-				c := tls.Server(raw, cfg)
-				speak(c, c.ConnectionState)
-			})
-		}
-	})
-	httpsLn, err := tls.Listen("tcp", httpsOn, cfg)
-	if err != nil {
-		d.t.Fatal(err)
+		})
 	}
-	srv := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/$iothub/websocket" {
-			hd.ServeHTTP(w, r)
-			return
-		}
-		ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"mqtt"}})
-		if err != nil {
-			return
-		}
-		defer ws.CloseNow()
-		speak(websocket.NetConn(ctx, ws, websocket.MessageBinary), func() tls.ConnectionState { return *r.TLS })
-	})}
-	all.Go(func() { _ = srv.Serve(httpsLn) })
 	d.t.Cleanup(func() {
 		cancel()
-		_, _ = mqttLn.Close(), srv.Close()
 		all.Wait()
 	})
-	return mqttLn.Addr().String(), httpsLn.Addr().String()
+	return at
 }
 
 // play starts a scenario of provisioning.js.

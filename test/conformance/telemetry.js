@@ -62,6 +62,15 @@ run({
     say({ sent: list.length });
   },
 
+  // throttled says two things when it may say one.
+  async throttled() {
+    const client = make();
+    await client.open();
+    await step('first', client.sendEvent(new Message('1')).then(() => null));
+    await step('second', client.sendEvent(new Message('2')).then(() => null));
+    await client.close();
+  },
+
   async large() {
     const client = make();
     await client.open();

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"maps"
 	"testing"
+	"time"
 
 	"github.com/isthmus-io/isthmus/hub"
+	hubdoor "github.com/isthmus-io/isthmus/hub/amqpdoor"
 	"github.com/isthmus-io/isthmus/hub/hubtest"
 )
 
@@ -67,6 +69,18 @@ func TestTooLarge(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestThrottled: over AMQP a device may say too much, and hears of it when it would have to wait for longer than the hub has patience.
+func TestThrottled(t *testing.T) {
+	covers(t, "C20", "azure-iot-device-amqp")
+	w := start(t, hubtest.Options{AMQP: amqpDoors{hubs: hubdoor.Config{Patience: 100 * time.Millisecond}}.of})
+	if _, err := w.Hub(hubtest.Contoso).SetLimits(t.Context(), []byte(`{"device":{"messages":{"perSecond":1,"burst":1}}}`), "the test"); err != nil {
+		t.Fatal(err)
+	}
+	s := play(t, w, "telemetry.js", "throttled", deviceString(hubtest.Contoso, w.Device(hubtest.Contoso, "d")), "TRANSPORT=amqp")
+	s.step("first", "")
+	s.step("second", "ThrottlingError")
 }
 
 func TestTelemetryOverHTTPS(t *testing.T) {

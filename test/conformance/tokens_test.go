@@ -123,7 +123,7 @@ func renewals(t *testing.T, o *outbound, tr transport) {
 		o.sent(d.ID, "first")
 		s.wants("body", "first")
 		begun, connections := time.Now(), since()
-		for i := 0; time.Since(begun) < 4500*time.Millisecond; i++ { // beyond the end of the first token
+		for i := 0; time.Since(begun) < 3500*time.Millisecond; i++ { // beyond the end of the first token
 			time.Sleep(100 * time.Millisecond)
 			body := fmt.Sprint(tr.name, " ", i)
 			o.sent(d.ID, body)
