@@ -20,7 +20,7 @@ func BenchmarkIn(b *testing.B) {
 func benchmarkIn(b *testing.B, flight int) {
 	h := &house{attach: func(l *Link) { l.Accept(Accept{Credit: 2000, Receive: (*Delivery).Accept}) }}
 	near := h.serving(b, newEngine(Config{}))
-	c := rawSender(b, near)
+	rawSender(b, near)
 	message := make([]byte, 256)
 	r := amqp.NewReader(near)
 	r.Limit(64 << 10)
@@ -30,7 +30,6 @@ func benchmarkIn(b *testing.B, flight int) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	sent, settled := 0, 0
-	_ = c
 	for settled < b.N {
 		out = out[:0]
 		for sent < b.N && sent-settled < flight {
@@ -58,7 +57,7 @@ func benchmarkIn(b *testing.B, flight int) {
 	}
 }
 
-func rawSender(b testing.TB, near net.Conn) *amqptest.Conn {
+func rawSender(b testing.TB, near net.Conn) {
 	b.Helper()
 	ctx := b.Context()
 	c, err := amqptest.Dial(ctx, near, amqptest.Options{})
@@ -74,34 +73,36 @@ func rawSender(b testing.TB, near net.Conn) *amqptest.Conn {
 	if _, _, err := amqptest.Expect[*amqp.Flow](ctx, c); err != nil {
 		b.Fatal(err)
 	}
-	return c
 }
 
-// BenchmarkOut sends messages of 256 bytes to a peer, settled.
+// BenchmarkOut sends messages of 256 bytes to a peer: settled, or so many at most not settled.
 func BenchmarkOut(b *testing.B) {
+	b.Run("settled", func(b *testing.B) { benchmarkOut(b, 0) })
+	for _, flight := range []int{1, 1000} {
+		b.Run(fmt.Sprint("inflight=", flight), func(b *testing.B) { benchmarkOut(b, flight) })
+	}
+}
+
+func benchmarkOut(b *testing.B, flight int) {
 	h := &house{}
-	near := h.serving(b, newEngine(Config{}))
+	near := h.serving(b, newEngine(Config{MaxUnsettled: flight}))
 	ctx := b.Context()
-	c, err := amqptest.Dial(ctx, near, amqptest.Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	if _, err := c.Begin(ctx, 0); err != nil {
-		b.Fatal(err)
-	}
-	if _, err := c.Attach(ctx, 0, amqptest.ReceiverFrom("r", 0, "queue")); err != nil {
-		b.Fatal(err)
-	}
+	c := must[*amqptest.Conn](b)(amqptest.Dial(ctx, near, amqptest.Options{}))
+	must[*amqp.Begin](b)(c.Begin(ctx, 0))
+	must[*amqp.Attach](b)(c.Attach(ctx, 0, amqptest.ReceiverFrom("r", 0, "queue")))
 	l := h.link(b)
-	flow := func(seen uint32) []byte {
-		return amqp.AppendFlow(nil, 0, &amqp.Flow{NextIncomingID: amqp.Some(seen), IncomingWindow: 5000, Handle: amqp.Some(uint32(0)),
-			DeliveryCount: amqp.Some(seen), LinkCredit: amqp.Some(uint32(5000))})
+	flow := func(dst []byte, seen uint32) []byte {
+		return amqp.AppendFlow(dst, 0, &amqp.Flow{NextIncomingID: some(seen), IncomingWindow: 5000, Handle: some(uint32(0)), DeliveryCount: some(seen), LinkCredit: some(uint32(5000))})
 	}
-	if _, err := near.Write(flow(0)); err != nil {
+	out := flow(nil, 0)
+	if _, err := near.Write(out); err != nil {
 		b.Fatal(err)
 	}
 	message := make([]byte, 256)
-	parts := [][]byte{message[:100], message[100:]}
+	m := Outgoing{Parts: [][]byte{message[:100], message[100:]}, Settled: flight == 0}
+	if !m.Settled {
+		m.Done = func(amqp.State) {}
+	}
 	r := amqp.NewReader(near)
 	r.Limit(64 << 10)
 	if err := l.Await(ctx); err != nil {
@@ -112,23 +113,34 @@ func BenchmarkOut(b *testing.B) {
 	failed := make(chan error, 1)
 	go func() {
 		for range b.N {
-			if err := l.Send(ctx, Outgoing{Parts: parts, Settled: true}); err != nil {
+			if err := l.Send(ctx, m); err != nil {
 				failed <- err
 				return
 			}
 		}
 		failed <- nil
 	}()
+	last := uint32(0) // of those that are settled
 	for seen := uint32(0); seen < uint32(b.N); {
 		_, _, body, err := r.Next()
 		if err != nil {
 			b.Fatal(err)
 		}
-		if code, _ := amqp.DescriptorOf(body); code == amqp.CodeTransfer {
-			if seen++; seen%2500 == 0 {
-				if _, err := near.Write(flow(seen)); err != nil {
-					b.Fatal(err)
-				}
+		if code, _ := amqp.DescriptorOf(body); code != amqp.CodeTransfer {
+			continue
+		}
+		out = out[:0]
+		if seen++; seen%2500 == 0 {
+			out = flow(out, seen)
+		}
+		if !m.Settled && r.Buffered() == 0 {
+			d := &amqp.Disposition{Role: amqp.RoleReceiver, First: last, Last: some(seen - 1), Settled: true, State: amqp.Accepted{}}
+			out = amqp.AppendDisposition(out, 0, d)
+			last = seen
+		}
+		if len(out) > 0 {
+			if _, err := near.Write(out); err != nil {
+				b.Fatal(err)
 			}
 		}
 	}

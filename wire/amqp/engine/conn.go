@@ -36,8 +36,10 @@ type Conn struct {
 	handler       Handler
 	peerOpen      *amqp.Open
 	who           any
-	frameMax      int    // bytes of a frame to the peer
-	channelMax    uint16 // highest channel the peer takes
+	rester        rester    // nil: the connection below cannot tell
+	wakeAt        time.Time // when reading is to end; zero: never
+	frameMax      int       // bytes of a frame to the peer
+	channelMax    uint16    // highest channel the peer takes
 	transferIn    amqp.Transfer
 	flowIn        amqp.Flow
 	dispositionIn amqp.Disposition
@@ -250,21 +252,24 @@ func (c *Conn) tick(now time.Time) time.Time {
 		}
 		at(c.sentAt.Add(c.beat))
 	}
+	if !c.quiet.IsZero() && now.Sub(c.quiet) >= patience {
+		c.rest()
+	}
 	if c.state == opened {
-		patience := c.engine.cfg.IdleTimeout
+		idle := c.engine.cfg.IdleTimeout
 		switch {
-		case !c.stuck.IsZero() && !now.Before(c.stuck.Add(patience)):
-			c.fail(amqp.Errorf(amqp.ConditionResourceLimitExceeded, "Nothing could be taken in for %s.", patience))
+		case !c.stuck.IsZero() && !now.Before(c.stuck.Add(idle)):
+			c.fail(amqp.Errorf(amqp.ConditionResourceLimitExceeded, "Nothing could be taken in for %s.", idle))
 			at(c.cutAt)
 		case !c.stuck.IsZero():
-			at(c.stuck.Add(patience))
+			at(c.stuck.Add(idle))
 		case c.quiet.IsZero():
-			at(now.Add(patience))
-		case !now.Before(c.quiet.Add(patience)):
-			c.fail(amqp.Errorf(amqp.ConditionConnectionForced, "Nothing was heard for %s.", patience))
+			at(now.Add(idle))
+		case !now.Before(c.quiet.Add(idle)):
+			c.fail(amqp.Errorf(amqp.ConditionConnectionForced, "Nothing was heard for %s.", idle))
 			at(c.cutAt)
 		default:
-			at(c.quiet.Add(patience))
+			at(c.quiet.Add(idle))
 		}
 	}
 	return next

@@ -79,13 +79,17 @@ func (l *ledger) take(dst []entry, first, last uint32) []entry {
 	}
 	if l.live == 0 {
 		l.entries = l.entries[:0]
-		if cap(l.entries) > 1024 {
-			l.entries = nil
-		}
 	} else if len(l.entries)-l.live > l.live+64 {
 		l.compact()
 	}
 	return dst
+}
+
+// rest gives back what an empty ledger does not need.
+func (l *ledger) rest() {
+	if l.live == 0 {
+		l.entries = nil
+	}
 }
 
 // takeLink forgets the deliveries of a link and returns who is to be told.

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"io"
+	"os"
 
 	"github.com/isthmus-io/isthmus/wire/amqp"
 )
@@ -12,6 +13,9 @@ var errClosed = errors.New("closed")
 
 // read handles frames until the connection is over.
 func (c *Conn) read() error {
+	if r, ok := c.net.(rester); ok && r.MayRest() {
+		c.rester = r
+	}
 	for {
 		kind, channel, body, err := c.reader.Next()
 		if err == nil {
@@ -29,6 +33,8 @@ func (c *Conn) read() error {
 				_, _ = io.Copy(io.Discard, c.net) // until the peer closes, or the linger is over
 				return err
 			}
+		case c.rester != nil && errors.Is(err, os.ErrDeadlineExceeded):
+			c.doze()
 		default:
 			return unread(err)
 		}

@@ -143,9 +143,6 @@ func (s *Session) disposed(d *amqp.Disposition) {
 			*e = entry{}
 		}
 	})
-	if cap(c.taken) > 1024 {
-		c.taken = nil
-	}
 }
 
 // unspoken is what became of a delivery that was settled without a word (3.5.3).

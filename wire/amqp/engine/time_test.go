@@ -183,3 +183,57 @@ func TestAForcedEnd(t *testing.T) {
 		<-h.serve
 	})
 }
+
+// restful is a connection that can tell that something is there to be read.
+type restful struct {
+	net.Conn
+	rested chan time.Time
+	ahead  []byte
+}
+
+func (r *restful) MayRest() bool { return true }
+
+func (r *restful) Rest() error {
+	r.rested <- time.Now()
+	b := make([]byte, 1)
+	n, err := r.Conn.Read(b)
+	r.ahead = b[:n]
+	return err
+}
+
+func (r *restful) Read(b []byte) (int, error) {
+	if len(r.ahead) > 0 {
+		n := copy(b, r.ahead)
+		r.ahead = r.ahead[n:]
+		return n, nil
+	}
+	return r.Conn.Read(b)
+}
+
+func TestAQuietConnectionRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		conn := &restful{Conn: far, rested: make(chan time.Time, 10)}
+		h := &house{}
+		h.serveOn(t, newEngine(Config{IdleTimeout: time.Minute}), conn)
+		c := must[*amqptest.Conn](t)(amqptest.Dial(t.Context(), near, amqptest.Options{}))
+		for range 3 {
+			start := time.Now()
+			if after := (<-conn.rested).Sub(start); after > patience {
+				t.Errorf("it rests after %v", after)
+			}
+			time.Sleep(20 * time.Second)
+			if err := c.Send(t.Context(), 0, nil, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		must[*amqp.Begin](t)(c.Begin(t.Context(), 0))
+		start := time.Now() // resting is no sign of life
+		closed, _, err := amqptest.Expect[*amqp.Close](t.Context(), c)
+		if err != nil || closed.Error == nil || time.Since(start) != time.Minute {
+			t.Errorf("%+v, %v after %v", closed, err, time.Since(start))
+		}
+		_ = near.Close()
+		<-h.serve
+	})
+}

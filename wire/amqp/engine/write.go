@@ -62,9 +62,13 @@ func (c *Conn) kick() {
 
 // pause is called by the reader when it has nothing to work on.
 func (c *Conn) pause() {
+	c.drowse()
 	now := c.engine.clock.Now()
 	c.mu.Lock()
-	c.quiet, c.current = now, nil
+	c.current = nil
+	if c.quiet.IsZero() {
+		c.quiet = now
+	}
 	c.widen()
 	c.kick()
 	c.count()
