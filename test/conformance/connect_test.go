@@ -28,7 +28,7 @@ var (
 	lasting = transports[:4]
 )
 
-func (tr transport) amqp() bool { return tr.pkg == "azure-iot-device-amqp" }
+func (tr transport) amqp() bool { return strings.HasPrefix(tr.name, "amqp") }
 
 // overWebSocket tells whether it is the second of its kind, for which the half of the tests is enough.
 func (tr transport) overWebSocket() bool { return strings.HasSuffix(tr.name, "ws") }

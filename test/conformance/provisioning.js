@@ -1,9 +1,8 @@
 // Devices that register with a provisioning service, and operators who enroll them: node -r ./preload.js provisioning.js NAME. HOST and SCOPE
-// name the service; ID with KEY, or CERT and CERT_KEY, the device; TRANSPORT is http, mqtt or mqttws.
+// name the service; ID with KEY, or CERT and CERT_KEY, the device; TRANSPORT is http, mqtt, mqttws, amqp or amqpws.
 'use strict';
 const crypto = require('crypto');
 const { Client } = require('azure-iot-device');
-const { Mqtt } = require('azure-iot-device-mqtt');
 const { ProvisioningDeviceClient } = require('azure-iot-provisioning-device');
 const { ProvisioningServiceClient } = require('azure-iot-provisioning-service');
 const { SymmetricKeySecurityClient } = require('azure-iot-security-symmetric-key');
@@ -12,6 +11,8 @@ const transports = {
   http: () => new (require('azure-iot-provisioning-device-http').Http)(),
   mqtt: () => new (require('azure-iot-provisioning-device-mqtt').Mqtt)(),
   mqttws: () => new (require('azure-iot-provisioning-device-mqtt').MqttWs)(),
+  amqp: () => new (require('azure-iot-provisioning-device-amqp').Amqp)(),
+  amqpws: () => new (require('azure-iot-provisioning-device-amqp').AmqpWs)(),
 };
 const { say, goOn, attempt, step, run } = require('./lib.js');
 
@@ -32,7 +33,8 @@ const register = async (client) => {
     result = await client.register();
     result = result.registrationState || result; // with a TPM it is the whole operation
   } catch (err) {
-    say({ step: 'register', error: err.name, message: err.message, code: err.result && (err.result.errorCode || (err.result.registrationState || {}).errorCode), body: err.result });
+    // What is rejected over AMQP is no Error: it has the AMQP error's condition.
+    say({ step: 'register', error: err.name || err.condition, message: err.message || err.description, code: err.result && (err.result.errorCode || (err.result.registrationState || {}).errorCode), body: err.result });
     return undefined;
   }
   say({ step: 'register', body: result, took: Date.now() - began });
@@ -53,7 +55,8 @@ run({
   async connect() {
     const r = await register(provisioning());
     const cs = `HostName=${r.assignedHub};DeviceId=${r.deviceId};` + (env.CERT ? 'x509=true' : `SharedAccessKey=${env.KEY}`);
-    const client = Client.fromConnectionString(cs, Mqtt);
+    const { Mqtt, Amqp } = require(env.TRANSPORT === 'amqp' ? 'azure-iot-device-amqp' : 'azure-iot-device-mqtt');
+    const client = Client.fromConnectionString(cs, Mqtt || Amqp);
     if (env.CERT) client.setOptions(certificate());
     await client.open();
     const twin = await client.getTwin();

@@ -21,10 +21,14 @@ const (
 	provisioningGroup    = `{"enrollmentGroupId":"keys","attestation":{"type":"symmetricKey","symmetricKey":{"primaryKey":"` + provisioningGroupKey + `","secondaryKey":"` + provisioningGroupKey + `"}}}`
 )
 
-// provisioningTransports are the names that provisioning.js has for them, and their packages.
-var provisioningTransports = []struct{ name, pkg string }{
-	{"http", "azure-iot-provisioning-device-http"}, {"mqtt", "azure-iot-provisioning-device-mqtt"}, {"mqttws", "azure-iot-provisioning-device-mqtt"},
-}
+// provisioningTransports are the names that provisioning.js has for them, and their packages; those over WebSockets come last.
+var (
+	provisioningTransports = []transport{
+		{"http", "azure-iot-provisioning-device-http"}, {"mqtt", "azure-iot-provisioning-device-mqtt"}, {"amqp", "azure-iot-provisioning-device-amqp"},
+		{"mqttws", "azure-iot-provisioning-device-mqtt"}, {"amqpws", "azure-iot-provisioning-device-amqp"},
+	}
+	onPorts = provisioningTransports[:3]
+)
 
 func keyEnrollment(id, more string) string {
 	return `{"registrationId":"` + id + `","attestation":{"type":"symmetricKey"}` + more + `}`
@@ -69,13 +73,13 @@ func TestRegistrations(t *testing.T) {
 
 func registrationsByGroupKey(t *testing.T, d *dps) {
 	d.PutGroup(provisioningGroup)
-	for _, tr := range provisioningTransports[:2] {
+	for _, tr := range onPorts {
 		t.Run("C49 group key over "+tr.name, func(t *testing.T) {
 			covers(t, "C49", tr.pkg, "azure-iot-security-symmetric-key")
 			const id = "sn-007-888-abc-mac-a1-b2-c3-d4-e5-f6"
 			d.play(t, "register", "TRANSPORT="+tr.name, "ID="+id, "KEY=Jsm0lyGpjaVYVP2g3FnmnmG9dI/9qU24wNoykUmermc=").
 				step("register", "", "body.status", "assigned", "body.registrationId", id)
-			wrong := map[string]string{"http": "UnauthorizedError", "mqtt": "Error"}[tr.name]
+			wrong := map[string]string{"http": "UnauthorizedError", "mqtt": "Error", "amqp": "NotConnectedError"}[tr.name]
 			d.play(t, "register", "TRANSPORT="+tr.name, "ID="+id, "KEY="+provisioningGroupKey).step("register", wrong)
 		})
 	}
@@ -97,7 +101,7 @@ func registrationsByCertificate(t *testing.T, d *dps) {
 			d.play(t, "register", env("own-"+tr.name, own)...).step("register", "", "body.status", "assigned", "body.x509.enrollmentGroupId", nil)
 			member := provisioningtest.Sign(t, plant, "Press-"+tr.name)
 			d.play(t, "register", env("press-"+tr.name, member)...).step("register", "", "body.status", "assigned", "body.x509.enrollmentGroupId", "by-root")
-			wrong := map[string]string{"http": "UnauthorizedError", "mqtt": "Error", "mqttws": "Error"}[tr.name]
+			wrong := map[string]string{"http": "UnauthorizedError", "mqtt": "Error", "mqttws": "Error", "amqp": "amqp:unauthorized-access", "amqpws": "amqp:unauthorized-access"}[tr.name]
 			d.play(t, "register", env("another-name", member)...).step("register", wrong)
 		})
 	}
@@ -109,11 +113,11 @@ func provisionedDevicesConnect(t *testing.T, d *dps) {
 	d.Put(keyEnrollment("by-key", twin))
 	d.Put(`{"registrationId":"by-cert","attestation":{"type":"x509","x509":{"clientCertificates":{"primary":{"certificate":` + jsonText(leaf.PEM()) + `}}}}` + twin + `}`)
 	for id, env := range map[string][]string{
-		"by-key": {"KEY=" + d.Key("by-key")}, "by-cert": {"CERT=" + leaf.PEM(), "CERT_KEY=" + leaf.KeyPEM(t)},
+		"by-key": {"KEY=" + d.Key("by-key"), "TRANSPORT=mqtt"}, "by-cert": {"CERT=" + leaf.PEM(), "CERT_KEY=" + leaf.KeyPEM(t), "TRANSPORT=amqp"},
 	} {
 		t.Run("C51 assigned device connects at once "+id, func(t *testing.T) {
 			t.Parallel()
-			covers(t, "C51", "azure-iot-provisioning-device", "azure-iot-device-mqtt")
+			covers(t, "C51", "azure-iot-provisioning-device", "azure-iot-device-"+map[string]string{"by-key": "mqtt", "by-cert": "amqp"}[id])
 			s := d.play(t, "connect", append(env, "ID="+id)...)
 			s.step("register", "", "body.assignedHub", hubtest.Fabrikam)
 			s.step("connect", "", "body.rate", 5)
@@ -128,7 +132,7 @@ func TestProvisioningRefuses(t *testing.T) {
 	d := startProvisioning(t, nil)
 	d.Put(keyEnrollment("on", ""))
 	d.Put(keyEnrollment("off", `,"provisioningStatus":"disabled"`))
-	for _, tr := range provisioningTransports[:2] {
+	for _, tr := range onPorts {
 		for name, env := range map[string][]string{
 			"disabled": {"ID=off", "KEY=" + d.Key("off")}, "unknown": {"ID=nobody", "KEY=" + d.Key("on")}, "bad signature": {"ID=on", "KEY=" + d.Key("off")},
 		} {
@@ -141,6 +145,10 @@ func TestProvisioningRefuses(t *testing.T) {
 					}
 					return
 				}
+				if tr.name == "amqp" {
+					s.step("register", "NotConnectedError")
+					return
+				}
 				s.step("register", "UnauthorizedError")
 			})
 		}
@@ -148,19 +156,23 @@ func TestProvisioningRefuses(t *testing.T) {
 }
 
 func reprovisioning(t *testing.T, d *dps) {
-	for _, c := range []struct{ name, policy, hub, substatus, tags string }{
-		{"migrate", `{"updateHubAssignment":true,"migrateDeviceData":true}`, hubtest.Fabrikam, "deviceDataMigrated", `"by":"operator"`},
-		{"reset", `{"updateHubAssignment":true,"migrateDeviceData":false}`, hubtest.Fabrikam, "deviceDataReset", `"by":"enrollment"`},
-		{"keep", `{"updateHubAssignment":false,"migrateDeviceData":false}`, hubtest.Contoso, "initialAssignment", `"by":"operator"`},
+	for _, c := range []struct {
+		name                         string
+		over                         transport
+		policy, hub, substatus, tags string
+	}{
+		{"migrate", onPorts[1], `{"updateHubAssignment":true,"migrateDeviceData":true}`, hubtest.Fabrikam, "deviceDataMigrated", `"by":"operator"`},
+		{"reset", onPorts[2], `{"updateHubAssignment":true,"migrateDeviceData":false}`, hubtest.Fabrikam, "deviceDataReset", `"by":"enrollment"`},
+		{"keep", onPorts[0], `{"updateHubAssignment":false,"migrateDeviceData":false}`, hubtest.Contoso, "initialAssignment", `"by":"operator"`},
 	} {
 		t.Run("C53 reprovision "+c.name, func(t *testing.T) {
 			t.Parallel()
-			covers(t, "C53", "azure-iot-provisioning-device")
+			covers(t, "C53", "azure-iot-provisioning-device", c.over.pkg)
 			doc := func(hub string) string {
 				return keyEnrollment(c.name, `,"iotHubHostName":"`+hub+`","reprovisionPolicy":`+c.policy+`,"initialTwin":{"tags":{"by":"enrollment"}}`)
 			}
 			d.Put(doc(hubtest.Contoso))
-			s := d.play(t, "again", "ID="+c.name, "KEY="+d.Key(c.name))
+			s := d.play(t, "again", "TRANSPORT="+c.over.name, "ID="+c.name, "KEY="+d.Key(c.name))
 			s.goOn("again")
 			s.step("register", "", "body.assignedHub", hubtest.Contoso, "body.substatus", "initialAssignment")
 			d.patch(hubtest.Contoso, c.name, `{"by":"operator"}`)
@@ -194,7 +206,7 @@ func customAllocation(t *testing.T, d *dps) {
 		fmt.Fprintf(w, `{"iotHubHostName":%q,"payload":{"heard":%s}}`, hubtest.Fabrikam, asked.Device.Payload)
 	}))
 	t.Cleanup(hook.Close)
-	for _, tr := range provisioningTransports[:2] {
+	for _, tr := range onPorts {
 		for _, c := range []struct{ path, name string }{{"", "C56 payload round trip over " + tr.name}, {"/broken", "C54 failing webhook over " + tr.name}} {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
@@ -302,4 +314,5 @@ func registrationByTPM(t *testing.T, d *dps) {
 		}
 		s.step("hub key", "", "body", forHub)
 	})
+	t.Run("C57 TPM nonce flow over AMQP", func(t *testing.T) { registrationByTPMOverAMQP(t, d) })
 }

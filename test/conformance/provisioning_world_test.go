@@ -34,9 +34,11 @@ import (
 // dps is a provisioning service on the second loopback address, with two hubs on the first that it was given the connection strings of.
 type dps struct {
 	*provisioningtest.World
-	hubs *hubtest.World
-	env  []string
-	t    *testing.T
+	hubs  *hubtest.World
+	amqp  string // address
+	roots *x509.CertPool
+	env   []string
+	t     *testing.T
 }
 
 func startProvisioning(t *testing.T, change func(*provisioning.Config)) *dps {
@@ -73,6 +75,7 @@ func startProvisioning(t *testing.T, change func(*provisioning.Config)) *dps {
 	ca := provisioningtest.Sign(t, nil, "servers", provisioningtest.CA)
 	certificate := provisioningtest.Sign(t, ca, provisioningtest.Host, provisioningtest.For(provisioningtest.Host)).TLS()
 	at := d.serve(&certificate, on)
+	d.amqp, d.roots = at[2], pool(ca.Certificate)
 
 	both := filepath.Join(t.TempDir(), "both.pem")
 	hubs, err := os.ReadFile(d.hubs.CAFile)
