@@ -165,7 +165,7 @@ func liveText() string {
 	fmt.Fprintf(&b, `
 ## Microsoft's own live tests
 
-The module azeventhubs/v2 comes with %d tests that want a namespace of Azure. %d of them run in `+"`make test`"+`, unmodified, and %d more, which take minutes, in `+"`make soak`"+`.
+The module azeventhubs/v2 comes with %d tests that want a namespace of Azure. %d of them run in `+"`make test`"+`, unmodified, and %d more, which takes minutes, in `+"`make soak`"+`.
 These do not run:
 
 | Test | Why |

@@ -53,7 +53,7 @@ func (d *driver) open(_ context.Context, q question) (answer, error) {
 				return nil, fmt.Errorf("the SDK asks for %s", asked.Host)
 			}
 			client := &http.Client{Transport: &http.Transport{TLSClientConfig: trusted}}
-			c, _, err := websocket.Dial(ctx, q.WebSocket, &websocket.DialOptions{HTTPClient: client, Subprotocols: []string{"amqp"}})
+			c, _, err := websocket.Dial(ctx, q.WebSocket, &websocket.DialOptions{HTTPClient: client, Subprotocols: []string{"amqp"}}) //nolint:bodyclose // Dial does that
 			if err != nil {
 				return nil, err
 			}
