@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -163,15 +164,20 @@ func loadHub(ctx context.Context, l hubLoad) (figures, error) {
 
 // holdHub connects all devices, calls while, which may have the load do something more and wait for it, with "" not, and lets them go.
 func holdHub(ctx context.Context, l hubLoad, while func(again func(string) error) error) (figures, error) {
-	var f figures
 	text, err := json.Marshal(l)
 	if err != nil {
-		return f, err
+		return figures{}, err
 	}
 	cmd, err := program(ctx, "", "drive", "hub", string(text))
 	if err != nil {
-		return f, err
+		return figures{}, err
 	}
+	return hold(cmd, "", while)
+}
+
+// hold starts a load, tells it what to do unless that is empty, waits until it says that it is connected, and calls while.
+func hold(cmd *exec.Cmd, what string, while func(again func(string) error) error) (figures, error) {
+	var f figures
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return f, err
@@ -187,11 +193,17 @@ func holdHub(ctx context.Context, l hubLoad, while func(again func(string) error
 	idle := func() error {
 		line, err := r.ReadBytes('\n')
 		if err != nil || !bytes.Equal(line, []byte("idle\n")) {
-			return fmt.Errorf("the devices did not come up: %w", err)
+			return fmt.Errorf("the load did not connect: %w", err)
 		}
 		return nil
 	}
-	if err = idle(); err == nil {
+	if what != "" {
+		_, err = fmt.Fprintln(in, what)
+	}
+	if err == nil {
+		err = idle()
+	}
+	if err == nil {
 		err = while(func(what string) error {
 			_, err := fmt.Fprintln(in, what)
 			if err != nil || what == "" {

@@ -41,17 +41,11 @@ var hubKey = base64.StdEncoding.EncodeToString([]byte("isthmus-bench-isthmus-ben
 // serveHub is the rooms of a hub process with so many devices, without the membership that gives a real one its plan and certificate. It
 // says where MQTT and HTTPS listen and then obeys lines of hubOrder until its standard input ends. The certificate is in dir.
 func serveHub(dir string, devices int) error {
-	if out := os.Getenv("ISTHMUS_BENCH_PROFILE"); out != "" {
-		f, err := os.Create(filepath.Join(out, "cpu.pprof"))
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
+	stop, err := profile()
+	if err != nil {
+		return err
 	}
+	defer stop()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))

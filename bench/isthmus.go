@@ -15,14 +15,15 @@ import (
 type binaries struct {
 	dir        string
 	main, slim string
+	events     string // the load on Azure's libraries
 }
 
 func (b *binaries) build(ctx context.Context) error {
 	if b.main != "" {
 		return nil
 	}
-	var err error
-	if b.dir, err = os.MkdirTemp("", "isthmus-bench-bin-"); err != nil {
+	err := b.folder()
+	if err != nil {
 		return err
 	}
 	flags := []string{"-trimpath", "-buildvcs=false", "-ldflags", "-s -w"}
@@ -30,6 +31,13 @@ func (b *binaries) build(ctx context.Context) error {
 		return err
 	}
 	b.main, err = worldprocesses.Build(ctx, b.dir, "isthmus", flags...)
+	return err
+}
+
+func (b *binaries) folder() (err error) {
+	if b.dir == "" {
+		b.dir, err = os.MkdirTemp("", "isthmus-bench-bin-")
+	}
 	return err
 }
 

@@ -115,6 +115,7 @@ type figures struct {
 	P99RTT        float64 `json:"p99RttMicroseconds,omitempty"`
 	Messages      float64 `json:"messagesPerSecond,omitempty"`
 	StormSeconds  float64 `json:"stormSeconds,omitempty"`
+	All           int64   `json:"all,omitempty"` // messages, those before and after the measurement too
 	Errors        int64   `json:"errors"`
 }
 

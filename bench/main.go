@@ -83,6 +83,11 @@ func half(args []string) error {
 		return serveHub(args[2], devices)
 	case len(args) == 3 && args[0] == "drive" && args[1] == "hub":
 		return driveHub(args[2])
+	case len(args) == 3 && args[0] == "serve" && args[1] == "events":
+		raiseFiles()
+		return serveEvents(args[2])
+	case len(args) == 2 && args[0] == "drive" && args[1] == "events":
+		return driveEvents()
 	case len(args) == 3 && args[0] == "serve" && args[1] == "dns":
 		return serveDNS(args[2])
 	case len(args) == 6 && args[0] == "drive":
@@ -122,6 +127,10 @@ func suites(b *binaries, files int) []suite {
 			name: "hub", title: "The hub, each message on the disk before it is acknowledged, and mosquitto, which keeps none", reference: "isthmus", metrics: hubMetrics,
 			one:      hubSuite{idle: min(hubIdle, files-1000)}.measure,
 			subjects: []subject{isthmusHub{}, mosquitto{}},
+		},
+		{
+			name: "events", title: "Events over AMQP 1.0, each on the disk before it is acknowledged, and RabbitMQ's queues", reference: "isthmus", metrics: eventMetrics, one: eventSuite{b}.measure,
+			subjects: []subject{eventHubs{}, rabbitMQ{"classic"}, rabbitMQ{"quorum"}, rabbitMQ{"stream"}},
 		},
 		{
 			name: "names", title: "The resolver, asked by dnsperf", reference: "isthmus", metrics: namesMetrics, one: measureNames,

@@ -163,8 +163,12 @@ func driveReady(ctx context.Context, w way) (figures, error) {
 }
 
 func waitListening(ctx context.Context, addr string) error {
+	return waitListeningFor(ctx, addr, 15*time.Second)
+}
+
+func waitListeningFor(ctx context.Context, addr string, limit time.Duration) error {
 	var d net.Dialer
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(limit)
 	for {
 		c, err := d.DialContext(ctx, "tcp", addr)
 		if err == nil {

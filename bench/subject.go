@@ -28,6 +28,7 @@ type processes struct {
 	dir     string // for configuration, keys and logs
 	running []*process
 	pids    map[string]func() int // of processes that somebody else starts and stops
+	ending  []func()              // before they are killed
 	undo    []func()
 }
 
@@ -64,6 +65,9 @@ func (p *processes) file(name, text string) (string, error) {
 }
 
 func (p *processes) stop() {
+	for _, f := range p.ending {
+		f()
+	}
 	for _, pr := range p.running {
 		_ = pr.cmd.Process.Kill()
 	}
@@ -73,7 +77,7 @@ func (p *processes) stop() {
 	for i := len(p.undo) - 1; i >= 0; i-- {
 		p.undo[i]()
 	}
-	p.running, p.undo = nil, nil
+	p.running, p.ending, p.undo = nil, nil, nil
 }
 
 // logs returns the end of every log, for the error a person reads.
