@@ -26,6 +26,7 @@ type arrival struct {
 	router *Router
 	conn   *front.Conn
 	plain  bool
+	proved func(*hub.Hub) bool // tells whether what SASL proved is good at a service; nil: nothing was proved
 
 	peer *engine.Conn // set when it has come to a door, with what follows
 	host string       // a name of the service
@@ -53,6 +54,7 @@ func (a *arrival) Authenticate(ctx context.Context, x *engine.SASL) (any, error)
 		}
 		return nil, nil //nolint:nilnil // the door looks at the certificate when it knows what for
 	case tpm:
+		a.proved = (*hub.Hub).Provisioning
 		who, err := a.router.doors.Provisioning.AuthenticateTPM(ctx, a.conn, x)
 		return who, a.refuse("", err)
 	case plainText:
@@ -67,13 +69,16 @@ func (a *arrival) Authenticate(ctx context.Context, x *engine.SASL) (any, error)
 		Advise("use ANONYMOUS and a token for $cbs"))
 }
 
-// byPassword tells by the form of the user's name whose door it is.
+// byPassword tells by the form of the user's name whose door it is, and keeps where the password is good: a peer may name another service
+// in its open than in SASL.
 func (a *arrival) byPassword(ctx context.Context, host, user, password string) (any, error) {
 	doors := a.router.doors
 	switch {
 	case doors.Provisioning.IsFor(user):
+		a.proved = (*hub.Hub).Provisioning
 		return doors.Provisioning.AuthenticatePlain(ctx, a.conn, a.conn.Certificates, user, password)
 	case strings.Contains(user, "@sas."):
+		a.proved = func(h *hub.Hub) bool { return !h.Provisioning() && !h.Namespace() } // which hub is for its door to say
 		return doors.Hubs.AuthenticatePlain(ctx, a.conn, user, password)
 	}
 	h, err := a.find(host)
@@ -84,6 +89,7 @@ func (a *arrival) byPassword(ctx context.Context, host, user, password string) (
 	if err != nil {
 		return nil, err
 	}
+	a.proved = func(other *hub.Hub) bool { return other.ID() == h.ID() }
 	return dir.ProveKey(ctx, user, password)
 }
 
@@ -103,6 +109,10 @@ func (a *arrival) Open(_ context.Context, c *engine.Conn) (engine.Handler, error
 	h, err := a.find(host)
 	if err != nil {
 		return nil, a.refuse(host, err)
+	}
+	if a.proved != nil && !a.proved(h) {
+		return nil, a.refuse(host, fault.Newf("amqpnode.Open", fault.Denied, "what the peer proved with SASL is not for %s", h.HostName()).
+			Advise("say the same host name in SASL and in open"))
 	}
 	handler, err := a.door(c, h)
 	if err != nil {
