@@ -63,7 +63,7 @@ func (c *claims) put(ctx context.Context, text string) (path string, policy bool
 			Advise("sign sr=%s/devices/{device id} with the key of the device", c.hub.HostName())
 	}
 	if _, err := c.hub.Prove(ctx, n, hub.Credentials{Token: text}); err != nil {
-		return path, false, err
+		return path, false, unproved(n, err, false)
 	}
 	return path, false, c.keep(op, path, text, t, nil)
 }

@@ -47,8 +47,8 @@ func TestTokens(t *testing.T) {
 		{"a policy's for back ends", w.ServiceToken(host, hub.PolicyService), 200, "OK"},
 		{"wrong key", sign(host+"/devices/d", other.PrimaryKey, "", time.Hour), 401, "not signed"},
 		{"expired", sign(host+"/devices/d", d.PrimaryKey, "", -time.Second), 401, "the token ended"},
-		{"unknown device", sign(host+"/devices/nobody", d.PrimaryKey, "", time.Hour), 404, `no device "nobody"`},
-		{"unknown module", sign(host+"/devices/d/modules/nobody", d.PrimaryKey, "", time.Hour), 404, "no module"},
+		{"unknown device", sign(host+"/devices/nobody", d.PrimaryKey, "", time.Hour), 401, `device "nobody" is not signed with one of its keys`},
+		{"unknown module", sign(host+"/devices/d/modules/nobody", d.PrimaryKey, "", time.Hour), 401, `module "nobody" of device "d" is not signed with one of its keys`},
 		{"disabled", w.Token(host, disabled), 401, "is disabled"},
 		{"for another hub", w.Token(hubtest.Fabrikam, d), 401, "another resource"},
 		{"for no device", sign(host, d.PrimaryKey, "", time.Hour), 401, "covers no device"},
@@ -183,6 +183,38 @@ func TestPasswords(t *testing.T) {
 	}
 }
 
+// TestStrangersDoNotLearnWhoIsThere: whoever has no key and no certificate of a device is told the same whether there is such a device or
+// not, at $cbs and when he attaches a link.
+func TestStrangersDoNotLearnWhoIsThere(t *testing.T) {
+	w := start(t, hubtest.Options{}, amqpdoor.Config{})
+	w.Device(hubtest.Contoso, "with-key")
+	w.ThumbprintDevice(hubtest.Contoso, "with-print", w.Certificate("with-print", false))
+	w.AuthorityDevice(hubtest.Contoso, "with-authority")
+	c := w.dialWith(w.Certificate("stranger", false))
+	about := func(id, words string) string {
+		before, _, _ := strings.Cut(words, ". Tracking ID: ")
+		return strings.ReplaceAll(before, id, "ID")
+	}
+	told := map[string]bool{}
+	for _, id := range []string{"with-key", "with-print", "with-authority", "nobody"} {
+		token, err := sas.Sign(hubtest.Contoso+"/devices/"+id, "c3RyYW5nZXI=", "", time.Now().Add(time.Hour))
+		w.must(err)
+		code, words := c.put(hubtest.Contoso+"/devices/"+id, token)
+		_, err = c.Sender(c.ctx, "/devices/"+id+"/messages/events", nil)
+		told[fmt.Sprint(code, about(id, words), condition(err), about(id, err.Error()))] = true
+	}
+	if len(told) != 1 {
+		t.Errorf("%v", told)
+	}
+	why := ""
+	for _, r := range w.Server.Refusals() {
+		why += r.Why
+	}
+	if !strings.Contains(why, `the hub has no device "nobody"`) {
+		t.Errorf("our log does not have the reason: %s", why)
+	}
+}
+
 func TestCertificates(t *testing.T) {
 	w := start(t, hubtest.Options{}, amqpdoor.Config{})
 	cert := w.Certificate("self", false)
@@ -198,7 +230,7 @@ func TestCertificates(t *testing.T) {
 	}
 	c = w.dialWith(w.Certificate("signed", false, authority))
 	c.must(c.sends("/devices/signed/messages/events").SendAccepted(c.ctx, text(t, "x"), 0))
-	if _, err := c.Sender(c.ctx, "/devices/other/messages/events", nil); condition(err) != amqp.ConditionUnauthorizedAccess || !strings.Contains(err.Error(), "common name") {
+	if _, err := c.Sender(c.ctx, "/devices/other/messages/events", nil); condition(err) != amqp.ConditionUnauthorizedAccess || !strings.Contains(err.Error(), "does not prove") {
 		t.Errorf("another's certificate: %v", err)
 	}
 	for _, e := range w.Events(hubtest.Contoso, 2) {

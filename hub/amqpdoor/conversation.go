@@ -43,10 +43,11 @@ type conversation struct {
 func newConversation(d *Door, c *engine.Conn, conn *front.Conn, h *hub.Hub) *conversation {
 	v := &conversation{door: d, engine: c, conn: conn, hub: h, claims: newClaims(h, d.clock), peers: map[hub.Name]*peer{}}
 	v.cbs = cbs.New(v.put)
-	if p, ok := c.Who().(*password); ok && p.hub == h {
+	p, own := c.Who().(*password)
+	if own && p.hub == h {
 		v.put(c.Context(), cbs.Token{Audience: h.HostName(), Kind: sasToken, Text: p.text})
 	}
-	v.trusted.Store(c.Who() != nil)
+	v.trusted.Store(c.Who() != nil && !own) // a password is a claim, and one for another hub nothing
 	v.idle = d.expiry.Add(d.clock.Now().Add(d.cfg.Unclaimed), v.unclaimed)
 	return v
 }
@@ -173,7 +174,7 @@ func (v *conversation) put(ctx context.Context, t cbs.Token) cbs.Result {
 		v.conn.Refuse(who, err)
 		e := v.says(who, err)
 		status := code.Of(err).Status
-		if status < 500 && status != code.DeviceNotFound.Status {
+		if status < 500 {
 			status = code.Unauthorized.Status
 		}
 		return cbs.Result{Code: int32(status), Description: e.Description, Condition: e.Condition}

@@ -20,6 +20,7 @@
 //   - links of a kind come in pairs, which com.microsoft:channel-correlation-id names; an answer goes to the pair its request came from;
 //   - a newer link takes the place of an older one of the same identity and kind (409002);
 //   - what waits to be sent to an identity is bounded; one that does not take it is detached;
+//   - whoever has not proved that he is an identity is told the same whether it exists or not;
 //   - secrets stand in no log and in no error; what is refused has a tracking id, in the peer's error and in our log.
 //
 // Callbacks of the engine run on the connection's goroutine and do not wait but for the event log and the store; those of the hub and of

@@ -3,6 +3,7 @@ package amqpdoor
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub"
@@ -13,13 +14,40 @@ import (
 
 // says is how a peer is told of a fault. Under the tracking id in it our log has the rest.
 func (v *conversation) says(who string, err error) *amqp.Error {
+	id := v.track(who, err)
+	if h, ok := errors.AsType[*hidden](err); ok {
+		err = h.told
+	}
 	k := code.Of(err)
 	text := fault.Message(err)
 	if next := fault.Next(err); next != "" {
 		text += ". " + next
 	}
-	id := v.track(who, err)
 	return &amqp.Error{Condition: amqp.Symbol(k.Condition()), Description: text + ". Tracking ID: " + id}
+}
+
+// hidden is a fault that strangers are told in other words; the log has its own.
+type hidden struct {
+	error
+	told error
+}
+
+func (h *hidden) Unwrap() error { return h.error }
+
+// unproved is what somebody is told who has not proved that he is n, with a token of its own or with a certificate: the same whether the
+// identity exists or not, and however it would have to prove itself.
+func unproved(n hub.Name, err error, byCertificate bool) error {
+	switch kind := fault.KindOf(err); {
+	case err == nil:
+		return nil
+	case kind != fault.NotFound && kind != fault.Unauthenticated && (kind != fault.Expired || !byCertificate): // perhaps nobody we know signed it
+		return err
+	}
+	if byCertificate {
+		return &hidden{err, fault.Newf("amqpdoor.prove", fault.Unauthenticated, "the certificate does not prove that it is %s", n.Words()).
+			Advise("the hub's log says why; isthmus hub refusals has it too")}
+	}
+	return &hidden{err, hub.WrongKey(n)}
 }
 
 // track notes a refusal under a new id.

@@ -141,6 +141,9 @@ func (p *peer) prove(ctx context.Context, model string) (s *hub.Session, path st
 		if no == nil {
 			return one, c.path, nil
 		}
+		if c.path == onCertificate {
+			no = unproved(p.name, no, true)
+		}
 		if err == nil {
 			err = no
 		}
