@@ -27,7 +27,7 @@ What the unmodified SDKs of Azure do against this hub and this provisioning serv
 dial, and write this page with `+"`go test ./test/conformance -update`"+`; it is wrong, and they fail, when it does not say what they show. "raw" is a client of the
 tests' own that says what no SDK lets one say. What differs from Azure is in [azure-divergences.md](azure-divergences.md).
 
-%d of %d cases are shown. Of those that name AMQP it is what the other protocols do.
+%d of %d cases are shown.
 
 %s`, shown, all, table)
 }

@@ -1,6 +1,6 @@
 // Device streams: node -r ./preload.js streams.js NAME. No SDK that can be had has them, so the device is azure-iot-mqtt-base, which carries any
-// topic, the service is azure-iot-http-base's RestApiClient with a connection string, and the ends of a stream are ws. HOST, DEVICE and TOKEN are
-// the device's, SERVICE the connection string of who asks, GRANT that of a grant.
+// topic, or azure-iot-amqp-base with TRANSPORT amqp, the service is azure-iot-http-base's RestApiClient with a connection string, and the ends of
+// a stream are ws. HOST, DEVICE and TOKEN are the device's, SERVICE the connection string of who asks, GRANT that of a grant.
 'use strict';
 const WebSocket = require('ws');
 const { MqttBase } = require('azure-iot-mqtt-base');
@@ -12,8 +12,27 @@ const { HOST, DEVICE, TOKEN, SERVICE, GRANT } = process.env;
 const VERSIONS = ['2018-08-30-preview', '2018-10-20-preview', '2020-09-30']; // of the preview SDKs: C#, Node, the last C#
 const promise = (start) => new Promise((ok, no) => start((err, value) => (err ? no(err) : ok(value))));
 
+// overAMQP is device over AMQP, with a pair of links as the preview SDKs in C have it.
+const overAMQP = async (status, then) => {
+  const { Amqp } = require('azure-iot-amqp-base');
+  const amqp = new Amqp(true, 'conformance');
+  await promise((done) => amqp.connect({ uri: `amqps://${HOST}`, userAgentString: 'conformance' }, done));
+  await promise((done) => amqp.initializeCBS(done));
+  await promise((done) => amqp.putToken(`${HOST}%2Fdevices%2F${DEVICE}`, TOKEN, done));
+  const properties = { 'com.microsoft:api-version': '2016-11-14', 'com.microsoft:channel-correlation-id': 'streams:6ba7b810-9dad-11d1-80b4-00c04fd430c8' };
+  const options = { properties, snd_settle_mode: 1, rcv_settle_mode: 0 };
+  const sender = await promise((done) => amqp.attachSenderLink(`/devices/${DEVICE}/streams`, options, done));
+  const receiver = await promise((done) => amqp.attachReceiverLink(`/devices/${DEVICE}/streams`, options, done));
+  receiver.on('message', ({ correlation_id, application_properties: p }) => {
+    if (status) sender.send({ correlation_id, application_properties: { 'IoThub-streaming-is-accepted': status === 200 } }, () => {});
+    then({ name: p['IoThub-streaming-name'], host: p['IoThub-streaming-hostname'], port: p['IoThub-streaming-port'], url: p['IoThub-streaming-url'], token: p['IoThub-streaming-auth-token'] });
+  });
+  return amqp;
+};
+
 // device connects and answers every request for a stream with the status, unless that is 0; it tells what it was asked.
 const device = async (status, then) => {
+  if (process.env.TRANSPORT === 'amqp') return overAMQP(status, then);
   const mqtt = new MqttBase();
   mqtt.on('error', () => {});
   mqtt.on('message', (topic, payload) => {
@@ -77,7 +96,7 @@ run({
     const answer = await request('ssh');
     const at = await asked;
     const { url, token, accepted: yes } = accepted(answer);
-    say({ accepted: yes, status: answer.status, levels: at.levels, name: at.name, empty: at.empty, short: at.short, same: at.url === url });
+    say({ accepted: yes, status: answer.status, levels: at.levels, name: at.name, empty: at.empty, short: at.short, host: at.host, port: at.port, same: at.url === url });
     say({ forged: await open(url, token.slice(0, -2) + (token.endsWith('A') ? 'BB' : 'AA')) });
     const service = await open(url, token);
     const big = Buffer.alloc(300000, 7);

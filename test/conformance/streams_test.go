@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -21,19 +22,11 @@ func streamEnv(t *testing.T, w *hubtest.World) []string {
 func TestStreams(t *testing.T) {
 	t.Run("accepted", func(t *testing.T) {
 		covers(t, "C38", "azure-iot-mqtt-base", "azure-iot-http-base", "ws")
-		w := start(t, hubtest.Options{Full: true})
-		s := play(t, w, "streams.js", "accept", streamEnv(t, w)...)
-		for _, want := range []map[string]any{
-			{"accepted": "True", "status": 200, "levels": 5, "name": "ssh", "empty": true, "short": true, "same": true},
-			{"forged": 401},
-			{"again": 401},
-			{"protocol": "AMQP"},
-			{"held": "before the device is there", "bytes": 300026, "reused": 401},
-			{"down": "hello"},
-			{"closed": true, "late": 401},
-		} {
-			s.all(want)
-		}
+		accepted(t, "mqtt", map[string]any{"levels": 5, "empty": true, "short": true})
+	})
+	t.Run("accepted over AMQP", func(t *testing.T) {
+		covers(t, "C38", "azure-iot-amqp-base", "azure-iot-http-base", "ws")
+		accepted(t, "amqp", map[string]any{"host": hubtest.Contoso})
 	})
 	t.Run("versions", func(t *testing.T) {
 		covers(t, "C38", "azure-iot-mqtt-base", "azure-iot-http-base", "ws")
@@ -43,11 +36,13 @@ func TestStreams(t *testing.T) {
 			s.all(map[string]any{"version": version, "accepted": "True", "text": "hello", "code": 1000})
 		}
 	})
-	t.Run("rejected", func(t *testing.T) {
-		covers(t, "C38", "azure-iot-mqtt-base", "azure-iot-http-base")
-		w := start(t, hubtest.Options{Full: true})
-		play(t, w, "streams.js", "reject", streamEnv(t, w)...).all(map[string]any{"accepted": "False", "status": 200, "url": "none"})
-	})
+	for _, over := range []string{"mqtt", "amqp"} {
+		t.Run("rejected over "+over, func(t *testing.T) {
+			covers(t, "C38", "azure-iot-"+over+"-base", "azure-iot-http-base")
+			w := start(t, hubtest.Options{Full: true})
+			play(t, w, "streams.js", "reject", append(streamEnv(t, w), "TRANSPORT="+over)...).all(map[string]any{"accepted": "False", "status": 200, "url": "none"})
+		})
+	}
 	t.Run("offline", func(t *testing.T) {
 		covers(t, "C38", "azure-iot-mqtt-base", "azure-iot-http-base")
 		w := start(t, hubtest.Options{Full: true})
@@ -76,6 +71,25 @@ func TestStreams(t *testing.T) {
 			s.all(map[string]any{"status": 400, "error": "ArgumentError", "name": "ArgumentInvalid"})
 		}
 	})
+}
+
+// accepted is a stream from its beginning to its end; asked is what there is to see in the request that the device gets.
+func accepted(t *testing.T, over string, asked map[string]any) {
+	t.Helper()
+	w := start(t, hubtest.Options{Full: true})
+	s := play(t, w, "streams.js", "accept", append(streamEnv(t, w), "TRANSPORT="+over)...)
+	maps.Copy(asked, map[string]any{"accepted": "True", "status": 200, "name": "ssh", "same": true})
+	for _, want := range []map[string]any{
+		asked,
+		{"forged": 401},
+		{"again": 401},
+		{"protocol": "AMQP"},
+		{"held": "before the device is there", "bytes": 300026, "reused": 401},
+		{"down": "hello"},
+		{"closed": true, "late": 401},
+	} {
+		s.all(want)
+	}
 }
 
 // TestStreamsByGrant: in a deployment a policy's key opens no stream; the connection string of a grant opens its own, and nothing else.
