@@ -38,7 +38,8 @@ func (s *Session) attach(a *amqp.Attach, size int) {
 		s.fail(amqp.Errorf(amqp.ConditionResourceLimitExceeded, "The peer's handle-max leaves no handle for the answer."))
 		return
 	}
-	l := &Link{session: s, peer: a, size: size, handle: handle, receives: a.Role == amqp.RoleReceiver}
+	l := &Link{session: s, size: size, handle: handle, receives: a.Role == amqp.RoleReceiver, unspoken: unspoken(a.Source)}
+	l.peer.Store(a)
 	if l.receives {
 		l.count, l.limit = c.engine.first, a.MaxMessageSize.Value
 	} else {
@@ -68,24 +69,20 @@ func (s *Session) attach(a *amqp.Attach, size int) {
 
 // freeHandle finds a handle of ours: the peer's number where possible.
 func (s *Session) freeHandle(remote uint32) (uint32, bool) {
-	taken := func(n uint32) bool {
-		for _, l := range s.links {
-			if l.handle == n {
-				return true
-			}
-		}
-		return false
-	}
-	if remote <= s.handles && !(s.odd && taken(remote)) {
+	if remote <= s.handles && !s.odd {
 		return remote, true
 	}
 	s.odd = true
-	for n := uint32(0); n <= s.handles && n <= uint32(len(s.links)); n++ {
-		if !taken(n) {
-			return n, true
-		}
+	used, taken := false, make(numbers, len(s.links)/64+1)
+	for _, l := range s.links {
+		used = used || l.handle == remote
+		taken.add(l.handle)
 	}
-	return 0, false
+	if remote <= s.handles && !used {
+		return remote, true
+	}
+	n := taken.free()
+	return n, n <= s.handles
 }
 
 // Accept answers the peer's attach. The settle modes it asks for are those it gets, but for rcv-settle-mode second on a link it sends on,
@@ -106,17 +103,17 @@ func (l *Link) Accept(a Accept) {
 	if l.grant == 0 {
 		l.grant = cfg.Credit
 	}
-	answer := l.answer()
-	answer.SndSettleMode, answer.RcvSettleMode = l.peer.SndSettleMode, l.peer.RcvSettleMode
+	peer, answer := l.Peer(), l.answer()
+	answer.SndSettleMode, answer.RcvSettleMode = peer.SndSettleMode, peer.RcvSettleMode
 	if !l.receives && answer.RcvSettleMode.Set {
 		answer.RcvSettleMode.Value = amqp.ReceiverFirst
 	}
 	answer.Source, answer.Target = a.Source, a.Target
 	if answer.Source == nil {
-		answer.Source = l.peer.Source
+		answer.Source = peer.Source
 	}
 	if answer.Target == nil {
-		answer.Target = l.peer.Target
+		answer.Target = peer.Target
 	}
 	if answer.Source == nil { // null would be a refusal
 		answer.Source = &amqp.Source{}
@@ -131,6 +128,7 @@ func (l *Link) Accept(a Accept) {
 		return
 	}
 	l.stage = attached
+	l.decided()
 	c.put(s.channel, answer)
 	switch {
 	case !l.receives:
@@ -149,7 +147,8 @@ func (l *Link) Accept(a Accept) {
 }
 
 func (l *Link) answer() *amqp.Attach {
-	a := &amqp.Attach{Name: l.peer.Name, Handle: l.handle, Role: !l.peer.Role}
+	peer := l.Peer()
+	a := &amqp.Attach{Name: peer.Name, Handle: l.handle, Role: !peer.Role}
 	if l.receives {
 		a.InitialDeliveryCount = amqp.Some(l.count)
 	}
@@ -190,6 +189,7 @@ func (l *Link) sayDetach(e *amqp.Error) {
 		c.putRefusal(l)
 	}
 	l.stage = detaching
+	l.decided()
 	s.flushRanges()
 	c.put(s.channel, &amqp.Detach{Handle: l.handle, Closed: true, Error: c.fit(e)})
 	c.engine.metrics.told(e)

@@ -3,6 +3,7 @@ package engine
 import (
 	"net"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/isthmus-io/isthmus/wire/amqp"
@@ -168,4 +169,61 @@ func TestLedger(t *testing.T) {
 	if got := l.take(nil, 0, 1<<31-1); len(got) != 1 {
 		t.Errorf("%d", len(got))
 	}
+}
+
+// Whatever the size of a message, no frame is larger than the peer takes, and none but the last smaller.
+func TestFramesAreAsLargeAsThePeerTakesThem(t *testing.T) {
+	h := &house{}
+	c := h.raw(t, newEngine(Config{}), amqptest.Options{Open: &amqp.Open{MaxFrameSize: some(uint32(512))}})
+	c.Limit(512)
+	l := receiving(t, h, c, 1<<20, 1<<20, nil)
+	for size := 470; size < 1000; size++ {
+		if err := l.Send(soon(t), Outgoing{Parts: [][]byte{make([]byte, size)}, Settled: true}); err != nil {
+			t.Fatal(err)
+		}
+		got, frames := 0, 0
+		for more := true; more; frames++ {
+			tr, f, err := amqptest.Expect[*amqp.Transfer](soon(t), c)
+			if err != nil {
+				t.Fatalf("%d bytes: %v", size, err)
+			}
+			more = tr.More
+			got += len(f.Payload)
+		}
+		if got != size || frames > 1+size/486 {
+			t.Fatalf("%d bytes came as %d in %d frames", size, got, frames)
+		}
+	}
+}
+
+func TestSendWaitsUntilThePeerReads(t *testing.T) {
+	h := &house{}
+	bubble(t, h, Config{}, func(t *testing.T, near net.Conn) {
+		c := must[*amqptest.Conn](t)(amqptest.Dial(t.Context(), near, amqptest.Options{}))
+		must[*amqp.Begin](t)(c.Begin(t.Context(), 0))
+		must[*amqp.Attach](t)(c.Attach(t.Context(), 0, amqptest.ReceiverFrom("r", 1, "queue")))
+		give(t, c, 1<<20, 1<<20, false)
+		l := h.link(t)
+		sent := make(chan int, 100)
+		go func() {
+			for n := range 100 {
+				if l.Send(t.Context(), Outgoing{Parts: [][]byte{make([]byte, 10000)}, Settled: true}) == nil {
+					sent <- n
+				}
+			}
+		}()
+		synctest.Wait()
+		if n := len(sent); n < sendMost/10000 || n > sendMost/10000+2 {
+			t.Errorf("%d messages were taken in before the peer read one", n)
+		}
+		for range 100 {
+			if _, _, err := amqptest.Expect[*amqp.Transfer](t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if len(sent) != 100 {
+			t.Errorf("%d were sent", len(sent))
+		}
+	})
 }

@@ -101,7 +101,7 @@ func newConn(ctx context.Context, e *Engine, conn net.Conn) *Conn {
 // Context ends with the connection, before its links are told.
 func (c *Conn) Context() context.Context { return c.ctx }
 
-// PeerOpen is the peer's open. It is not to be changed.
+// PeerOpen is the peer's open, less what it only describes itself by: locales, capabilities and properties. It is not to be changed.
 func (c *Conn) PeerOpen() *amqp.Open { return c.peerOpen }
 
 // Who is what Authenticate returned; nil when the peer spoke no SASL.

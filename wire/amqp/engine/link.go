@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/isthmus-io/isthmus/wire/amqp"
 )
@@ -19,10 +20,11 @@ const (
 // Link is one link of a session. Its methods may be called from any goroutine.
 type Link struct {
 	session  *Session
-	peer     *amqp.Attach
-	size     int    // bytes of peer
+	peer     atomic.Pointer[amqp.Attach]
+	size     int    // bytes of the peer's attach
 	handle   uint32 // ours
 	receives bool   // the peer does: we send
+	unspoken amqp.State
 
 	// The connection's lock guards what follows.
 	stage   stage
@@ -65,10 +67,36 @@ func (l *Link) Conn() *Conn { return l.session.conn }
 func (l *Link) Session() *Session { return l.session }
 
 // Name is what the peer calls the link. It need not be unique.
-func (l *Link) Name() string { return l.peer.Name }
+func (l *Link) Name() string { return l.Peer().Name }
 
-// Peer is the peer's attach. It is not to be changed.
-func (l *Link) Peer() *amqp.Attach { return l.peer }
+// Peer is the peer's attach. It is not to be changed. Once the link is accepted or refused only its names, addresses, settle modes and
+// numbers are left of it: what else a peer says of a link may be large, and is of no use any more.
+func (l *Link) Peer() *amqp.Attach { return l.peer.Load() }
+
+// decided forgets what is of no use any more.
+func (l *Link) decided() {
+	a := l.Peer()
+	slim := &amqp.Attach{
+		Name: a.Name, Handle: a.Handle, Role: a.Role, SndSettleMode: a.SndSettleMode, RcvSettleMode: a.RcvSettleMode,
+		InitialDeliveryCount: a.InitialDeliveryCount, MaxMessageSize: a.MaxMessageSize,
+	}
+	if a.Source != nil {
+		slim.Source = &amqp.Source{Address: text(a.Source.Address)}
+	}
+	if a.Target != nil {
+		slim.Target = &amqp.Target{Address: text(a.Target.Address)}
+	}
+	l.peer.Store(slim)
+}
+
+// text keeps what an address may be.
+func text(address any) any {
+	switch address.(type) {
+	case string, amqp.Symbol:
+		return address
+	}
+	return nil
+}
 
 // PeerReceives tells the direction: true when we send on the link.
 func (l *Link) PeerReceives() bool { return l.receives }
@@ -76,11 +104,11 @@ func (l *Link) PeerReceives() bool { return l.receives }
 // Address is the source's when the peer receives, the target's when it sends; empty when it is no string.
 func (l *Link) Address() string {
 	var a any
-	switch {
-	case l.receives && l.peer.Source != nil:
-		a = l.peer.Source.Address
-	case !l.receives && l.peer.Target != nil:
-		a = l.peer.Target.Address
+	switch peer := l.Peer(); {
+	case l.receives && peer.Source != nil:
+		a = peer.Source.Address
+	case !l.receives && peer.Target != nil:
+		a = peer.Target.Address
 	}
 	switch a := a.(type) {
 	case string:

@@ -401,3 +401,22 @@ func TestManyAtOnce(t *testing.T) {
 		t.Error("the connection does not end")
 	}
 }
+
+func TestNothingIsReceivedAfterDetach(t *testing.T) {
+	received := 0
+	h := &house{attach: func(l *Link) {
+		l.Accept(Accept{Receive: func(d *Delivery) {
+			received++
+			d.Accept()
+			l.Detach(nil)
+		}})
+	}}
+	c := h.raw(t, newEngine(Config{}), amqptest.Options{})
+	must[*amqp.Begin](t)(c.Begin(soon(t), 0))
+	must[*amqp.Attach](t)(c.Attach(soon(t), 0, sends))
+	burst(t, c, say{p: transfer(0, 0, false)}, say{p: transfer(0, 1, false)}, say{p: &amqp.Close{}})
+	<-h.ended
+	if received != 1 {
+		t.Errorf("%d messages were received", received)
+	}
+}

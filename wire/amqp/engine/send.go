@@ -185,7 +185,7 @@ type outgoing struct {
 // start uses a credit for a message.
 func (l *Link) start(m *Outgoing) outgoing {
 	s, c := l.session, l.session.conn
-	d := outgoing{id: s.nextDelivery, left: m.size(), settled: m.Settled || l.peer.SndSettleMode == amqp.Some(amqp.SenderSettled)}
+	d := outgoing{id: s.nextDelivery, left: m.size(), settled: m.Settled || l.Peer().SndSettleMode == amqp.Some(amqp.SenderSettled)}
 	s.nextDelivery++
 	l.credit--
 	l.count++

@@ -98,24 +98,20 @@ func (c *Conn) begin(remote uint16, b *amqp.Begin) {
 
 // freeChannel finds a channel of ours: the peer's number where possible.
 func (c *Conn) freeChannel(remote uint16) (uint16, bool) {
-	taken := func(n uint16) bool {
-		for _, s := range c.sessions {
-			if s.channel == n {
-				return true
-			}
-		}
-		return false
-	}
-	if remote <= c.channelMax && !(c.odd && taken(remote)) {
+	if remote <= c.channelMax && !c.odd {
 		return remote, true
 	}
 	c.odd = true
-	for n := uint16(0); n <= c.channelMax; n++ {
-		if !taken(n) {
-			return n, true
-		}
+	used, taken := false, make(numbers, len(c.sessions)/64+1)
+	for _, s := range c.sessions {
+		used = used || s.channel == remote
+		taken.add(uint32(s.channel))
 	}
-	return 0, false
+	if remote <= c.channelMax && !used {
+		return remote, true
+	}
+	n := taken.free()
+	return uint16(n), n <= uint32(c.channelMax)
 }
 
 // end answers an end, or takes the answer to ours.

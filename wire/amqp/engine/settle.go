@@ -136,7 +136,7 @@ func (s *Session) disposed(d *amqp.Disposition) {
 			if e.done != nil {
 				outcome := state
 				if outcome == nil {
-					outcome = e.link.unspoken()
+					outcome = e.link.unspoken
 				}
 				e.done(outcome)
 			}
@@ -145,9 +145,9 @@ func (s *Session) disposed(d *amqp.Disposition) {
 	})
 }
 
-// unspoken is what became of a delivery that was settled without a word (3.5.3).
-func (l *Link) unspoken() amqp.State {
-	if src := l.peer.Source; src != nil {
+// unspoken is what becomes of a delivery that is settled without a word (3.5.3).
+func unspoken(src *amqp.Source) amqp.State {
+	if src != nil {
 		if d, ok := src.DefaultOutcome.(amqp.Described); ok {
 			switch d.Descriptor {
 			case uint64(0x24), amqp.Symbol("amqp:accepted:list"):

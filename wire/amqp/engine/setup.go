@@ -12,6 +12,7 @@ import (
 
 const (
 	maxSASLFrame = 8 << 10 // the standard says 512 bytes (5.3.2); tokens in PLAIN are longer
+	maxOpenFrame = 8 << 10 // the standard says 512 bytes until both have said open (2.4.1); some tell more of themselves
 	maxRounds    = 16      // of challenges
 	leastSilence = 200 * time.Millisecond
 	mostSilence  = 24 * time.Hour
@@ -27,7 +28,8 @@ func (c *Conn) setup(a Acceptor) error {
 	if err != nil {
 		return err
 	}
-	c.peerOpen = o
+	c.reader.Limit(c.engine.cfg.MaxFrame)
+	c.peerOpen = &amqp.Open{ContainerID: o.ContainerID, Hostname: o.Hostname, MaxFrameSize: o.MaxFrameSize, ChannelMax: o.ChannelMax, IdleTimeout: o.IdleTimeout}
 	handler, err := a.Open(c.ctx, c)
 	refusal := c.adopt(o)
 	if err != nil {
@@ -77,7 +79,7 @@ func (c *Conn) headers(a Acceptor) error {
 	}
 	want := amqp.ProtocolHeader(amqp.ProtocolAMQP)
 	if h == want {
-		c.reader.Limit(c.engine.cfg.MaxFrame) // 512 until open, says the standard; some tell more of themselves in it
+		c.reader.Limit(min(c.engine.cfg.MaxFrame, maxOpenFrame))
 		c.say(want[:])
 		return nil
 	}

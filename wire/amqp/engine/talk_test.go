@@ -167,6 +167,9 @@ var talks = []talk{
 
 	{name: "too many links", cfg: Config{MaxLinks: 1}, peer: begun(receives, amqptest.ReceiverFrom("x", 2, "queue"), amqptest.ReceiverFrom("y", 3, "queue")),
 		want: []string{beginsWell, "attach r 1 sender", "attach x 2 sender null", "detach 2 closed=true amqp:resource-limit-exceeded", "close amqp:resource-limit-exceeded"}},
+	{name: "after our detach nothing counts until the peer's", peer: begun(amqptest.SenderTo("s", 0, "one only"), transfer(0, 0, false), transfer(0, 1, false),
+		&amqp.Flow{Handle: some(uint32(0)), Echo: true}, &amqp.Detach{Handle: 0, Closed: true}),
+		want: []string{beginsWell, "attach s 0 receiver", "flow next=0 link=0 count=0 credit=1000", "disposition receiver 0 accepted", "detach 0 closed=true x:enough", closesWell}},
 	{name: "no link", peer: begun(transfer(0, 0, false)), want: []string{beginsWell, "end amqp:session:unattached-handle", closesWell}},
 	{name: "no link for a flow", peer: begun(gives), want: []string{beginsWell, "end amqp:session:unattached-handle", closesWell}},
 	{name: "no link for a detach", peer: begun(&amqp.Detach{Handle: 9}), want: []string{beginsWell, "end amqp:session:unattached-handle", closesWell}},
@@ -268,6 +271,11 @@ func talker(l *Link) {
 		l.Refuse(&amqp.Error{Condition: amqp.ConditionNotFound, Description: "There is no such thing."})
 	case "one at a time":
 		l.Accept(Accept{Credit: 1, Receive: func(*Delivery) {}})
+	case "one only":
+		l.Accept(Accept{Receive: func(d *Delivery) {
+			d.Accept()
+			l.Detach(&amqp.Error{Condition: "x:enough"})
+		}})
 	default:
 		l.Accept(Accept{Receive: (*Delivery).Accept})
 	}

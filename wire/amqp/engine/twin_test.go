@@ -206,7 +206,7 @@ func (w *twin) act() bool {
 	var can []func()
 	for _, s := range w.sessions {
 		if s.window < 3 {
-			can = append(can, func() { s.flow(nil, uint32(1+w.random.IntN(30))) })
+			can = append(can, func() { s.flow(nil, s.window+uint32(1+w.random.IntN(30))) })
 		}
 		if len(s.unsettledIn) > 0 {
 			can = append(can, s.settleSome)
@@ -214,9 +214,9 @@ func (w *twin) act() bool {
 		for _, l := range s.links {
 			switch {
 			case !l.sends:
-				if l.credit == 0 {
+				if l.credit == 0 || w.random.IntN(8) == 0 {
 					can = append(can, func() {
-						l.credit = uint32(1 + w.random.IntN(8))
+						l.credit += uint32(1 + w.random.IntN(8)) // never less: messages may be on their way
 						s.flow(l, s.window+uint32(w.random.IntN(5)))
 					})
 				}
