@@ -18,7 +18,7 @@ import (
 )
 
 // patience is how long a test waits for anything at all before it says what it waits for and fails.
-const patience = 40 * time.Second
+const patience = time.Minute
 
 // sdk is somebody else's client, with a program that puts it under a test's hand.
 type sdk struct {

@@ -16,7 +16,7 @@ import (
 // soak for the real times.
 func TestIdle(t *testing.T) {
 	t.Parallel()
-	idle, wait := 2*time.Second, 6*time.Second
+	idle, wait := 4*time.Second, 10*time.Second
 	if soaking() {
 		idle, wait = 0, 150*time.Second
 	}
@@ -65,12 +65,7 @@ func counting(t *testing.T, on, to string) (string, *atomic.Int32) {
 				_ = near.Close()
 				continue
 			}
-			for _, way := range [][2]net.Conn{{near, far}, {far, near}} {
-				all.Go(func() {
-					_, _ = io.Copy(way[0], way[1]) // until one of them ends
-					_, _ = way[0].Close(), way[1].Close()
-				})
-			}
+			all.Go(func() { splice(near, far) })
 		}
 	})
 	t.Cleanup(func() { // the drivers have ended
@@ -80,11 +75,23 @@ func counting(t *testing.T, on, to string) (string, *atomic.Int32) {
 	return ln.Addr().String(), &n
 }
 
+// splice carries bytes both ways until one of the two ends, and closes both.
+func splice(near, far net.Conn) {
+	var both sync.WaitGroup
+	for _, way := range [][2]net.Conn{{near, far}, {far, near}} {
+		both.Go(func() {
+			_, _ = io.Copy(way[0], way[1]) // until one of them ends
+			_, _ = way[0].Close(), way[1].Close()
+		})
+	}
+	both.Wait()
+}
+
 // TestSilence: who says nothing for the idle timeout is told so, and is gone.
 func TestSilence(t *testing.T) {
 	t.Parallel()
 	covers(t, "EH05", withRaw)
-	idle := 2 * time.Second
+	idle := 4 * time.Second
 	if soaking() {
 		idle = 4 * time.Minute
 	}

@@ -27,7 +27,9 @@ type order struct {
 	Target       string
 	Sources      []string
 	Topic        string // the event hub
-	Unsettled    bool   // accept what was read
+	FilterName   string // of the sources; go-amqp only
+	Filter       string
+	Unsettled    bool // accept what was read
 	Senders      int
 	Window       int // in flight, of each sender
 	Body, Batch  int

@@ -86,6 +86,9 @@ func plainReaders(ctx context.Context, o order) ([]reader, error) {
 		if !o.Unsettled {
 			options.RequestedSenderSettleMode = amqp.SenderSettleModeSettled.Ptr()
 		}
+		if o.Filter != "" {
+			options.Filters = append(options.Filters, amqp.NewLinkFilter(o.FilterName, 0, o.Filter))
+		}
 		link, err := s.NewReceiver(ctx, source, options)
 		if err != nil {
 			return nil, err
