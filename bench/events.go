@@ -64,9 +64,10 @@ type bus struct {
 	secure, plain door
 	target        func(topic string) string   // where senders of a topic send
 	sources       func(topic string) []string // what all of it is read from
-	onlyNew       string                      // a filter for readers who want nothing but what comes from now on
+	filter        string                      // its name, for readers who do not want what they get without one
+	all, onlyNew  string                      // its values for everything, and for what comes from now on; empty: none is needed
 	unsettled     bool                        // readers have to accept what they have got
-	unread        bool                        // it cannot be read from the beginning
+	keeps         bool                        // what was read is still there
 	links         bool                        // its idle links are measured
 	batches       bool                        // it takes batches apart
 	sdk           bool                        // the SDK of Event Hubs can talk to it
@@ -146,12 +147,12 @@ func (es eventSuite) all(ctx context.Context, e *eventRun) error {
 	if err := e.one(ctx); err != nil {
 		return err
 	}
-	if err := e.through(ctx, "through", eventLoad{Door: e.at.secure, Target: e.at.target("through"), Reader: e.at.secure, Sources: e.at.sources("through"), Filter: e.at.onlyNew, Client: "raw"}); err != nil {
+	if err := e.through(ctx, "through", eventLoad{Door: e.at.secure, Target: e.at.target("through"), Reader: e.at.secure, Sources: e.at.sources("through"), FilterName: e.at.filter, Filter: e.at.onlyNew, Client: "raw"}); err != nil {
 		return err
 	}
 	if h := e.at.hub; h != nil {
 		for _, way := range []struct{ key, client, addr string }{{"mqtt", "mqtt", h.mqtt}, {"device", "device", h.amqp}} {
-			l := eventLoad{Client: way.client, Door: door{Addr: way.addr, CA: h.reader.CA, Host: hubHost}, Reader: h.reader, Sources: h.sources, Filter: e.at.onlyNew}
+			l := eventLoad{Client: way.client, Door: door{Addr: way.addr, CA: h.reader.CA, Host: hubHost}, Reader: h.reader, Sources: h.sources, FilterName: e.at.filter, Filter: e.at.onlyNew}
 			if err := e.through(ctx, way.key, l); err != nil {
 				return err
 			}
@@ -165,7 +166,8 @@ func (es eventSuite) all(ctx context.Context, e *eventRun) error {
 	if _, err := e.in(ctx, "inPlain", "plain", "", with(small, func(l *eventLoad) { l.Door = e.at.plain })); err != nil {
 		return err
 	}
-	if _, err := e.in(ctx, "inGo", "go", sdk, inGo); err != nil {
+	sentGo, err := e.in(ctx, "inGo", "go", sdk, inGo)
+	if err != nil {
 		return err
 	}
 	if e.at.sdk {
@@ -188,14 +190,15 @@ func (es eventSuite) all(ctx context.Context, e *eventRun) error {
 	if err := e.out(ctx, "out", read, "", "raw", count); err != nil {
 		return err
 	}
-	if e.at.batches { // elsewhere reading takes away
-		if err := e.out(ctx, "outGo", read, sdk, "go-amqp", count); err != nil {
-			return err
-		}
+	if e.at.sdk {
 		if err := e.out(ctx, "outSDK", read, sdk, "azeventhubs", count); err != nil {
 			return err
 		}
-	} else if err := e.out(ctx, "outGo", "go", sdk, "go-amqp", 1<<30); err != nil {
+	}
+	if !e.at.keeps {
+		read, count = "go", sentGo
+	}
+	if err := e.out(ctx, "outGo", read, sdk, "go-amqp", count); err != nil {
 		return err
 	}
 	large := with(small, func(l *eventLoad) { l.Body = 4096 })
@@ -235,10 +238,7 @@ func (e *eventRun) in(ctx context.Context, key, topic, program string, l eventLo
 
 // out reads a topic from the beginning, all of it or for as long as a measurement takes.
 func (e *eventRun) out(ctx context.Context, key, topic, program, client string, count int64) error {
-	if e.at.unread {
-		return nil
-	}
-	l := eventLoad{Mode: "out", Client: client, Reader: e.at.secure, Sources: e.at.sources(topic), Topic: topic, Unsettled: e.at.unsettled, Count: count, Seconds: e.seconds}
+	l := eventLoad{Mode: "out", Client: client, Reader: e.at.secure, Sources: e.at.sources(topic), Topic: topic, FilterName: e.at.filter, Filter: e.at.all, Unsettled: e.at.unsettled, Count: count, Seconds: e.seconds}
 	var cpu float64
 	f, err := holdEvents(ctx, program, l, func() error {
 		cpu = e.p.cpuSeconds()

@@ -37,7 +37,8 @@ type eventLoad struct {
 	Topic   string `json:"topic"`  // what azeventhubs calls the event hub
 	Reader  door   `json:"reader"` // of those who read
 	Sources []string
-	Filter  string
+	// Filter of the sources, none when it is empty.
+	FilterName, Filter string
 
 	Unsettled bool    `json:"unsettled,omitempty"`
 	Senders   int     `json:"senders"`
@@ -250,7 +251,7 @@ func (l eventLoad) attach(ctx context.Context, s *amqptest.Session, sources []st
 				a.SndSettleMode = amqp.Some(amqp.SenderSettled)
 			}
 			if l.Filter != "" {
-				name := amqp.Symbol("apache.org:selector-filter:string")
+				name := amqp.Symbol(l.FilterName)
 				a.Source.Filter = amqp.Map{{Key: name, Value: amqp.Described{Descriptor: name, Value: l.Filter}}}
 			}
 		})

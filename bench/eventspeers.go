@@ -64,7 +64,7 @@ func (eventHubs) serve(ctx context.Context, dir string, p *processes) (*bus, err
 		secure:  door{Addr: o.AMQP, CA: o.CA, Host: eventsHost, User: o.Policy, Key: o.Key},
 		plain:   door{Addr: o.Plain, Host: eventsHost, User: o.Policy, Key: o.Key},
 		target:  func(topic string) string { return topic },
-		sources: partitions, onlyNew: "amqp.annotation.x-opt-offset > '@latest'", batches: true, sdk: true, links: true,
+		sources: partitions, filter: "apache.org:selector-filter:string", onlyNew: "amqp.annotation.x-opt-offset > '@latest'", keeps: true, batches: true, sdk: true, links: true,
 		hub: &deviceBus{
 			mqtt: o.MQTT, amqp: o.AMQP, sources: partitions(o.Builtin),
 			reader: door{Addr: o.AMQP, CA: o.CA, Host: hubHost, User: o.HubPolicy, Key: o.HubKey},
@@ -140,10 +140,11 @@ func (r rabbitMQ) serve(ctx context.Context, dir string, p *processes) (*bus, er
 			}
 			return out
 		},
-		links: r.kind == "classic", unread: r.kind == "stream",
-		unsettled: r.kind == "stream",
+		links: r.kind == "classic",
 	}
-	if r.kind == "stream" { // each reader would get everything
+	if r.kind == "stream" {
+		b.keeps, b.unsettled, b.filter, b.all, b.onlyNew = true, true, "rabbitmq:stream-offset-spec", "first", "next"
+		// Each reader gets everything.
 		b.sources = func(topic string) []string { return []string{queue(topic)} }
 	}
 	return b, nil
