@@ -124,38 +124,42 @@ func TestFleet(t *testing.T) {
 }
 
 func TestSignIns(t *testing.T) {
-	w := startHub(t, hubtest.Options{})
+	w := startHub(t, withAMQP(hubtest.Options{}))
 	key := "Z3JvdXAta2V5LWdyb3VwLWtleS1ncm91cC1rZXk="
-	for name, environ := range map[string][]string{
-		"policy":      {"DevicePrefix=p"},
-		"device-keys": {"DevicePrefix=k", "ISTHMUS_SIMULATE_SIGN_IN=device-keys"},
-		"group":       {"DevicePrefix=g", "ISTHMUS_SIMULATE_GROUP_KEY=" + key},
-	} {
-		s := w.settings(t, append(environ, "DeviceCount=3", "MessageCount=2", "Intervals=1,2", "ISTHMUS_SIMULATE_VERIFY=1")...)
-		if string(s.SignIn) != name {
-			t.Errorf("%s became %s", name, s.SignIn)
-		}
-		w.create(t, s)
-		if r := w.run(t, s); !r.OK() || r.Verified.Received != 6 {
-			t.Errorf("%s: %s", name, show(r))
-		}
-	}
 	d := w.Device(hubtest.Contoso, "press-1")
 	own := sas.ConnectionString{HostName: hubtest.Contoso, DeviceID: d.ID, Key: d.PrimaryKey}
-	if r := w.run(t, w.settings(t, "IotHubConnectionString="+own.String(), "MessageCount=2", "Interval=1")); !r.OK() || r.Messages.Acknowledged != 2 {
-		t.Errorf("own key: %s", show(r))
+	for _, protocol := range []string{"mqtt", "amqp", "https"} {
+		for name, environ := range map[string][]string{
+			"policy":      {"DevicePrefix=p"},
+			"device-keys": {"DevicePrefix=k", "ISTHMUS_SIMULATE_SIGN_IN=device-keys"},
+			"group":       {"DevicePrefix=g", "ISTHMUS_SIMULATE_GROUP_KEY=" + key},
+		} {
+			s := w.settings(t, append(append(environ, w.speaking(protocol)...), "DeviceCount=3", "MessageCount=2", "Intervals=1,2", "ISTHMUS_SIMULATE_VERIFY=1")...)
+			if string(s.SignIn) != name {
+				t.Errorf("%s became %s", name, s.SignIn)
+			}
+			w.create(t, s)
+			if r := w.run(t, s); !r.OK() || r.Verified.Received != 6 {
+				t.Errorf("%s, %s: %s", protocol, name, show(r))
+			}
+		}
+		s := w.settings(t, append(w.speaking(protocol), "IotHubConnectionString="+own.String(), "MessageCount=2", "Interval=1")...)
+		if r := w.run(t, s); !r.OK() || r.Messages.Acknowledged != 2 {
+			t.Errorf("%s, own key: %s", protocol, show(r))
+		}
 	}
 }
 
 func TestWhoIsRefusedIsCounted(t *testing.T) {
-	w := startHub(t, hubtest.Options{})
-	s := w.settings(t, "DeviceList=there,nobody", "MessageCount=2", "Interval=1")
+	w := startHub(t, withAMQP(hubtest.Options{}))
 	w.Device(hubtest.Contoso, "there")
-	r := w.run(t, s)
-	if r.OK() || r.Devices.Refused != 1 || r.Devices.Finished != 1 || len(r.Troubles) != 1 || r.Troubles[0].First != "nobody" || !strings.Contains(r.Troubles[0].What, "CONNACK code 5") {
-		t.Errorf("%s", show(r))
+	for protocol, says := range map[string]string{"mqtt": "CONNACK code 5", "amqp": "the hub refused the device: ", "https": "the hub refused the device: 404"} {
+		r := w.run(t, w.settings(t, append(w.speaking(protocol), "DeviceList=there,nobody", "MessageCount=2", "Interval=1")...))
+		if r.OK() || r.Devices.Refused != 1 || r.Devices.Finished != 1 || len(r.Troubles) != 1 || r.Troubles[0].First != "nobody" || !strings.Contains(r.Troubles[0].What, says) {
+			t.Errorf("%s: %s", protocol, show(r))
+		}
 	}
-	s = w.settings(t, "DeviceList=nobody", "ISTHMUS_SIMULATE_SIGN_IN=device-keys")
+	s := w.settings(t, "DeviceList=nobody", "ISTHMUS_SIMULATE_SIGN_IN=device-keys")
 	if _, err := w.fleet(t, s).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "the registry has no device nobody") {
 		t.Errorf("%v", err)
 	}

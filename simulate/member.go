@@ -136,8 +136,10 @@ func (m *member) act(now time.Time) {
 	case !m.pinged.IsZero() && now.Sub(m.pinged) >= s.KeepAlive/2:
 		m.fleet.trouble(m, fault.New("simulate", fault.Timeout, "the hub answers no more; the connection is given up"))
 		m.conn.Cut()
-	case m.pinged.IsZero() && beat > 0 && now.Sub(m.lastWrite) >= beat:
-		m.pinged, m.lastWrite = now, now
+	case beat > 0 && now.Sub(m.lastWrite) >= beat:
+		if m.lastWrite = now; m.pinged.IsZero() {
+			m.pinged = now
+		}
 		_ = m.conn.Ping() // what is wrong, the reader tells
 	}
 }
@@ -172,9 +174,10 @@ func (m *member) plan() {
 				sooner(m.due)
 			}
 		}
-		if beat := m.conn.Beat(); m.pinged.IsZero() && beat > 0 {
+		if beat := m.conn.Beat(); beat > 0 {
 			sooner(m.lastWrite.Add(beat))
-		} else if !m.pinged.IsZero() {
+		}
+		if !m.pinged.IsZero() {
 			sooner(m.pinged.Add(s.KeepAlive / 2))
 		}
 	default:

@@ -81,9 +81,11 @@ func (m *member) failed(ctx context.Context, now time.Time, err error) {
 	switch kind := fault.KindOf(err); {
 	case kind == fault.Unauthenticated, kind == fault.Invalid:
 		m.state = over
+		m.drop()
 		m.conclude(&f.stats.refused)
 	case f.settings.GiveUp > 0 && now.Sub(m.failing) >= f.settings.GiveUp:
 		m.state = over
+		m.drop()
 		m.conclude(&f.stats.gone)
 	default:
 		m.retry = now.Add(m.backoff.Next())
@@ -133,6 +135,7 @@ func (m *member) closed(err error) bool {
 		f.stats.cutOff.Add(1)
 		f.trouble(m, err)
 		m.state = over
+		m.drop() // nobody is to wait for it
 		m.conclude(&f.stats.refused)
 		return true
 	}

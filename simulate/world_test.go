@@ -46,8 +46,8 @@ func TestEveryProtocol(t *testing.T) {
 	w := startHub(t, withAMQP(hubtest.Options{Front: front.Config{MaxConnections: 1000, MaxPerSource: 1000}}))
 	for _, protocol := range everyProtocol {
 		t.Run(protocol, func(t *testing.T) {
-			s := w.settings(t, append(w.speaking(protocol), "DevicePrefix="+protocol, "DeviceCount=50", "MessageCount=20", "Interval=50", "DuplicateEvery=20", `Header={"line": "$.Counter"}`,
-				"ISTHMUS_SIMULATE_STORM=every=300ms,share=0.4", "ISTHMUS_SIMULATE_VERIFY=true")...)
+			s := w.settings(t, append(w.speaking(protocol), "DevicePrefix="+protocol, "DeviceCount=50", "MessageCount=20", "Interval=20", "DuplicateEvery=20", `Header={"line": "$.Counter"}`,
+				"ISTHMUS_SIMULATE_STORM=every=120ms,share=0.4", "ISTHMUS_SIMULATE_VERIFY=true")...)
 			w.create(t, s)
 			r := w.run(t, s)
 			if !r.OK() || r.Devices.Finished != 50 || r.Messages.Acknowledged != 1000 || r.Verified.Received != 1000 || r.Protocol != protocol {

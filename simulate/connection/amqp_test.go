@@ -343,8 +343,13 @@ func TestOpenSaysWhatIsWrongOverAMQP(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	s := newServer(t, func(conn *tls.Conn) { _, _ = conn.Read(make([]byte, 4096)); _, _ = conn.Read(make([]byte, 4096)) })
-	_, err := s.way(func(c *connection.Config) { c.Protocol, c.Timeout = connection.AMQP, 50*time.Millisecond }).Open(t.Context(), hello(), newSink())
+	ctx, cancel := context.WithCancel(t.Context())
+	s := newServer(t, func(conn *tls.Conn) {
+		_, _ = conn.Read(make([]byte, 4096))
+		cancel()
+		_, _ = conn.Read(make([]byte, 4096))
+	})
+	_, err := s.way(func(c *connection.Config) { c.Protocol = connection.AMQP }).Open(ctx, hello(), newSink())
 	if fault.KindOf(err) != fault.Timeout || !strings.Contains(fault.Message(err), "did not answer in AMQP in time") {
 		t.Errorf("silence: %v", err)
 	}

@@ -165,6 +165,7 @@ func (t *httpsTalk) read() error {
 		if err == nil {
 			_, err = io.Copy(io.Discard, answer.Body)
 		}
+		_ = answer.Body.Close() // read to its end
 		if err != nil || limited.N <= 0 {
 			return noHTTP(err)
 		}

@@ -29,6 +29,7 @@ type Hub struct {
 	Open   *amqp.Open   // the device's
 	Events *amqp.Attach // the device's link
 	Tokens []*amqp.Message
+	Beats  int // empty frames, each of which was answered
 
 	o        Options
 	taken    uint32 // transfers of the device's
@@ -79,6 +80,9 @@ func (h *Hub) next(ctx context.Context) (*amqptest.Frame, error) {
 		return nil, err
 	}
 	switch p := f.Performative.(type) {
+	case nil: // a hub would do so by itself
+		h.Beats++
+		return nil, h.Send(ctx, 0, nil, nil)
 	case *amqp.Open:
 		h.Open = p
 		open := &amqp.Open{ContainerID: "hub", MaxFrameSize: amqp.Some(h.o.MaxFrame), IdleTimeout: amqp.Optional[uint32]{Value: h.o.Idle, Set: h.o.Idle > 0}}
