@@ -45,8 +45,8 @@ func TestProperties(t *testing.T) {
 	}
 }
 
-// recent tells whether a time in milliseconds was within the last minute.
+// recent tells whether a time in milliseconds was in the last minutes; on a machine with much to do a test takes some.
 func recent(at int64) bool {
 	age := time.Since(time.UnixMilli(at))
-	return age > -time.Second && age < time.Minute
+	return age > -time.Second && age < 10*time.Minute
 }
