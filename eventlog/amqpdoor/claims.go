@@ -113,6 +113,8 @@ func (v *Conversation) due() time.Time {
 	case len(v.links) > 0:
 	case v.guest:
 		return now.Add(time.Hour)
+	case !v.proved:
+		return v.began.Add(min(v.door.cfg.Unproved, v.door.cfg.Unused))
 	default:
 		return v.empty.Add(v.door.cfg.Unused)
 	}
@@ -158,22 +160,29 @@ func (v *Conversation) look() {
 			ends = append(ends, end{l, amqp.Errorf(amqp.ConditionDetachForced, "The link '%s' is force detached. Details: the publisher was idle for %s.", l.Name(), v.door.cfg.IdleSender)})
 		}
 	}
-	unused := !v.guest && (len(v.links) == 0 && now.Sub(v.empty) >= v.door.cfg.Unused || !v.proved && now.Sub(v.began) >= v.door.cfg.Unused)
-	if unused {
+	var patience time.Duration // that is over; 0: none
+	switch {
+	case v.guest:
+	case !v.proved && now.Sub(v.began) >= v.door.cfg.Unproved:
+		patience = v.door.cfg.Unproved
+	case len(v.links) == 0 && now.Sub(v.empty) >= v.door.cfg.Unused:
+		patience = v.door.cfg.Unused
+	}
+	if patience > 0 {
 		v.empty, v.began = now, now // should the close take its time
 	}
 	v.schedule()
 	v.mu.Unlock()
 	for _, e := range ends {
 		if e.why != nil {
-			v.door.log.Info("eventhub: a link was detached", "address", e.l.Address(), "condition", string(e.why.Condition), "why", e.why.Description)
+			v.door.log.Debug("eventhub: a link was detached", "address", e.l.Address(), "condition", string(e.why.Condition), "why", e.why.Description)
 			e.l.Detach(e.why)
 			continue
 		}
 		v.busy.Go(func() { v.farewell(e.l) })
 	}
-	if unused {
-		v.conn.Close(amqp.Errorf(amqp.ConditionConnectionForced, "The connection was inactive for more than the allowed %d milliseconds.", v.door.cfg.Unused.Milliseconds()))
+	if patience > 0 {
+		v.conn.Close(amqp.Errorf(amqp.ConditionConnectionForced, "The connection was inactive for more than the allowed %d milliseconds.", patience.Milliseconds()))
 	}
 }
 
@@ -193,6 +202,6 @@ func (v *Conversation) farewell(l *link) {
 		err = notFound(l.entity.Name())
 	}
 	e := condition(err)
-	v.door.log.Info("eventhub: a link was detached", "address", l.Address(), "condition", string(e.Condition), "why", e.Description)
+	v.door.log.Debug("eventhub: a link was detached", "address", l.Address(), "condition", string(e.Condition), "why", e.Description)
 	l.Detach(e)
 }

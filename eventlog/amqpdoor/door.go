@@ -21,8 +21,10 @@ type Config struct {
 	// OneClaimsLink refuses a second pair of links to $cbs on a connection, as Azure's service does. Without it there may be several, which
 	// no client minds.
 	OneClaimsLink bool
-	// Unused is how long a connection may have no link but those to $cbs, and how long it is kept for somebody who proves nothing; 5 min.
+	// Unused is how long a connection may have no link but those to $cbs; 5 min.
 	Unused time.Duration
+	// Unproved is how long a connection is kept for somebody who proves nothing; 60 s. On one that is another door's it is that door's to say.
+	Unproved time.Duration
 	// IdleSender is how long a sender's link may be silent; 30 min.
 	IdleSender time.Duration
 	// Check is how often claims and event hubs are looked at that may be gone without notice; 5 s.
@@ -56,6 +58,7 @@ func New(cfg Config, log *slog.Logger, clk clock.Clock, reg prometheus.Registere
 		}
 	}
 	set(&cfg.Unused, 5*time.Minute)
+	set(&cfg.Unproved, time.Minute)
 	set(&cfg.IdleSender, 30*time.Minute)
 	set(&cfg.Check, 5*time.Second)
 	if cfg.Links <= 0 {

@@ -140,7 +140,7 @@ func (r *receiver) over(err error) {
 		return
 	}
 	e := condition(err)
-	r.v.door.log.Info("eventhub: a receiver was detached", "address", r.Address(), "condition", string(e.Condition), "err", err)
+	r.v.door.log.Debug("eventhub: a receiver was detached", "address", r.Address(), "condition", string(e.Condition), "err", err)
 	r.Detach(e)
 }
 

@@ -73,7 +73,7 @@ func (v *Conversation) attachReceiver(l *engine.Link, a address) {
 	})
 	for _, old := range ousted {
 		v.door.metrics.stolen.Inc()
-		v.door.log.Info("eventhub: a receiver lost its partition", "address", old.Address(), "receiver", old.name, "to", r.name)
+		v.door.log.Debug("eventhub: a receiver lost its partition", "address", old.Address(), "receiver", old.name, "to", r.name)
 		old.Detach(ousting(old, r))
 	}
 	source := *l.Peer().Source

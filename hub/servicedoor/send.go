@@ -41,7 +41,7 @@ func (v *Conversation) queue(d *engine.Delivery) {
 			d.Accept()
 			return
 		}
-		if k := fault.KindOf(err); k == fault.Internal || k == fault.Unavailable || k == fault.Timeout {
+		if k := fault.KindOf(err); v.amqp.Context().Err() == nil && (k == fault.Internal || k == fault.Unavailable || k == fault.Timeout) { // whoever asked is there
 			v.door.log.Error("hub: request failed", "door", "amqp", "hub", v.hub.Name(), "device", n.String(), "err", err)
 		}
 		d.Reject(v.says(n.String(), err))

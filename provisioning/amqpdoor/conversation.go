@@ -22,6 +22,10 @@ type conversation struct {
 	certificates []*x509.Certificate
 	who          *device // of SASL; nil when devices prove themselves by certificate
 	line         inturn.Line
+	busy         sync.WaitGroup // unproved
+	proving      sync.Once
+	proved       chan struct{} // closed when a link was accepted
+	over         chan struct{}
 
 	mu      sync.Mutex     // guards the field below
 	answers []*engine.Link // the peer receives on them
@@ -43,7 +47,25 @@ func (v *conversation) Attach(l *engine.Link) {
 }
 
 // Ended implements engine.Handler.
-func (v *conversation) Ended(error) { v.line.Wait() }
+func (v *conversation) Ended(error) {
+	close(v.over)
+	v.line.Wait()
+	v.busy.Wait()
+}
+
+// unproved ends a connection whose peer has proved nothing in time.
+func (v *conversation) unproved() {
+	due, stop := v.door.clock.After(v.door.cfg.Unproved)
+	defer stop()
+	select {
+	case <-v.proved:
+	case <-v.over:
+	case <-due:
+		v.conn.Refuse("", fault.Newf("amqpdoor.Converse", fault.Timeout, "the peer proved nothing within %s", v.door.cfg.Unproved).
+			Advise("a device proves itself by SASL, or by its certificate when it attaches links"))
+		v.amqp.Close(amqp.Errorf(amqp.ConditionConnectionForced, "Nothing was proved on this connection."))
+	}
+}
 
 func (v *conversation) attach(l *engine.Link, scope, registration string) {
 	who, err := v.identify(scope, registration)
@@ -58,6 +80,7 @@ func (v *conversation) attach(l *engine.Link, scope, registration string) {
 		l.Refuse(v.refusal(nil, err))
 		return
 	}
+	v.proving.Do(func() { close(v.proved) })
 	if !l.PeerReceives() {
 		l.Accept(engine.Accept{Credit: v.door.cfg.Waiting, MaxMessage: maxRequest, Receive: func(d *engine.Delivery) {
 			v.line.Do(func() { v.request(who, d) })

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/fault"
@@ -24,6 +25,8 @@ type Config struct {
 	Admit func(Conn, *provisioning.Service) error
 	// Waiting is how many requests of a link wait at most, its credit; 8.
 	Waiting uint32
+	// Unproved is how long a peer is kept that has proved nothing: neither by SASL nor by a link that was accepted; 60 s.
+	Unproved time.Duration
 }
 
 // maxLinks bounds how many links of one connection answers may go to, and how many wait to be accepted. SDKs have one.
@@ -41,6 +44,9 @@ type Door struct {
 func New(cfg Config, server *provisioning.Server, log *slog.Logger, clk clock.Clock) *Door {
 	if cfg.Waiting == 0 {
 		cfg.Waiting = 8
+	}
+	if cfg.Unproved <= 0 {
+		cfg.Unproved = time.Minute
 	}
 	return &Door{cfg, server, log, clk}
 }
@@ -113,5 +119,9 @@ func (d *Door) mayStay(conn Conn, svc *provisioning.Service) error {
 // certificates, which the peer showed in TLS and proved to hold, leaf first.
 func (d *Door) Converse(c *engine.Conn, conn Conn, certificates []*x509.Certificate) engine.Handler {
 	who, _ := c.Who().(*device)
-	return &conversation{door: d, conn: conn, amqp: c, certificates: certificates, who: who}
+	v := &conversation{door: d, conn: conn, amqp: c, certificates: certificates, who: who, proved: make(chan struct{}), over: make(chan struct{})}
+	if who == nil {
+		v.busy.Go(v.unproved)
+	}
+	return v
 }

@@ -371,3 +371,33 @@ func TestWhoIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestWhoProvesNothingIsNotKept: a peer without a proof has a minute, whatever else it says meanwhile; one that proved itself stays.
+func TestWhoProvesNothingIsNotKept(t *testing.T) {
+	clk := clock.NewFake(time.Now())
+	w := start(t, pt.Options{})
+	w.door = amqpdoor.New(amqpdoor.Config{}, w.Server, hubtest.Silent(), clk)
+	c, err := w.dial(amqptest.Options{SASL: amqptest.External()})
+	w.must(err)
+	s, err := c.Session(w.context())
+	w.must(err)
+	if _, err := s.Sender(w.context(), w.Service.Scope()+"/registrations/nobody", nil); err == nil {
+		t.Fatal("a link without a proof is accepted")
+	}
+	ticks := time.NewTicker(time.Millisecond)
+	defer ticks.Stop()
+	began := clk.Now()
+	for deadline := time.After(10 * time.Second); ; {
+		select {
+		case <-c.Done():
+			if e, ok := errors.AsType[*amqp.Error](c.Err()); !ok || e.Condition != amqp.ConditionConnectionForced || clk.Now().Sub(began) < time.Minute {
+				t.Errorf("it ended with %v after %s", c.Err(), clk.Now().Sub(began))
+			}
+			return
+		case <-ticks.C:
+			clk.Advance(time.Second)
+		case <-deadline:
+			t.Fatal("it is kept")
+		}
+	}
+}
