@@ -64,9 +64,8 @@ type bus struct {
 	secure, plain door
 	target        func(topic string) string   // where senders of a topic send
 	sources       func(topic string) []string // what all of it is read from
-	filter        string                      // its name, for readers who do not want what they get without one
-	all, onlyNew  string                      // its values for everything, and for what comes from now on; empty: none is needed
-	unsettled     bool                        // readers have to accept what they have got
+	onlyNew       string                      // a filter for readers who want nothing but what comes from now on
+	unread        bool                        // it cannot be relied on to be read
 	keeps         bool                        // what was read is still there
 	links         bool                        // its idle links are measured
 	batches       bool                        // it takes batches apart
@@ -147,12 +146,12 @@ func (es eventSuite) all(ctx context.Context, e *eventRun) error {
 	if err := e.one(ctx); err != nil {
 		return err
 	}
-	if err := e.through(ctx, "through", eventLoad{Door: e.at.secure, Target: e.at.target("through"), Reader: e.at.secure, Sources: e.at.sources("through"), FilterName: e.at.filter, Filter: e.at.onlyNew, Client: "raw"}); err != nil {
+	if err := e.through(ctx, "through", eventLoad{Door: e.at.secure, Target: e.at.target("through"), Reader: e.at.secure, Sources: e.at.sources("through"), Filter: e.at.onlyNew, Client: "raw"}); err != nil {
 		return err
 	}
 	if h := e.at.hub; h != nil {
 		for _, way := range []struct{ key, client, addr string }{{"mqtt", "mqtt", h.mqtt}, {"device", "device", h.amqp}} {
-			l := eventLoad{Client: way.client, Door: door{Addr: way.addr, CA: h.reader.CA, Host: hubHost}, Reader: h.reader, Sources: h.sources, FilterName: e.at.filter, Filter: e.at.onlyNew}
+			l := eventLoad{Client: way.client, Door: door{Addr: way.addr, CA: h.reader.CA, Host: hubHost}, Reader: h.reader, Sources: h.sources, Filter: e.at.onlyNew}
 			if err := e.through(ctx, way.key, l); err != nil {
 				return err
 			}
@@ -238,7 +237,10 @@ func (e *eventRun) in(ctx context.Context, key, topic, program string, l eventLo
 
 // out reads a topic from the beginning, all of it or for as long as a measurement takes.
 func (e *eventRun) out(ctx context.Context, key, topic, program, client string, count int64) error {
-	l := eventLoad{Mode: "out", Client: client, Reader: e.at.secure, Sources: e.at.sources(topic), Topic: topic, FilterName: e.at.filter, Filter: e.at.all, Unsettled: e.at.unsettled, Count: count, Seconds: e.seconds}
+	if e.at.unread {
+		return nil
+	}
+	l := eventLoad{Mode: "out", Client: client, Reader: e.at.secure, Sources: e.at.sources(topic), Topic: topic, Count: count, Seconds: e.seconds}
 	var cpu float64
 	f, err := holdEvents(ctx, program, l, func() error {
 		cpu = e.p.cpuSeconds()
@@ -267,7 +269,7 @@ func (e *eventRun) one(ctx context.Context) error {
 
 // links holds connections with receivers on them, to which nothing comes.
 func (e *eventRun) links(ctx context.Context) error {
-	l := eventLoad{Mode: "links", Client: "raw", Reader: e.at.secure, Sources: e.at.sources("idle"), Unsettled: e.at.unsettled, Senders: eventConnections, Window: eventLinks}
+	l := eventLoad{Mode: "links", Client: "raw", Reader: e.at.secure, Sources: e.at.sources("idle"), Senders: eventConnections, Window: eventLinks}
 	before := sum(e.p.residentKiB())
 	_, err := holdEvents(ctx, "", l, func() error {
 		time.Sleep(settleIdle)
@@ -282,7 +284,10 @@ func (e *eventRun) links(ctx context.Context) error {
 
 // through measures how long an event takes from its sender's hand to its reader's: with as many as go through, and at three rates.
 func (e *eventRun) through(ctx context.Context, key string, l eventLoad) error {
-	l.Mode, l.Unsettled, l.Senders, l.Window, l.Body, l.Seconds = "through", e.at.unsettled, eventDevices, 50, 256, e.seconds
+	if e.at.unread {
+		return nil
+	}
+	l.Mode, l.Senders, l.Window, l.Body, l.Seconds = "through", eventDevices, 50, 256, e.seconds
 	once := func(rate float64) (figures, error) {
 		l.Rate = rate
 		f, err := holdEvents(ctx, "", l, func() error { return nil })

@@ -37,17 +37,15 @@ type eventLoad struct {
 	Topic   string `json:"topic"`  // what azeventhubs calls the event hub
 	Reader  door   `json:"reader"` // of those who read
 	Sources []string
-	// Filter of the sources, none when it is empty.
-	FilterName, Filter string
+	Filter  string // of the sources; empty: none
 
-	Unsettled bool    `json:"unsettled,omitempty"`
-	Senders   int     `json:"senders"`
-	Window    int     `json:"window"` // in flight, of each sender
-	Body      int     `json:"body"`
-	Batch     int     `json:"batch"`
-	Count     int64   `json:"count,omitempty"` // to read
-	Seconds   float64 `json:"seconds"`
-	Rate      float64 `json:"rate,omitempty"` // of all senders, a second; 0: as many as go through
+	Senders int     `json:"senders"`
+	Window  int     `json:"window"` // in flight, of each sender
+	Body    int     `json:"body"`
+	Batch   int     `json:"batch"`
+	Count   int64   `json:"count,omitempty"` // to read
+	Seconds float64 `json:"seconds"`
+	Rate    float64 `json:"rate,omitempty"` // of all senders, a second; 0: as many as go through
 }
 
 func driveEvents() error {
@@ -247,11 +245,9 @@ func (l eventLoad) attach(ctx context.Context, s *amqptest.Session, sources []st
 	for i, source := range sources {
 		r, err := s.Receiver(ctx, source, credit, func(a *amqp.Attach) {
 			a.Name = fmt.Sprintf("from %s %d", source, i)
-			if !l.Unsettled {
-				a.SndSettleMode = amqp.Some(amqp.SenderSettled)
-			}
+			a.SndSettleMode = amqp.Some(amqp.SenderSettled) // it would be taken away or not; nobody waits for it
 			if l.Filter != "" {
-				name := amqp.Symbol(l.FilterName)
+				name := amqp.Symbol("apache.org:selector-filter:string")
 				a.Source.Filter = amqp.Map{{Key: name, Value: amqp.Described{Descriptor: name, Value: l.Filter}}}
 			}
 		})
@@ -286,13 +282,10 @@ func (l eventLoad) out(ctx context.Context, ready func() bool) (figures, error) 
 	for _, r := range receivers {
 		all.Go(func() {
 			for got := int64(0); ; {
-				d, err := r.Next(ctx)
+				_, err := r.Next(ctx)
 				now := time.Now()
 				if err == nil {
 					got++
-				}
-				if l.Unsettled && err == nil {
-					d.Settle(amqp.Accepted{})
 				}
 				if err == nil && got%64 != 0 && r.Waiting() > 0 && now.Before(until) {
 					continue
@@ -385,9 +378,6 @@ func (l eventLoad) through(ctx context.Context, ready func() bool) (figures, err
 						t.failed(err.Error())
 					}
 					return
-				}
-				if l.Unsettled {
-					d.Settle(amqp.Accepted{})
 				}
 				if stamp, ok := stampOf(d.Message); ok {
 					arrived(stamp)

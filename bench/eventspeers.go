@@ -64,7 +64,7 @@ func (eventHubs) serve(ctx context.Context, dir string, p *processes) (*bus, err
 		secure:  door{Addr: o.AMQP, CA: o.CA, Host: eventsHost, User: o.Policy, Key: o.Key},
 		plain:   door{Addr: o.Plain, Host: eventsHost, User: o.Policy, Key: o.Key},
 		target:  func(topic string) string { return topic },
-		sources: partitions, filter: "apache.org:selector-filter:string", onlyNew: "amqp.annotation.x-opt-offset > '@latest'", keeps: true, batches: true, sdk: true, links: true,
+		sources: partitions, onlyNew: "amqp.annotation.x-opt-offset > '@latest'", keeps: true, batches: true, sdk: true, links: true,
 		hub: &deviceBus{
 			mqtt: o.MQTT, amqp: o.AMQP, sources: partitions(o.Builtin),
 			reader: door{Addr: o.AMQP, CA: o.CA, Host: hubHost, User: o.HubPolicy, Key: o.HubKey},
@@ -130,7 +130,7 @@ func (r rabbitMQ) serve(ctx context.Context, dir string, p *processes) (*bus, er
 		return nil, err
 	}
 	queue := func(topic string) string { return "/amq/queue/" + topic }
-	b := &bus{
+	return &bus{
 		secure: door{Addr: addr[0], CA: filepath.Join(dir, "ca.pem"), Host: hubHost, User: "bench", Key: "bench"},
 		plain:  door{Addr: addr[1], Host: hubHost, User: "bench", Key: "bench"},
 		target: queue,
@@ -141,13 +141,9 @@ func (r rabbitMQ) serve(ctx context.Context, dir string, p *processes) (*bus, er
 			return out
 		},
 		links: r.kind == "classic",
-	}
-	if r.kind == "stream" {
-		b.keeps, b.unsettled, b.filter, b.all, b.onlyNew = true, true, "rabbitmq:stream-offset-spec", "first", "next"
-		// Each reader gets everything.
-		b.sources = func(topic string) []string { return []string{queue(topic)} }
-	}
-	return b, nil
+		// A reader with this plugin gets nothing of what was there before it, and stops in between.
+		unread: r.kind == "stream",
+	}, nil
 }
 
 // definitions are the user and the queues, all durable.

@@ -27,9 +27,6 @@ type order struct {
 	Target       string
 	Sources      []string
 	Topic        string // the event hub
-	FilterName   string // of the sources; go-amqp only
-	Filter       string
-	Unsettled    bool // accept what was read
 	Senders      int
 	Window       int // in flight, of each sender
 	Body, Batch  int

@@ -82,24 +82,13 @@ func plainReaders(ctx context.Context, o order) ([]reader, error) {
 	}
 	var out []reader
 	for _, source := range o.Sources {
-		options := &amqp.ReceiverOptions{Credit: 5000}
-		if !o.Unsettled {
-			options.RequestedSenderSettleMode = amqp.SenderSettleModeSettled.Ptr()
-		}
-		if o.Filter != "" {
-			options.Filters = append(options.Filters, amqp.NewLinkFilter(o.FilterName, 0, o.Filter))
-		}
-		link, err := s.NewReceiver(ctx, source, options)
+		link, err := s.NewReceiver(ctx, source, &amqp.ReceiverOptions{Credit: 5000, RequestedSenderSettleMode: amqp.SenderSettleModeSettled.Ptr()})
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, func(ctx context.Context, got func()) error {
 			for {
-				m, err := link.Receive(ctx, nil)
-				if err == nil && o.Unsettled {
-					err = link.AcceptMessage(ctx, m)
-				}
-				if err != nil {
+				if _, err := link.Receive(ctx, nil); err != nil {
 					return err
 				}
 				got()
