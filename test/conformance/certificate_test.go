@@ -12,6 +12,7 @@ import (
 )
 
 func TestCertificates(t *testing.T) {
+	beside(t)
 	w := start(t, hubtest.Options{})
 	h := w.Hub(hubtest.Contoso)
 	authority, self := provisioningtest.Sign(t, nil, "plant 7", provisioningtest.CA), provisioningtest.Sign(t, nil, "anything")

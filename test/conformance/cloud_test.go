@@ -11,6 +11,7 @@ import (
 
 // TestBackEnds has back ends over AMQP: what they send arrives, and what became of it comes to their receivers.
 func TestBackEnds(t *testing.T) {
+	beside(t)
 	w, _ := withFiles(t)
 	o := sendingFrom(t, w)
 	for _, tr := range lasting[2:] { // of the service SDK the names are the same

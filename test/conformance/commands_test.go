@@ -123,6 +123,7 @@ func (o *outbound) became(want map[string]string) {
 }
 
 func TestCommands(t *testing.T) {
+	beside(t)
 	o := sending(t)
 	for _, tr := range transports {
 		who := deviceAndModule(t, o.World, tr.name)
@@ -228,6 +229,7 @@ func TestCommands(t *testing.T) {
 }
 
 func TestSettlingOverHTTPS(t *testing.T) {
+	beside(t)
 	covers(t, "C22", "azure-iot-device-http")
 	covers(t, "C23", "azure-iot-device-http")
 	o := sending(t)
@@ -254,6 +256,7 @@ func TestSettlingOverHTTPS(t *testing.T) {
 }
 
 func TestSettlingOverAMQP(t *testing.T) {
+	beside(t)
 	o := sending(t)
 	most := o.Hub(hubtest.Contoso).CommandSettings().MaxDeliveryCount
 	for _, tr := range lasting[2:] {
@@ -287,6 +290,7 @@ func TestSettlingOverAMQP(t *testing.T) {
 
 // TestDeliveryCount is what the SDK keeps to itself.
 func TestDeliveryCount(t *testing.T) {
+	beside(t)
 	covers(t, "C22", "raw HTTPS")
 	o := sending(t)
 	d := o.Device(hubtest.Contoso, "d")

@@ -65,6 +65,7 @@ func newEvents(t *testing.T, w *hubtest.World) func(n int) []eventlog.Event {
 }
 
 func TestConnect(t *testing.T) {
+	beside(t)
 	w := start(t, hubtest.Options{})
 	d := w.Device(hubtest.Contoso, "d")
 	m := w.Module(hubtest.Contoso, "d", "m")
@@ -153,6 +154,7 @@ func sign(t *testing.T, resource, key, policy string, lasts time.Duration) strin
 }
 
 func TestRefusals(t *testing.T) {
+	beside(t)
 	w := start(t, hubtest.Options{})
 	d, other := w.Device(hubtest.Contoso, "d"), w.Device(hubtest.Contoso, "other")
 	disabled := w.Device(hubtest.Contoso, "disabled")
@@ -218,6 +220,7 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestTakeover(t *testing.T) {
+	beside(t)
 	w := start(t, hubtest.Options{})
 	come := newEvents(t, w)
 	for _, tr := range []transport{lasting[0], lasting[2]} {
@@ -239,6 +242,7 @@ func TestTakeover(t *testing.T) {
 }
 
 func TestDisableCuts(t *testing.T) {
+	beside(t)
 	w := start(t, hubtest.Options{})
 	for _, tr := range lasting {
 		t.Run("C47 over "+tr.name, func(t *testing.T) {
@@ -261,6 +265,7 @@ func TestDisableCuts(t *testing.T) {
 
 // TestReconnect shows that a cut link heals by itself once it may.
 func TestReconnect(t *testing.T) {
+	beside(t)
 	w := start(t, hubtest.Options{})
 	come := newEvents(t, w)
 	for _, tr := range []transport{lasting[0], lasting[2]} {

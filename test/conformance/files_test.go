@@ -104,6 +104,7 @@ func news(t *testing.T, w *hubtest.World) (n struct {
 }
 
 func TestFiles(t *testing.T) {
+	beside(t)
 	t.Run("C28 file notification after an upload", func(t *testing.T) {
 		covers(t, "C28", "azure-iot-device")
 		w, files := withFiles(t)

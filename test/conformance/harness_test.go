@@ -19,6 +19,16 @@ import (
 	"github.com/isthmus-io/isthmus/hub/sas"
 )
 
+var places = make(chan struct{}, 3)
+
+// beside lets a test run beside others, a few at a time: what they start wants a processor more than it waits, and what comes late fails.
+func beside(t *testing.T) {
+	t.Helper()
+	t.Parallel()
+	places <- struct{}{}
+	t.Cleanup(func() { <-places })
+}
+
 // start makes a world on the ports that the SDKs dial, or, where this process may not have them, on others that preload.js stands in for.
 func start(t *testing.T, o hubtest.Options) *hubtest.World {
 	t.Helper()

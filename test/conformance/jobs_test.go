@@ -25,6 +25,7 @@ func line(t *testing.T, w *hubtest.World) map[string]hub.Device {
 }
 
 func TestJobs(t *testing.T) {
+	beside(t)
 	covers(t, "C42", "azure-iothub")
 	covers(t, "C43", "azure-iothub")
 	w := start(t, hubtest.Options{Full: true})
@@ -52,6 +53,7 @@ func TestJobs(t *testing.T) {
 }
 
 func TestConfigurations(t *testing.T) {
+	beside(t)
 	covers(t, "C44", "azure-iothub")
 	w := start(t, hubtest.Options{Full: true})
 	line(t, w)

@@ -129,6 +129,7 @@ func provisionedDevicesConnect(t *testing.T, d *dps) {
 }
 
 func TestProvisioningRefuses(t *testing.T) {
+	beside(t)
 	d := startProvisioning(t, nil)
 	d.Put(keyEnrollment("on", ""))
 	d.Put(keyEnrollment("off", `,"provisioningStatus":"disabled"`))
@@ -226,6 +227,7 @@ func customAllocation(t *testing.T, d *dps) {
 }
 
 func TestEnrollments(t *testing.T) {
+	beside(t)
 	d := startProvisioning(t, nil)
 	d.PutGroup(provisioningGroup)
 	owner, err := d.Service.ConnectionString(provisioning.PolicyOwner)

@@ -11,6 +11,7 @@ import (
 )
 
 func TestRawCommands(t *testing.T) {
+	beside(t)
 	o := sending(t)
 	d := o.Device(hubtest.Contoso, "d")
 	const filter = "devices/d/messages/devicebound/#"

@@ -16,6 +16,7 @@ func registry(t *testing.T, scenario string) (*hubtest.World, *script) {
 }
 
 func TestRegistry(t *testing.T) {
+	beside(t)
 	covers(t, "C39", "azure-iothub")
 	covers(t, "C45", "azure-iothub")
 	_, s := registry(t, "devices")
@@ -45,6 +46,7 @@ func TestRegistry(t *testing.T) {
 }
 
 func TestKeysAreMade(t *testing.T) {
+	beside(t)
 	covers(t, "C40", "azure-iothub")
 	_, s := registry(t, "keys")
 	const first, second = "body.authentication.symmetricKey.primaryKey", "body.authentication.symmetricKey.secondaryKey"
@@ -63,6 +65,7 @@ func TestKeysAreMade(t *testing.T) {
 }
 
 func TestBulkOfTheRegistry(t *testing.T) {
+	beside(t)
 	covers(t, "C41", "azure-iothub")
 	w, s := registry(t, "bulk")
 	s.step("add", "", "body.isSuccessful", true)
@@ -81,6 +84,7 @@ func TestBulkOfTheRegistry(t *testing.T) {
 }
 
 func TestModulesOfTheRegistry(t *testing.T) {
+	beside(t)
 	covers(t, "C39", "azure-iothub")
 	_, s := registry(t, "modules")
 	s.step("no device", "DeviceNotFoundError")
@@ -112,6 +116,7 @@ func TestModulesOfTheRegistry(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
+	beside(t)
 	covers(t, "C46", "azure-iothub")
 	w := start(t, hubtest.Options{})
 	w.Device(hubtest.Contoso, "d")

@@ -21,6 +21,7 @@ func module(t *testing.T, w *hubtest.World, device, id string) hub.Device {
 }
 
 func TestTwinsOfServices(t *testing.T) {
+	beside(t)
 	covers(t, "C33", "azure-iothub")
 	covers(t, "C34", "azure-iothub")
 	w := start(t, hubtest.Options{})
@@ -44,6 +45,7 @@ func TestTwinsOfServices(t *testing.T) {
 }
 
 func TestQueries(t *testing.T) {
+	beside(t)
 	covers(t, "C42", "azure-iothub")
 	w := start(t, hubtest.Options{})
 	for i := range 25 {
@@ -77,6 +79,7 @@ func TestQueries(t *testing.T) {
 
 // TestDigitalTwins has no case of its own: the newer client of the service SDK reads the same twins by the conventions of Plug and Play.
 func TestDigitalTwins(t *testing.T) {
+	beside(t)
 	covers(t, "C33", "azure-iothub")
 	w := start(t, hubtest.Options{})
 	d := w.Device(hubtest.Contoso, "d")
@@ -91,6 +94,7 @@ func TestDigitalTwins(t *testing.T) {
 }
 
 func TestRegistryManager(t *testing.T) {
+	beside(t)
 	covers(t, "C39", "azure-iothub")
 	w := start(t, hubtest.Options{})
 	s := play(t, w, "service.js", "manager", serviceString(t, w, hub.PolicyOwner))

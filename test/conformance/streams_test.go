@@ -20,6 +20,7 @@ func streamEnv(t *testing.T, w *hubtest.World) []string {
 
 // TestStreams: both ends of a stream, what a token is good for, and what a service hears that gets none.
 func TestStreams(t *testing.T) {
+	beside(t)
 	t.Run("accepted", func(t *testing.T) {
 		covers(t, "C38", "azure-iot-mqtt-base", "azure-iot-http-base", "ws")
 		accepted(t, "mqtt", map[string]any{"levels": 5, "empty": true, "short": true})

@@ -21,6 +21,7 @@ func stamped(d hub.Device, system map[string]string) map[string]string {
 }
 
 func TestTelemetry(t *testing.T) {
+	beside(t)
 	w := start(t, hubtest.Options{})
 	come := newEvents(t, w)
 	for _, tr := range lasting {
@@ -49,6 +50,7 @@ func TestTelemetry(t *testing.T) {
 
 // TestTooLarge: over MQTT the SDK sees its connection closed, and with its own retries would try for minutes.
 func TestTooLarge(t *testing.T) {
+	beside(t)
 	w := start(t, hubtest.Options{})
 	come := newEvents(t, w)
 	for _, tr := range transports {
@@ -73,6 +75,7 @@ func TestTooLarge(t *testing.T) {
 
 // TestThrottled: over AMQP a device may say too much, and hears of it when it would have to wait for longer than the hub has patience.
 func TestThrottled(t *testing.T) {
+	beside(t)
 	covers(t, "C20", "azure-iot-device-amqp")
 	w := start(t, hubtest.Options{AMQP: amqpDoors{hubs: hubdoor.Config{Patience: 100 * time.Millisecond}}.of})
 	if _, err := w.Hub(hubtest.Contoso).SetLimits(t.Context(), []byte(`{"device":{"messages":{"perSecond":1,"burst":1}}}`), "the test"); err != nil {
@@ -84,6 +87,7 @@ func TestThrottled(t *testing.T) {
 }
 
 func TestTelemetryOverHTTPS(t *testing.T) {
+	beside(t)
 	covers(t, "C15", "azure-iot-device-http")
 	covers(t, "C17", "azure-iot-device-http")
 	w := start(t, hubtest.Options{})
@@ -101,6 +105,7 @@ func TestTelemetryOverHTTPS(t *testing.T) {
 }
 
 func TestBatchOverHTTPS(t *testing.T) {
+	beside(t)
 	covers(t, "C16", "azure-iot-device-http")
 	w := start(t, hubtest.Options{})
 	play(t, w, "telemetry.js", "batch", deviceString(hubtest.Contoso, w.Device(hubtest.Contoso, "d"))).wants("sent", 3)

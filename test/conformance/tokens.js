@@ -23,11 +23,11 @@ run({
     say({ step: 'closed' });
   },
 
-  // renewEachSecond has tokens for three seconds from the beginning.
+  // renewEachSecond has tokens for five seconds from the beginning.
   async renewEachSecond() {
     const client = make();
     let tokens = 0;
-    client.setOptions({ tokenRenewal: { tokenValidTimeInSeconds: 3, tokenRenewalMarginInSeconds: 2 } });
+    client.setOptions({ tokenRenewal: { tokenValidTimeInSeconds: 5, tokenRenewalMarginInSeconds: 4 } });
     client.on('disconnect', (err) => say({ step: 'disconnected', message: err && err.message }));
     client._transport._authenticationProvider.on('newTokenAvailable', () => { tokens++; });
     const all = new Promise((done) => client.on('message', (m) => {

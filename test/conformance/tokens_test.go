@@ -73,7 +73,7 @@ func tokens(t *testing.T, o *outbound) {
 			resource := hubtest.Contoso + "/devices/" + d.ID
 			s := play(t, o.World, "tokens.js", "end", "TRANSPORT="+tr.name)
 			s.wants("ready", true)
-			s.goOn(sign(t, resource, d.PrimaryKey, "", 3*time.Second))
+			s.goOn(sign(t, resource, d.PrimaryKey, "", 5*time.Second))
 			s.step("open", "")
 			o.sent(d.ID, "before")
 			s.wants("body", "before")
@@ -102,7 +102,7 @@ func tokens(t *testing.T, o *outbound) {
 	}
 }
 
-// renewals: over AMQP a device with a token for three seconds puts another each second, and stays connected.
+// renewals: over AMQP a device with a token for five seconds puts another each second, and stays connected.
 func renewals(t *testing.T, o *outbound, tr transport) {
 	t.Run("C14 renewed over "+tr.name, func(t *testing.T) {
 		t.Parallel()
@@ -123,7 +123,7 @@ func renewals(t *testing.T, o *outbound, tr transport) {
 		o.sent(d.ID, "first")
 		s.wants("body", "first")
 		begun, connections := time.Now(), since()
-		for i := 0; time.Since(begun) < 3500*time.Millisecond; i++ { // beyond the end of the first token
+		for i := 0; time.Since(begun) < 5500*time.Millisecond; i++ { // beyond the end of the first token
 			time.Sleep(100 * time.Millisecond)
 			body := fmt.Sprint(tr.name, " ", i)
 			o.sent(d.ID, body)

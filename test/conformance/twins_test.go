@@ -54,6 +54,7 @@ func deviceAndModule(t *testing.T, w *hubtest.World, device string) []who {
 }
 
 func TestTwinsOfDevices(t *testing.T) {
+	beside(t)
 	w := start(t, hubtest.Options{})
 	for _, tr := range lasting {
 		all := deviceAndModule(t, w, tr.name)
