@@ -56,6 +56,17 @@ run({
     say({ done: true });
   },
 
+  // together completes what came at once: rhea says it of a range.
+  async together() {
+    const client = make();
+    await client.open();
+    const all = [];
+    await each(client, async (m) => all.push(m) === Number(process.env.TIMES));
+    await Promise.all(all.map((m) => client.complete(m)));
+    await client.close();
+    say({ done: true });
+  },
+
   // settled: over MQTT there is no other word for a message than that it came.
   async settled() {
     const client = make();

@@ -286,6 +286,21 @@ func TestSettlingOverAMQP(t *testing.T) {
 			delete(o.status, "end")
 		})
 	}
+	t.Run("C22 many at once", func(t *testing.T) {
+		covers(t, "C22", lasting[2].pkg)
+		o := o.in(t)
+		d, want := o.Device(hubtest.Contoso, "together"), map[string]string{}
+		for i := range 40 {
+			o.sent(d.ID, fmt.Sprint("message ", i))
+			want[fmt.Sprint("message ", i)] = "Success"
+		}
+		s := play(t, o.World, "commands.js", "together", deviceString(hubtest.Contoso, d), "TRANSPORT=amqp", "TIMES=40")
+		for i := range 40 {
+			s.wants("body", fmt.Sprint("message ", i))
+		}
+		s.wants("done", true)
+		o.became(want)
+	})
 }
 
 // TestDeliveryCount is what the SDK keeps to itself.

@@ -65,6 +65,17 @@ func TestRawAMQPConnects(t *testing.T) {
 			}
 		})
 	}
+	for _, c := range [][2]string{{"/$iothub/websocket", "AMQPWSB10"}, {"/$servicebus/websocket", "AMQPWSB10"}, {"/$iothub/websocket", "amqp"}} {
+		t.Run("C12 "+c[1]+" at "+c[0][1:], func(t *testing.T) {
+			covers(t, "C12", rawAMQP)
+			p, err := speakRaw(t, webSocket(t, w, c[0], c[1]), amqptest.Options{Hostname: hubtest.Contoso, SASL: amqptest.Anonymous("x")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.claims(w, d)
+			p.says(p.sends(eventsOf(d)), "over "+c[1])
+		})
+	}
 	t.Run("C13 EXTERNAL", func(t *testing.T) {
 		covers(t, "C13", rawAMQP)
 		for _, sasl := range []*amqptest.SASL{nil, amqptest.External()} {
@@ -122,7 +133,7 @@ func TestRawAMQPConnects(t *testing.T) {
 		w.Trust(hubtest.Contoso, "root", root)
 		signed := w.AuthorityDevice(hubtest.Contoso, "signed")
 		conn, err := tls.Dial("tcp", w.AMQP, &tls.Config{
-			RootCAs: w.Roots, ServerName: hubtest.Contoso, MaxVersion: tls.VersionTLS12, Certificates: []tls.Certificate{w.Certificate("signed", false, root)}, //nolint:gosec // that is what old devices have
+			RootCAs: w.Roots, ServerName: hubtest.Contoso, MaxVersion: tls.VersionTLS12, Certificates: []tls.Certificate{w.Certificate("signed", false, root)},
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -31,8 +31,6 @@ var carriers = []string{"8883", "WebSocket on 443"}
 // dialRaw connects as far as TLS, or the WebSocket, reaches.
 func dialRaw(t *testing.T, w *hubtest.World, carrier string) *raw {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	t.Cleanup(cancel)
 	var conn net.Conn
 	if carrier == carriers[0] {
 		c, err := w.Dial(w.MQTT, nil, hubtest.Contoso)
@@ -41,27 +39,35 @@ func dialRaw(t *testing.T, w *hubtest.World, carrier string) *raw {
 		}
 		conn = c
 	} else {
-		client := &http.Client{Transport: &http.Transport{
-			TLSClientConfig: &tls.Config{RootCAs: w.Roots, ServerName: hubtest.Contoso, MinVersion: tls.VersionTLS12},
-			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return (&net.Dialer{}).DialContext(ctx, "tcp", w.HTTPS)
-			},
-		}}
-		c, _, err := websocket.Dial(ctx, "wss://"+hubtest.Contoso+"/$iothub/websocket", &websocket.DialOptions{HTTPClient: client, Subprotocols: []string{"mqtt"}}) //nolint:bodyclose // the WebSocket closes it
-		if err != nil {
-			t.Fatal(err)
-		}
-		if c.Subprotocol() != "mqtt" {
-			t.Fatalf("the hub took subprotocol %q", c.Subprotocol())
-		}
-		c.SetReadLimit(-1)
-		conn = websocket.NetConn(ctx, c, websocket.MessageBinary)
+		conn = webSocket(t, w, "/$iothub/websocket", "mqtt")
 	}
 	t.Cleanup(func() { _ = conn.Close() })
 	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	return &raw{conn, t, mqtt.NewReader(conn, mqtt.MaxRemaining)}
+}
+
+// webSocket opens one of the hub's, of a subprotocol.
+func webSocket(t *testing.T, w *hubtest.World, path, subprotocol string) net.Conn {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	client := &http.Client{Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: w.Roots, ServerName: hubtest.Contoso, MinVersion: tls.VersionTLS12},
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "tcp", w.HTTPS)
+		},
+	}}
+	c, _, err := websocket.Dial(ctx, "wss://"+hubtest.Contoso+path, &websocket.DialOptions{HTTPClient: client, Subprotocols: []string{subprotocol}}) //nolint:bodyclose // the WebSocket closes it
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Subprotocol() != subprotocol {
+		t.Fatalf("the hub took subprotocol %q", c.Subprotocol())
+	}
+	c.SetReadLimit(-1)
+	return websocket.NetConn(ctx, c, websocket.MessageBinary)
 }
 
 const userSuffix = "/?api-version=2021-04-12&DeviceClientType=raw"
