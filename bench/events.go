@@ -127,91 +127,105 @@ func (es eventSuite) all(ctx context.Context, e *eventRun) error {
 	if err != nil {
 		return err
 	}
-	small := eventLoad{Client: "raw", Senders: eventSenders, Window: eventWindow, Body: 256, Batch: 1}
-	with := func(l eventLoad, change func(*eventLoad)) eventLoad {
-		change(&l)
-		return l
-	}
-	inGo := with(small, func(l *eventLoad) { l.Client = "go-amqp" })
-	inSDK := with(small, func(l *eventLoad) { l.Client, l.Senders, l.Window = "azeventhubs", 1, 64 })
-	batch := func(l eventLoad) eventLoad {
-		l.Batch, l.Window = 100, min(l.Window, 16)
-		return l
-	}
-	if e.at.links {
-		if err := e.links(ctx); err != nil {
+	for _, part := range []func() error{
+		func() error { return e.links(ctx) },
+		func() error { return e.one(ctx) },
+		func() error { return e.ways(ctx) },
+		func() error { return e.small(ctx, sdk) },
+		func() error { return e.large(ctx) },
+	} {
+		if err := part(); err != nil {
 			return err
 		}
 	}
-	if err := e.one(ctx); err != nil {
+	return nil
+}
+
+// events is what a load of this program does with events of a size, one by one.
+func events(body int) eventLoad {
+	return eventLoad{Client: "raw", Senders: eventSenders, Window: eventWindow, Body: body, Batch: 1}
+}
+
+// batches is the same in batches of 100, fewer of which are in flight.
+func batches(l eventLoad) eventLoad {
+	l.Batch, l.Window = 100, min(l.Window, 16)
+	return l
+}
+
+// ways measures how long events are on their way.
+func (e *eventRun) ways(ctx context.Context) error {
+	l := eventLoad{Client: "raw", Door: e.at.secure, Target: e.at.target("through"), Reader: e.at.secure, Sources: e.at.sources("through"), Filter: e.at.onlyNew}
+	if err := e.through(ctx, "through", l); err != nil || e.at.hub == nil {
 		return err
 	}
-	if err := e.through(ctx, "through", eventLoad{Door: e.at.secure, Target: e.at.target("through"), Reader: e.at.secure, Sources: e.at.sources("through"), Filter: e.at.onlyNew, Client: "raw"}); err != nil {
-		return err
-	}
-	if h := e.at.hub; h != nil {
-		for _, way := range []struct{ key, client, addr string }{{"mqtt", "mqtt", h.mqtt}, {"device", "device", h.amqp}} {
-			l := eventLoad{Client: way.client, Door: door{Addr: way.addr, CA: h.reader.CA, Host: hubHost}, Reader: h.reader, Sources: h.sources, Filter: e.at.onlyNew}
-			if err := e.through(ctx, way.key, l); err != nil {
-				return err
-			}
-		}
-	}
-	count, err := e.in(ctx, "in", "in", "", small)
-	if err != nil {
-		return err
-	}
-	read := "in"
-	if _, err := e.in(ctx, "inPlain", "plain", "", with(small, func(l *eventLoad) { l.Door = e.at.plain })); err != nil {
-		return err
-	}
-	sentGo, err := e.in(ctx, "inGo", "go", sdk, inGo)
-	if err != nil {
-		return err
-	}
-	if e.at.sdk {
-		if _, err := e.in(ctx, "inSDK", "sdk", sdk, inSDK); err != nil {
-			return err
-		}
-		if _, err := e.in(ctx, "batchSDK", "sdkbatch", sdk, batch(inSDK)); err != nil {
+	h := e.at.hub
+	for _, way := range []struct{ key, client, addr string }{{"mqtt", "mqtt", h.mqtt}, {"device", "device", h.amqp}} {
+		l := eventLoad{Client: way.client, Door: door{Addr: way.addr, CA: h.reader.CA, Host: hubHost}, Reader: h.reader, Sources: h.sources, Filter: e.at.onlyNew}
+		if err := e.through(ctx, way.key, l); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// small sends and reads events of 256 bytes, from this program and from the other load, which may not be there.
+func (e *eventRun) small(ctx context.Context, other string) error {
+	type step struct {
+		key, topic, program string
+		l                   eventLoad
+		skip                bool
+	}
+	plain, byGo, bySDK := events(256), events(256), events(256)
+	plain.Door = e.at.plain
+	byGo.Client = "go-amqp"
+	bySDK.Client, bySDK.Senders, bySDK.Window = "azeventhubs", 1, 64
+	count := map[string]int64{}
+	for _, s := range []step{
+		{"in", "in", "", events(256), false},
+		{"inPlain", "plain", "", plain, false},
+		{"inGo", "go", other, byGo, other == ""},
+		{"inSDK", "sdk", other, bySDK, other == "" || !e.at.sdk},
+		{"batch", "batch", "", batches(events(256)), !e.at.batches},
+		{"batchGo", "gobatch", other, batches(byGo), other == "" || !e.at.batches},
+		{"batchSDK", "sdkbatch", other, batches(bySDK), other == "" || !e.at.sdk},
+	} {
+		if s.skip {
+			continue
+		}
+		n, err := e.in(ctx, s.key, s.topic, s.program, s.l)
+		if err != nil {
+			return err
+		}
+		count[s.topic] = n
+	}
+	read, again := "in", "go" // what was read of a queue is gone
 	if e.at.batches {
 		read = "batch"
-		if count, err = e.in(ctx, "batch", "batch", "", batch(small)); err != nil {
-			return err
-		}
-		if _, err := e.in(ctx, "batchGo", "gobatch", sdk, batch(inGo)); err != nil {
-			return err
-		}
 	}
-	if err := e.out(ctx, "out", read, "", "raw", count); err != nil {
+	if e.at.keeps {
+		again = read
+	}
+	if err := e.out(ctx, "out", read, "", "raw", count[read]); err != nil || other == "" {
 		return err
 	}
-	if e.at.sdk {
-		if err := e.out(ctx, "outSDK", read, sdk, "azeventhubs", count); err != nil {
-			return err
-		}
-	}
-	if !e.at.keeps {
-		read, count = "go", sentGo
-	}
-	if err := e.out(ctx, "outGo", read, sdk, "go-amqp", count); err != nil {
+	if err := e.out(ctx, "outGo", again, other, "go-amqp", count[again]); err != nil || !e.at.sdk {
 		return err
 	}
-	large := with(small, func(l *eventLoad) { l.Body = 4096 })
-	if count, err = e.in(ctx, "in4k", "in4k", "", large); err != nil {
+	return e.out(ctx, "outSDK", again, other, "azeventhubs", count[again])
+}
+
+// large sends and reads events of 4 kB.
+func (e *eventRun) large(ctx context.Context) error {
+	topic := "in4k"
+	count, err := e.in(ctx, topic, topic, "", events(4096))
+	if err == nil && e.at.batches {
+		topic = "batch4k"
+		count, err = e.in(ctx, topic, topic, "", batches(events(4096)))
+	}
+	if err != nil {
 		return err
 	}
-	read = "in4k"
-	if e.at.batches {
-		read = "batch4k"
-		if count, err = e.in(ctx, "batch4k", read, "", batch(large)); err != nil {
-			return err
-		}
-	}
-	return e.out(ctx, "out4k", read, "", "raw", count)
+	return e.out(ctx, "out4k", topic, "", "raw", count)
 }
 
 // in sends for as long as a measurement takes and returns how many were acknowledged in all. program is who sends: this program when empty.
@@ -269,6 +283,9 @@ func (e *eventRun) one(ctx context.Context) error {
 
 // links holds connections with receivers on them, to which nothing comes.
 func (e *eventRun) links(ctx context.Context) error {
+	if !e.at.links {
+		return nil
+	}
 	l := eventLoad{Mode: "links", Client: "raw", Reader: e.at.secure, Sources: e.at.sources("idle"), Senders: eventConnections, Window: eventLinks}
 	before := sum(e.p.residentKiB())
 	_, err := holdEvents(ctx, "", l, func() error {

@@ -170,9 +170,10 @@ func (r rabbitMQ) definitions() (string, error) {
 	return string(text), err
 }
 
-// eventLoad builds the load that stands on Azure's libraries, which are no part of this module.
+// eventLoad builds the load that stands on Azure's libraries, which are no part of this module. Where they cannot be had its figures are left
+// out, and that is said once.
 func (b *binaries) eventLoad(ctx context.Context) (string, error) {
-	if b.events != "" {
+	if b.events != "" || b.noEvents {
 		return b.events, nil
 	}
 	if err := b.folder(); err != nil {
@@ -183,7 +184,12 @@ func (b *binaries) eventLoad(ctx context.Context) (string, error) {
 	cmd.Dir = filepath.Join("test", "eventhubs", "go")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if text, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building test/eventhubs/go/load (run this in the repository): %w: %s", err, strings.TrimSpace(string(text)))
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
+		b.noEvents = true
+		fmt.Fprintf(os.Stderr, "\nleft out: what is sent and read with Azure's libraries (test/eventhubs/go/load cannot be built: %v: %s)\n", err, strings.TrimSpace(string(text)))
+		return "", nil
 	}
 	b.events = out
 	return out, nil

@@ -16,6 +16,7 @@ type binaries struct {
 	dir        string
 	main, slim string
 	events     string // the load on Azure's libraries
+	noEvents   bool   // it could not be built
 }
 
 func (b *binaries) build(ctx context.Context) error {
