@@ -345,6 +345,29 @@ func TestLabelsCannotBeForged(t *testing.T) {
 	}
 }
 
+// IoT Hub puts the model a device said it is of when it connected on all of its messages.
+func TestMessagesBearTheModel(t *testing.T) {
+	w := newWorld(t)
+	_, token := w.device("d")
+	for _, c := range []struct{ model, want string }{{"", ""}, {"dtmi:a;1", "dtmi:a;1"}, {strings.Repeat("m", 2049), ""}} {
+		s, err := w.hub().Connect(t.Context(), hub.Request{Device: "d", Token: token, Side: public, Door: "test", ModelID: c.model, Cut: func(hub.Cause) {}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range []*hub.Labels{s.Plain(), s.Label(nil, map[string]string{"dt-dataschema": "forged"})} {
+			s.Submit(nil, l, func(eventlog.Position, error) {})
+		}
+		s.End()
+		n := len(w.log.events)
+		if got := w.log.events[n-2].System["dt-dataschema"]; got != c.want {
+			t.Errorf("of model %.20q the stamp is %.20q", c.model, got)
+		}
+		if got := w.log.events[n-1].System["dt-dataschema"]; c.want != "" && got != c.want {
+			t.Errorf("of model %.20q a device made it %.20q", c.model, got)
+		}
+	}
+}
+
 func TestSubmitAllTellsWhatTheLogSays(t *testing.T) {
 	w := newWorld(t)
 	boom := fault.New("test", fault.Exhausted, "the disk is full")

@@ -33,6 +33,7 @@ const (
 	stampMethod     = "iothub-connection-auth-method"
 	stampGeneration = "iothub-connection-auth-generation-id"
 	stampSource     = "iothub-message-source"
+	stampModel      = "dt-dataschema" // the model the device said it is of when it connected
 )
 
 func stamps(id Identity) map[string]string {

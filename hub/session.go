@@ -166,6 +166,9 @@ func (h *Hub) Connect(ctx context.Context, r Request) (*Session, error) {
 		r.Cut(c)
 	}
 	s.last.Store(now.UnixNano())
+	if r.ModelID != "" && len(r.ModelID) <= maxModelID {
+		s.stamps[stampModel] = r.ModelID
+	}
 	s.plain = s.Label(nil, nil)
 
 	h.mu.Lock()
