@@ -46,7 +46,7 @@ func (v *Conversation) Takes(l *engine.Link) bool {
 	case deviceBound, feedback, fileNotifications:
 		return true
 	default:
-		return isEvents(path) && v.eventsElsewhere() != ""
+		return v.redirects(path)
 	}
 }
 

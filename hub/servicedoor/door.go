@@ -15,7 +15,7 @@ type Config struct {
 	// Files are those that devices send; nil when none are kept, and there are no notifications.
 	Files *file.Service
 	// EventsHost returns the host name under which a hub's events are read. Unless that is the hub's public name, whoever asks for them under
-	// another one is redirected. nil is builtin.NamespaceHost.
+	// another one is redirected; who asks only where they are (messages/events/$management) always is. nil is builtin.NamespaceHost.
 	EventsHost func(h *hub.Hub) string
 	// Waiting is how many messages of a link may be on their way to the store, its credit; 100.
 	Waiting uint32

@@ -31,6 +31,10 @@ func TestReadersOfEventsAreRedirected(t *testing.T) {
 	if no := read(hubtest.Contoso, "messages/events"); no.Condition != amqp.ConditionNotImplemented {
 		t.Errorf("a hub with one name: %v", no)
 	}
+	if no := read(hubtest.Contoso, "amqps://"+hubtest.Contoso+"/messages/events/$management"); no.Condition != amqp.ConditionLinkRedirect ||
+		no.Info.Get("hostname") != hubtest.Contoso || no.Info.Get("address") != "amqps://"+hubtest.Contoso+":5671/"+entity+"/$management" {
+		t.Errorf("a hub with one name, asked where: %s %v", no.Condition, no.Info)
+	}
 	w.Change(hubtest.Contoso, func(p *plan.Hub) { p.HostNames = append(p.HostNames, namespace) })
 	if no := read(namespace+":5671", "messages/events"); no.Condition != amqp.ConditionNotImplemented {
 		t.Errorf("on the right host: %v", no)
