@@ -62,7 +62,7 @@ func cpu() time.Duration {
 }
 
 // TestSoak drives 20,000 devices, or as many as this process may open files for, against a stub in another process: it connects them all,
-// measures what they cost at rest, has them send, cuts half of them at once, and loses nothing. A quarter of them do the same over WebSocket.
+// measures what they cost at rest, has them send, cuts half of them at once, and loses nothing. A quarter of them do the same over WebSocket, AMQP and HTTPS.
 func TestSoak(t *testing.T) {
 	if os.Getenv("ISTHMUS_SOAK") == "" {
 		t.Skip("it takes minutes: set ISTHMUS_SOAK=1")
@@ -74,6 +74,8 @@ func TestSoak(t *testing.T) {
 	n := min(20_000, int(l.Max)-64)
 	t.Run("mqtt", func(t *testing.T) { soak(t, n, "mqtt", 24<<10) })
 	t.Run("mqtt-ws", func(t *testing.T) { soak(t, n/4, "mqtt-ws", 96<<10) })
+	t.Run("amqp", func(t *testing.T) { soak(t, n/4, "amqp", 32<<10) })
+	t.Run("https", func(t *testing.T) { soak(t, n/4, "https", 32<<10) })
 }
 
 // soak allows a device so many bytes at rest.
@@ -113,11 +115,14 @@ func soak(t *testing.T, n int, protocol string, most int) {
 
 // BenchmarkFleet sends as fast as acknowledgements come, with 200 devices.
 func BenchmarkFleet(b *testing.B) {
-	address, ca := otherProcess(b, "mqtt")
-	for _, size := range []int{100, 1000} {
-		b.Run(fmt.Sprint(size, " bytes"), func(b *testing.B) {
+	for _, x := range []struct {
+		protocol string
+		size     int
+	}{{"mqtt", 100}, {"mqtt", 1000}, {"amqp", 100}, {"amqp", 1000}, {"https", 100}, {"https", 1000}} {
+		b.Run(fmt.Sprint(x.protocol, ", ", x.size, " bytes"), func(b *testing.B) {
+			address, ca := otherProcess(b, x.protocol)
 			each := max(b.N/200, 1)
-			f := stubFleet(b, address, ca, "DeviceCount=200", fmt.Sprint("MessageCount=", each), "Interval=1", fmt.Sprint("FixPayloadSize=", size))
+			f := stubFleet(b, address, ca, "DeviceCount=200", fmt.Sprint("MessageCount=", each), "Interval=1", fmt.Sprint("FixPayloadSize=", x.size), "ISTHMUS_SIMULATE_PROTOCOL="+x.protocol)
 			spent := cpu()
 			b.ResetTimer()
 			r, err := f.Run(b.Context())

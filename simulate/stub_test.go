@@ -35,6 +35,8 @@ type stub struct {
 	// answer decides on each message of a connection, counted from 1: whether to acknowledge it, and whether to go on.
 	answer func(connection, message int, p *mqtt.Publish) (acknowledge, goOn bool)
 	pings  atomic.Int32
+	// forgets has it keep no bodies.
+	forgets bool
 
 	ln   net.Listener
 	all  sync.WaitGroup
@@ -199,9 +201,15 @@ func serveStub(file string) {
 	if err := os.WriteFile(file, s.caPEM, 0o600); err != nil {
 		panic(err)
 	}
-	if strings.HasSuffix(file, "mqtt-ws.pem") {
+	s.forgets = true
+	switch strings.TrimSuffix(filepath.Base(file), ".pem") {
+	case "mqtt-ws":
 		s.startWebSocket(aside{}, "mqtt")
-	} else {
+	case "amqp":
+		s.startAMQP(aside{}, nil, nil)
+	case "https":
+		s.startHTTPS(aside{}, time.Hour, nil)
+	default:
 		s.start(aside{})
 	}
 	fmt.Println(s.address)

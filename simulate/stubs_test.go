@@ -12,6 +12,17 @@ import (
 	"github.com/isthmus-io/isthmus/wire/amqp"
 )
 
+// note keeps a body and counts them.
+func (s *stub) note(body []byte) int {
+	if s.forgets {
+		return 0
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen = append(s.seen, string(body))
+	return len(s.seen)
+}
+
 // startAMQP serves AMQP until the test ends. how says how the hub is on its nth connection; outcome what becomes of its nth message, all
 // connections counted, where nil says nothing.
 func (s *stub) startAMQP(t testing.TB, how func(connection int) connectiontest.Options, outcome func(message int) amqp.State) *stub {
@@ -36,10 +47,7 @@ func (s *stub) startAMQP(t testing.TB, how func(connection int) connectiontest.O
 				s.pings.Add(int32(hub.Beats))
 				return
 			}
-			s.mu.Lock()
-			s.seen = append(s.seen, string(m.Data[0]))
-			count := len(s.seen)
-			s.mu.Unlock()
+			count := s.note(m.Data[0])
 			state := amqp.State(amqp.Accepted{})
 			if outcome != nil {
 				state = outcome(count)
@@ -69,10 +77,7 @@ func (s *stub) startAMQP(t testing.TB, how func(connection int) connectiontest.O
 func (s *stub) startHTTPS(t testing.TB, rest time.Duration, status func(message int) int) *stub {
 	h := &http.Server{ReadHeaderTimeout: 10 * time.Second, IdleTimeout: rest, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		s.mu.Lock()
-		s.seen = append(s.seen, string(body))
-		count := len(s.seen)
-		s.mu.Unlock()
+		count := s.note(body)
 		code := http.StatusNoContent
 		if status != nil {
 			code = status(count)

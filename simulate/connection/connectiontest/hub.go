@@ -14,7 +14,7 @@ type Options struct {
 	MaxFrame   uint32 // bytes; 0: 65,536
 	Window     uint32 // transfers; 0: 5,000
 	Idle       uint32 // milliseconds of silence the hub bears; 0: any
-	Credit     uint32 // of the link for messages; 0: 1,000
+	Credit     uint32 // of the link for messages, granted again when half of it is used; 0: 1,000
 	NoCredit   bool   // until Grant
 	MaxMessage uint64 // bytes; 0: any
 	// Token says what becomes of a token: HTTP's code and words. Nil takes all of them.
@@ -212,7 +212,11 @@ func (h *Hub) Receive(ctx context.Context) (Message, error) {
 		if text = append(text, f.Payload...); p.More {
 			continue
 		}
-		h.messages++
+		if h.messages++; !h.o.NoCredit && h.messages%(h.o.Credit/2+1) == 0 {
+			if err := h.Grant(ctx, h.o.Credit); err != nil {
+				return out, err
+			}
+		}
 		out.Message, err = amqp.Unmarshal(text)
 		return out, err
 	}
