@@ -121,11 +121,13 @@ func (m *member) act(now time.Time) {
 	switch {
 	case m.choked && now.Sub(m.wrote) >= acknowledgeTimeout:
 		m.fleet.trouble(m, fault.New("simulate", fault.Timeout, "the hub gave no leave to send (link credit, AMQP 2.6.7) in time; the connection is given up"))
+		m.wrote = now // said once
 		m.conn.Cut()
 	case m.waiting != nil && !m.written && !m.choked && !now.Before(m.later):
 		m.write(now)
 	case m.waiting != nil && m.written && now.Sub(m.wrote) >= acknowledgeTimeout:
 		m.fleet.trouble(m, fault.New("simulate", fault.Timeout, "a message was not acknowledged in time; the connection is given up"))
+		m.wrote = now // said once
 		m.conn.Cut()
 	case m.waiting == nil && !m.renew.IsZero() && !now.Before(m.renew):
 		m.renewal(now)
@@ -135,6 +137,7 @@ func (m *member) act(now time.Time) {
 		m.pinged = time.Time{}
 	case !m.pinged.IsZero() && now.Sub(m.pinged) >= s.KeepAlive/2:
 		m.fleet.trouble(m, fault.New("simulate", fault.Timeout, "the hub answers no more; the connection is given up"))
+		m.pinged = now // said once
 		m.conn.Cut()
 	case beat > 0 && now.Sub(m.lastWrite) >= beat:
 		if m.lastWrite = now; m.pinged.IsZero() {

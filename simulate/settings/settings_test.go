@@ -313,3 +313,25 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+func TestProtocols(t *testing.T) {
+	for text, want := range map[string]settings.Protocol{
+		"": settings.MQTT, "MQTT": settings.MQTT, "Mqtt_Tcp_Only": settings.MQTT, "mqtt-ws": settings.MQTTWebSocket, "mqtt_ws": settings.MQTTWebSocket,
+		"Mqtt_WebSocket_Only": settings.MQTTWebSocket, "amqp": settings.AMQP, "Amqp_Tcp_Only": settings.AMQP, "amqp-ws": settings.AMQPWebSocket,
+		"Amqp_WebSocket_Only": settings.AMQPWebSocket, "https": settings.HTTPS, " http ": settings.HTTPS, "Http1": settings.HTTPS,
+	} {
+		if s, err := read("ISTHMUS_SIMULATE_PROTOCOL=" + text); err != nil || s.Protocol != want || len(s.Notes) != 0 {
+			t.Errorf("%q became %q: %v", text, s.Protocol, err)
+		}
+	}
+	s, err := read("ISTHMUS_SIMULATE_PROTOCOL=https", "ISTHMUS_SIMULATE_KEEP_ALIVE=1m", `Header={"line-7": "x", "$.Counter": "y"}`)
+	if err != nil || len(s.Notes) != 1 || !strings.HasPrefix(s.Notes[0], "KeepAlive has no effect over https") {
+		t.Errorf("%v, %v", s.Notes, err)
+	}
+	if _, err := read("ISTHMUS_SIMULATE_PROTOCOL=https", `Header={"größe": "x"}`); err == nil || !strings.HasPrefix(fault.Message(err), `Header: "größe" is no name of a header`) {
+		t.Errorf("%v", err)
+	}
+	if _, err := read("ISTHMUS_SIMULATE_PROTOCOL=amqp", `Header={"größe": "x"}`); err != nil {
+		t.Errorf("%v", err)
+	}
+}
