@@ -139,7 +139,7 @@ var rules = []rule{
 }
 
 // Only these may import the composition root; were a room to do it, everything would import everything.
-var composers = []string{"node/...", "cmd/...", "testworld", "demo"}
+var composers = []string{"node/...", "cmd/...", "testworld", "demo", "bench"}
 
 // Libraries that one room is there to hide.
 var hidden = map[string][]string{
