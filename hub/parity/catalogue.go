@@ -75,6 +75,7 @@ const (
 	registrations
 
 	severalHubs
+	eventHubs
 	others
 	wrongs
 	rules // how many there are
@@ -190,7 +191,7 @@ func aboutRouting(r rule) Finding {
 		f.Next = "whoever reads Avro or the account's blobs must read these"
 	case streamEndpoints:
 		f.What, f.Verdict, f.Row = "Event Hubs and Service Bus endpoints: each becomes a stream of its name", Different, row(sectionMoving, "Routes lead to Event Hubs")
-		f.Next = "read one with isthmus hub events --endpoint NAME, or change it to a webhook"
+		f.Next = "read one with an SDK of Event Hubs (isthmus hub connection-string --event-hubs, with EntityPath=NAME) or isthmus hub events --endpoint NAME, or change it to a webhook"
 	case cosmosEndpoints:
 		f.What, f.Verdict, f.Row = "Cosmos DB endpoints: each becomes a stream, which somebody must write into a database", Missing, row(sectionEvents, "Endpoints are Event Hubs")
 		f.Next = "read one with isthmus hub events --endpoint NAME, or change it to a webhook"
@@ -231,7 +232,7 @@ func aboutTheHub(r rule) Finding {
 		f.What, f.Verdict = "authorities", Refused
 	case policyKeys:
 		f.What, f.Row = "built-in policies: their keys are this hub's own", row(sectionMoving, "Keys of policies are those")
-		f.Next = "give services new connection strings: isthmus hub connection-string --policy service"
+		f.Next = "give services new connection strings: isthmus hub connection-string --policy service; and readers of events: with --event-hubs"
 	case policies:
 		f.What, f.Verdict, f.Row = "policies of your own", Missing, row(sectionAccess, "Policies can be made")
 		f.Next = "use the built-in policy with the rights that are needed"
@@ -294,6 +295,9 @@ func aboutProvisioning(r rule) Finding {
 		f.What, f.Verdict, f.Row = "registrations: devices register again", Different, row(sectionMoving, "Registrations, jobs and messages")
 	case severalHubs:
 		f.What, f.Verdict, f.Topic, f.Next = "hubs in one import: their settings come one after the other", Different, topicFiles, "import the files of one hub at a time"
+	case eventHubs:
+		f.What, f.Verdict, f.Topic, f.Row = "resources of Event Hubs, which are no part of a hub: a service of type eventhubs has the same here", Different, topicRouting, row(sectionMoving, "Namespaces of Event Hubs")
+		f.Next = "declare the namespace and its event hubs, see docs/event-hubs.md, or make them: isthmus eventhub create NAME --partitions N"
 	case others:
 		f.What, f.Verdict, f.Topic, f.Next = "things that are nothing to import", Missing, topicFiles, "give the files that docs/import.md lists"
 	case wrongs:

@@ -99,6 +99,10 @@ func (j *Judge) See(at azureexport.At, t azureexport.Thing) {
 			j.note(registrations, t.What, nil)
 			return
 		}
+		if strings.Contains(strings.ToLower(t.What), "microsoft.eventhub/") {
+			j.note(eventHubs, t.What, nil)
+			return
+		}
 		j.note(others, t.What, nil)
 	case *azureexport.Wrong:
 		j.holds("things that cannot be read")

@@ -141,6 +141,20 @@ func TestSeveralFilesMakeOnePicture(t *testing.T) {
 	}
 }
 
+func TestEventHubsBesideAHub(t *testing.T) {
+	j := parity.New()
+	seeText(t, j, `{"$schema":"https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#","contentVersion":"1.0.0.0","resources":[
+{"type":"Microsoft.EventHub/namespaces","apiVersion":"2024-01-01","name":"lake","properties":{}},
+{"type":"Microsoft.EventHub/namespaces/eventhubs","apiVersion":"2024-01-01","name":"lake/telemetry","properties":{"partitionCount":8}},
+{"type":"Microsoft.Storage/storageAccounts","apiVersion":"2023-01-01","name":"files","properties":{}}]}`)
+	got := brief(j.Report())
+	for _, want := range []string{"different 2 resources of Event Hubs, which are no part of | resources of type Microsoft.EventHub/namespaces; resources of type Microsoft.EventHub/namespaces/eventhubs\n", "missing 1 things that are nothing to import | resources of type Microsoft.Storage/storageAccounts\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+}
+
 func TestWhatIsRefusedAndWhy(t *testing.T) {
 	key := `"authentication":{"type":"sas","symmetricKey":{"primaryKey":"c2hvcnQ=","secondaryKey":"c2hvcnQ="}}`
 	j := parity.New()
