@@ -1,6 +1,6 @@
 // Package hub is an IoT hub without a wire: devices and their keys, who may connect and from which side, who is connected now, the way
-// of a device's message into the event log, and of a service's message or method call to a device. Doors (hub/mqttdoor, hub/httpdoor)
-// translate protocols into calls of this package and hold no state of their own; hub/front brings connections to them.
+// of a device's message into the event log, and of a service's message or method call to a device. Doors (hub/mqttdoor, hub/amqpdoor,
+// hub/servicedoor, hub/httpdoor) translate protocols into calls of this package and hold no state of their own; hub/front brings connections to them.
 //
 // One [Server] is one process and serves any number of hubs, those of its plan. A [Hub] is one of them. A [Session] is a device that
 // is connected.

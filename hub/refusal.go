@@ -16,7 +16,7 @@ type Refusal struct {
 	Last   time.Time  `json:"last"`
 	Count  int        `json:"count"`
 	Hub    string     `json:"hub,omitempty"` // uid of the hub it came to, as far as that is known
-	Door   string     `json:"door"`          // mqtt, https, front
+	Door   string     `json:"door"`          // mqtt, amqp, https, front
 	Source string     `json:"source"`        // the peer's address, without its port
 	Link   uint32     `json:"link,omitempty"`
 	Who    string     `json:"who,omitempty"` // what it called itself; nothing of it is proved
