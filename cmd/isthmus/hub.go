@@ -46,7 +46,7 @@ func newHubConnectionString(w *world) *cobra.Command {
 		Use: "connection-string", Short: "Print the connection string of a policy, for services and programs", Args: cobra.NoArgs,
 		Long: `Print the connection string of one of the hub's policies, on the machine of the hub only. It is a secret. Policies: iothubowner may do everything,
 registryRead and registryReadWrite manage devices, service reads events, device may be any device. With --event-hubs it is in the form that SDKs of
-Event Hubs read, for the hub's built-in endpoint.`,
+Event Hubs read, for the hub's built-in endpoint; with the name of an endpoint of kind stream behind EntityPath= instead, for that one.`,
 		Example: `  isthmus hub connection-string --policy service > service.connection
   isthmus hub connection-string --event-hubs > events.connection`,
 	}

@@ -28,8 +28,9 @@ func newHubDev(w *world) *cobra.Command {
 		Use:   "dev",
 		Short: "Run a hub and a provisioning service on this machine, for development and CI",
 		Long: `Run a hub, and a provisioning service beside it, on this machine alone: no deployment, no account, no network. Unmodified Azure IoT
-and Event Hubs SDKs connect to it, for a namespace of event hubs is there too; it prints the connection strings and the certificate to trust. What it keeps is in its data directory, and is there again the next time; --fresh keeps
-nothing. The other commands of isthmus hub, run beside it, find it by the same data directory.
+and Event Hubs SDKs connect to it, for a namespace of event hubs is there too; it prints the connection strings and the certificate to trust. What it keeps is
+in its data directory, and is there again the next time; --fresh keeps nothing. The other commands of isthmus hub, run beside it, find it by the same data
+directory.
 
 Devices use port 8883 or 5671, and 443 for HTTPS and WebSockets: most SDKs cannot be told another one. Who may not open 443 gets 8443 instead, which does
 for the commands here and for tools that take a port. On port 5672 the namespace speaks AMQP without TLS, for connection strings that say
