@@ -6,6 +6,7 @@
 //	receiver    /messages/serviceBound/feedback                 what became of messages whose sender wanted to know
 //	receiver    /messages/serviceBound/filenotifications        files that devices have sent
 //	receiver    /messages/events...                             where the hub's events are read has another host name: a redirect there
+//	both        /messages/events/$management                    a redirect, always
 //
 // Invariants:
 //   - every link stands on a claim of ServiceConnect, and is detached when that ends, or the key behind it was renewed;
