@@ -1,7 +1,7 @@
-// Package simulate plays devices: they connect as an SDK does (name looked up, TLS checked, SAS or certificate, MQTT 3.1.1) and send
-// telemetry. The demo's sensors and load tests are made of it, and `isthmus simulate` is it with settings.
+// Package simulate plays devices: they connect as an SDK does (name looked up, TLS checked, SAS or certificate; MQTT 3.1.1, AMQP 1.0 or
+// HTTPS) and send telemetry. The demo's sensors and load tests are made of it, and `isthmus simulate` is it with settings.
 //
-// A [Device] is one connection, driven by hand. A [Fleet] drives tens of thousands by its settings: each member sends, waits for the
+// A [Device] is one connection over MQTT, driven by hand. A [Fleet] drives tens of thousands by its settings: each member sends, waits for the
 // acknowledgement, pauses, connects again when it is cut off, and sends again what was not acknowledged, so that a hub sees every
 // message at least once and in order. [Fleet.Snapshot] is what is going on, [Fleet.Run] returns what came of it, and
 // [NewCollector] serves both to Prometheus.

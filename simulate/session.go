@@ -130,6 +130,7 @@ func (m *member) closed(err error) bool {
 		if now := f.clock.Now(); !m.retry.After(now) {
 			m.retry = now.Add(m.backoff.Next())
 		}
+		m.away = m.retry // it is not missed before
 		return true
 	case fault.KindOf(err) == fault.Unauthenticated:
 		f.stats.cutOff.Add(1)

@@ -75,7 +75,7 @@ func (s *stub) startAMQP(t testing.TB, how func(connection int) connectiontest.O
 
 // startHTTPS serves HTTPS until the test ends. status says what becomes of the nth message; 0 hangs up.
 func (s *stub) startHTTPS(t testing.TB, rest time.Duration, status func(message int) int) *stub {
-	h := &http.Server{ReadHeaderTimeout: 10 * time.Second, IdleTimeout: rest, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	h := &http.Server{ReadHeaderTimeout: time.Hour, IdleTimeout: rest, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		count := s.note(body)
 		code := http.StatusNoContent

@@ -12,12 +12,8 @@ import (
 	"github.com/isthmus-io/isthmus/wire/amqp"
 )
 
-const (
-	// ourWindow is how many transfers the hub may send us: answers of $cbs, one at a time.
-	ourWindow = 100
-	// keptAnswer bounds an answer of $cbs.
-	keptAnswer = 16 << 10
-)
+// ourWindow is how many transfers the hub may send us: answers of $cbs, one at a time.
+const ourWindow = 100
 
 // introduce opens the connection, puts the token, and attaches the link for messages. There is no SASL, as in SDKs for Node; who we are the
 // token says, or the certificate. What has no answer to wait for is written at once (2.4.1 allows it).
