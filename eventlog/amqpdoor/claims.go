@@ -75,9 +75,18 @@ func (v *Conversation) keep(audience string, c eventhub.Claim) error {
 			return fault.Newf("amqpdoor", fault.Invalid, "One connection holds tokens for at most %d audiences.", v.door.cfg.Claims).Advise("open another connection")
 		}
 	}
-	v.claims[audience], v.proved = c, true
-	v.schedule()
+	v.claims[audience] = c
+	v.known()
 	return nil
+}
+
+// known notes that the peer has proved something. The caller holds mu.
+func (v *Conversation) known() {
+	if !v.proved {
+		v.proved = true
+		v.conn.Restrain(false)
+	}
+	v.schedule()
 }
 
 // allowed tells whether a claim that is still good covers a path.

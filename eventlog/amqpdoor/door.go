@@ -98,6 +98,9 @@ func (d *Door) converse(c *engine.Conn, dir eventhub.Directory, refuse func(stri
 	v.cbs = cbs.New(v.Put)
 	v.management = exchange.New(exchange.Config{}, v.manage)
 	v.term = d.expiry.Add(v.due(), v.look)
+	if !guest {
+		c.Restrain(true) // until somebody proves something
+	}
 	d.metrics.connections.Inc()
 	return v
 }

@@ -72,7 +72,7 @@ func (v *Conversation) mayRead(ctx context.Context, name, token string) error {
 		for _, r := range rights {
 			if c.Covers(path, r) {
 				v.mu.Lock()
-				v.proved = true
+				v.known()
 				v.mu.Unlock()
 				return nil
 			}

@@ -48,6 +48,9 @@ func newConversation(d *Door, c *engine.Conn, conn *front.Conn, h *hub.Hub) *con
 		v.put(c.Context(), cbs.Token{Audience: h.HostName(), Kind: sasToken, Text: p.text})
 	}
 	v.trusted.Store(c.Who() != nil && !own) // a password is a claim, and one for another hub nothing
+	if !v.trusted.Load() && !v.claims.any() {
+		c.Restrain(true) // until somebody proves something
+	}
 	v.idle = d.expiry.Add(d.clock.Now().Add(d.cfg.Unclaimed), v.unclaimed)
 	return v
 }
@@ -160,6 +163,7 @@ func (v *conversation) put(ctx context.Context, t cbs.Token) cbs.Result {
 			r := e.Put(ctx, t)
 			if r.Code < 300 {
 				v.trusted.Store(true)
+				v.engine.Restrain(false)
 			}
 			if err != nil {
 				return r
@@ -179,6 +183,7 @@ func (v *conversation) put(ctx context.Context, t cbs.Token) cbs.Result {
 		}
 		return cbs.Result{Code: int32(status), Description: e.Description, Condition: e.Condition}
 	}
+	v.engine.Restrain(false)
 	v.renew(ctx, path)
 	return cbs.Result{Code: 200, Description: "OK"}
 }

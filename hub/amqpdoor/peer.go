@@ -112,6 +112,8 @@ func (p *peer) connect(model string) {
 	case over:
 		s.End()
 		err = fault.New("amqpdoor.connect", fault.Unavailable, "the session ended when it began").Advise("connect again")
+	default:
+		v.engine.Restrain(false)
 	}
 	for _, w := range list {
 		if err != nil {

@@ -80,7 +80,10 @@ func (v *conversation) attach(l *engine.Link, scope, registration string) {
 		l.Refuse(v.refusal(nil, err))
 		return
 	}
-	v.proving.Do(func() { close(v.proved) })
+	v.proving.Do(func() {
+		close(v.proved)
+		v.amqp.Restrain(false)
+	})
 	if !l.PeerReceives() {
 		l.Accept(engine.Accept{Credit: v.door.cfg.Waiting, MaxMessage: maxRequest, Receive: func(d *engine.Delivery) {
 			v.line.Do(func() { v.request(who, d) })

@@ -121,6 +121,7 @@ func (d *Door) Converse(c *engine.Conn, conn Conn, certificates []*x509.Certific
 	who, _ := c.Who().(*device)
 	v := &conversation{door: d, conn: conn, amqp: c, certificates: certificates, who: who, proved: make(chan struct{}), over: make(chan struct{})}
 	if who == nil {
+		c.Restrain(true)
 		v.busy.Go(v.unproved)
 	}
 	return v

@@ -52,10 +52,11 @@ func (s *Session) attach(a *amqp.Attach, size int) {
 	c.links++
 	c.attaches += size
 	c.engine.metrics.links.Inc()
+	mostLinks, most := c.bound(cfg.MaxLinks, strangersLinks), c.bound(mostAttaches, strangersAttaches)
 	switch {
-	case c.links > 2*cfg.MaxLinks || c.attaches > 2*mostAttaches: // it does not listen
+	case c.links > 2*mostLinks || c.attaches > 2*most: // it does not listen
 		c.fail(amqp.Errorf(amqp.ConditionResourceLimitExceeded, "The connection has too many links, or says too much of them."))
-	case c.links > cfg.MaxLinks || c.attaches > mostAttaches:
+	case c.links > mostLinks || c.attaches > most:
 		l.refuse(amqp.Errorf(amqp.ConditionResourceLimitExceeded, "The connection has too many links, or says too much of them."))
 	case a.Coordinator:
 		l.refuse(amqp.Errorf(amqp.ConditionNotImplemented, "There are no transactions here."))

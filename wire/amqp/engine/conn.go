@@ -49,6 +49,8 @@ type Conn struct {
 	state state
 	taken []entry // scratch of the reader
 
+	restrained bool
+
 	broken   bool // the connection below is closed, or about to be
 	cause    error
 	hasCause bool

@@ -35,6 +35,9 @@
 // Credit is leave to send and never a size; the cost of a disposition depends on what is unsettled and not on its range. A peer that is ahead
 // of what is settled is not read any more, and, when that lasts for the idle timeout, or while nothing of what it sends is complete, refused.
 //
+// Conn's Restrain bounds a peer to what somebody needs in order to prove who he is; what an attach or an open only describes is forgotten when
+// it was answered.
+//
 // A peer that breaks a rule is told by detach, end or close with the condition of the standard, as narrowly as possible, and after its close
 // has five seconds to answer. It need not stick to what there is no sense in insisting on: SASL frames and open may be longer than 512 bytes,
 // a delivery-tag may be absent, initial-delivery-count too; delivery-ids only have to rise; what it says about deliveries that are settled, or

@@ -115,7 +115,7 @@ func (l *Link) take(d *Delivery, payload []byte, more bool) bool {
 		case l.partial != d: // the link has ended while we waited
 		case c.state == opened:
 			l.refuse(amqp.Errorf(amqp.ConditionResourceLimitExceeded, "The connection's messages that are not complete have more than %d bytes.",
-				c.engine.cfg.MaxUnsettledBytes))
+				c.bound(c.engine.cfg.MaxUnsettledBytes, strangersHeld)))
 		}
 		return false
 	}
@@ -128,8 +128,9 @@ func (l *Link) take(d *Delivery, payload []byte, more bool) bool {
 
 // fits waits until what is held is within its bounds. It is false when waiting would not help, or nothing more is to be done.
 func (c *Conn) fits() bool {
-	c.waitWhile(func() bool { return c.held > c.engine.cfg.MaxUnsettledBytes && c.whole > 0 })
-	return c.held <= c.engine.cfg.MaxUnsettledBytes && c.state == opened
+	full := func() bool { return c.held > c.bound(c.engine.cfg.MaxUnsettledBytes, strangersHeld) }
+	c.waitWhile(func() bool { return full() && c.whole > 0 })
+	return !full() && c.state == opened
 }
 
 // skip drops a part of a message that is too large. The peer is told when all of it has come.

@@ -91,7 +91,9 @@ func (c *Conn) begin(remote uint16, b *amqp.Begin) {
 		RemoteChannel: amqp.Some(remote), NextOutgoingID: s.nextOutgoing, IncomingWindow: cfg.Window, OutgoingWindow: cfg.Window,
 		HandleMax: amqp.Some(cfg.HandleMax),
 	})
-	if c.live++; c.live > cfg.MaxSessions {
+	if c.live++; len(c.sessions) > 2*cfg.MaxSessions { // it does not listen
+		c.fail(amqp.Errorf(amqp.ConditionResourceLimitExceeded, "A connection has at most %d sessions.", cfg.MaxSessions))
+	} else if c.live > cfg.MaxSessions {
 		s.fail(amqp.Errorf(amqp.ConditionResourceLimitExceeded, "A connection has at most %d sessions.", cfg.MaxSessions))
 	}
 }

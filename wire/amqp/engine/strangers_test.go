@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"io"
 	"runtime"
 	"testing"
@@ -41,7 +42,7 @@ func bursts(t *testing.T, h *house, c *amqptest.Conn, frames []byte, done func(*
 // A peer whose channels cannot be ours makes us look for free ones: that is quick among 5,000.
 func TestAFreeChannelIsFoundQuickly(t *testing.T) {
 	h := &house{}
-	c := h.raw(t, newEngine(Config{}), amqptest.Options{Open: &amqp.Open{ChannelMax: some(uint16(4998))}})
+	c := h.raw(t, newEngine(Config{MaxSessions: 5000}), amqptest.Options{Open: &amqp.Open{ChannelMax: some(uint16(4998))}})
 	readAll(c)
 	var out []byte
 	for n := range uint16(4998) {
@@ -117,4 +118,73 @@ func TestALongOpenIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	hears(t, c, "open frame=65536 channels=4999 idle=240000", "close amqp:connection:framing-error")
+}
+
+// A peer that is restrained makes the connection hold little, and as much as others once it is not.
+func TestARestrainedPeer(t *testing.T) {
+	kept := make(chan *Delivery, 100)
+	h := &house{
+		open: func(_ context.Context, c *Conn) error {
+			c.Restrain(true)
+			return nil
+		},
+		attach: func(l *Link) { l.Accept(Accept{Receive: func(d *Delivery) { kept <- d }}) },
+	}
+	c := h.raw(t, newEngine(Config{}), amqptest.Options{})
+	must[*amqp.Begin](t)(c.Begin(soon(t), 0))
+	must[*amqp.Attach](t)(c.Attach(soon(t), 0, sends))
+	hears(t, c, "flow next=0 link=0 count=0 credit=1000")
+	for id := range uint32(6) {
+		burst(t, c, say{p: transfer(0, id, false), payload: 60_000})
+	}
+	first, second := <-kept, <-kept
+	burst(t, c, say{p: &amqp.Flow{Echo: true}})
+	select {
+	case <-kept:
+		t.Fatal("a third message was taken in")
+	case <-time.After(50 * time.Millisecond):
+	}
+	h.mu.Lock()
+	conn := h.conn
+	h.mu.Unlock()
+	conn.Restrain(false)
+	for range 4 {
+		(<-kept).Accept()
+	}
+	first.Accept()
+	second.Accept()
+}
+
+// Sessions that were refused and links are bounded even for a peer that does not listen.
+func TestAPeerThatDoesNotListen(t *testing.T) {
+	restrain := func(_ context.Context, c *Conn) error {
+		c.Restrain(true)
+		return nil
+	}
+	c := (&house{open: restrain}).raw(t, newEngine(Config{MaxSessions: 8}), amqptest.Options{})
+	var out []byte
+	for n := range uint16(17) {
+		out = amqp.AppendFrame(out, amqp.FrameAMQP, n, &amqp.Begin{IncomingWindow: 1, OutgoingWindow: 1}, nil)
+	}
+	if err := c.Write(soon(t), out); err != nil {
+		t.Fatal(err)
+	}
+	end, _, err := amqptest.Await[*amqp.Close](soon(t), c)
+	if err != nil || end.Error == nil || end.Error.Condition != amqp.ConditionResourceLimitExceeded {
+		t.Errorf("%v, %v", end, err)
+	}
+	c = (&house{open: restrain}).raw(t, newEngine(Config{}), amqptest.Options{})
+	out = nil
+	for n := range uint16(3) {
+		out = amqp.AppendFrame(out, amqp.FrameAMQP, n, &amqp.Begin{IncomingWindow: 1, OutgoingWindow: 1}, nil)
+		for handle := range uint32(200) {
+			out = amqp.AppendFrame(out, amqp.FrameAMQP, n, amqptest.ReceiverFrom("r", handle, "queue"), nil)
+		}
+	}
+	if err := c.Write(soon(t), out); err != nil {
+		t.Fatal(err)
+	}
+	if end, _, err = amqptest.Await[*amqp.Close](soon(t), c); err != nil || end.Error == nil || end.Error.Condition != amqp.ConditionResourceLimitExceeded {
+		t.Errorf("%v, %v", end, err)
+	}
 }

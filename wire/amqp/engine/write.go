@@ -77,7 +77,7 @@ func (c *Conn) pause() {
 
 // await lets the reader wait until little enough waits to be written.
 func (c *Conn) await() {
-	c.waitWhile(func() bool { return c.queued() > replyMost })
+	c.waitWhile(func() bool { return c.queued() > c.bound(replyMost, strangersReplies) })
 }
 
 // waitWhile lets the reader wait, while the connection is what it was. It is no way to wait for long.
