@@ -59,3 +59,19 @@ func TestEveryProtocol(t *testing.T) {
 		})
 	}
 }
+
+// A hub that allows a device little holds its messages back, or turns them down over HTTPS; either way all arrive, once and in order.
+func TestAThrottledHub(t *testing.T) {
+	w := startHub(t, withAMQP(hubtest.Options{}))
+	if _, err := w.Hub(hubtest.Contoso).SetLimits(t.Context(), []byte(`{"device":{"messages":{"perSecond":20,"burst":5}}}`), "test"); err != nil {
+		t.Fatal(err)
+	}
+	for _, protocol := range []string{"mqtt", "amqp", "https"} {
+		s := w.settings(t, append(w.speaking(protocol), "DevicePrefix="+protocol, "DeviceCount=3", "MessageCount=12", "Interval=1", "ISTHMUS_SIMULATE_VERIFY=true")...)
+		w.create(t, s)
+		r := w.run(t, s)
+		if !r.OK() || r.Verified.Received != 36 || r.Verified.Repeated != 0 || r.Seconds < 0.2 || (r.Messages.Deferred > 0) != (protocol == "https") {
+			t.Errorf("%s: %s", protocol, show(r))
+		}
+	}
+}
