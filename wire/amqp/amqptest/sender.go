@@ -86,8 +86,17 @@ func (s *Sender) Start(ctx context.Context, message []byte, format uint32, done 
 	c, session := s.s.c, s.s
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.until(ctx, &s.changed, func() (bool, error) { return s.credit > 0, s.err }); err != nil {
-		return err
+	// The id is taken when the first frame can go, so that those of the session's senders go in their order.
+	for {
+		if err := c.until(ctx, &s.changed, func() (bool, error) { return s.credit > 0 && session.remoteWindow > 0, s.err }); err != nil {
+			return err
+		}
+		if len(c.out) <= fullness {
+			break
+		}
+		if err := c.until(ctx, &c.room, func() (bool, error) { return len(c.out) <= fullness, s.err }); err != nil {
+			return err
+		}
 	}
 	var tag [8]byte
 	s.count++
@@ -104,14 +113,16 @@ func (s *Sender) Start(ctx context.Context, message []byte, format uint32, done 
 	s.link.count++
 	const head = 64 // more than a transfer's fields above take
 	chunk := max(c.frame-head, 1)
-	for {
-		err := c.until(ctx, &s.changed, func() (bool, error) { return session.remoteWindow > 0, s.err })
-		if err == nil && len(c.out) > fullness {
-			err = c.until(ctx, &c.room, func() (bool, error) { return len(c.out) <= fullness, s.err })
-		}
-		if err != nil {
-			delete(session.pending, id)
-			return err
+	for first := true; ; first = false {
+		if !first {
+			err := c.until(ctx, &s.changed, func() (bool, error) { return session.remoteWindow > 0, s.err })
+			if err == nil && len(c.out) > fullness {
+				err = c.until(ctx, &c.room, func() (bool, error) { return len(c.out) <= fullness, s.err })
+			}
+			if err != nil {
+				delete(session.pending, id)
+				return err
+			}
 		}
 		n := min(chunk, len(message))
 		t.More = n < len(message)
