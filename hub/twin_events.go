@@ -15,8 +15,12 @@ const maxModelID = 2048
 
 // event sends one of the hub's own events on its way, with what IoT Hub adds to all of them (IoT Hub: non-telemetry event schemas).
 func (h *Hub) event(source Source, operation string, n Name, at time.Time, body []byte) {
-	h.Emit(source, n, body, map[string]string{CorrelationID: randomText(9), UserID: hubLabel(h.HostName())},
-		map[string]string{"opType": operation, "operationTimestamp": at.UTC().Format("2006-01-02T15:04:05.0000000Z")})
+	system := map[string]string{CorrelationID: randomText(9), UserID: hubLabel(h.HostName())}
+	properties := map[string]string{"opType": operation, "operationTimestamp": at.UTC().Format("2006-01-02T15:04:05.0000000Z")}
+	if source == DeviceLifecycleEvents && n.IsModule() { // the same source of a route, and names of their own (IoT Hub: module lifecycle notifications)
+		system[stampSource], properties[MessageSchema] = "moduleLifecycleEvents", "moduleLifecycleNotification"
+	}
+	h.Emit(source, n, body, system, properties)
 }
 
 // twinEvent tells routes of a durable change of a twin.
@@ -63,12 +67,12 @@ func (h *Hub) step(tx *hubstore.Tx, m Mode, d hubstore.Device) change {
 
 // identityCreated tells routes of a new identity.
 func (h *Hub) identityCreated(d hubstore.Device, t twin.Document) {
-	h.lifecycle("createDeviceIdentity", d.Name(), t)
+	h.lifecycle("create", d.Name(), t)
 }
 
 // identityDeleted tells routes of an identity that is gone.
 func (h *Hub) identityDeleted(d hubstore.Device, t twin.Document) {
-	h.lifecycle("deleteDeviceIdentity", d.Name(), t)
+	h.lifecycle("delete", d.Name(), t)
 }
 
 func (h *Hub) lifecycle(operation string, n Name, t twin.Document) {
@@ -76,8 +80,12 @@ func (h *Hub) lifecycle(operation string, n Name, t twin.Document) {
 	if !h.routed(DeviceLifecycleEvents) {
 		return
 	}
+	kind := "DeviceIdentity"
+	if n.IsModule() {
+		kind = "ModuleIdentity"
+	}
 	if body, ok := h.wholeTwin(n, t); ok {
-		h.event(DeviceLifecycleEvents, operation, n, h.server.clock.Now(), body)
+		h.event(DeviceLifecycleEvents, operation+kind, n, h.server.clock.Now(), body)
 	}
 }
 

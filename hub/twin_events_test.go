@@ -137,15 +137,16 @@ func TestComingAndGoingAreEvents(t *testing.T) {
 	}
 	none := `"properties":{"desired":{"$metadata":{"$lastUpdated":"0001-01-01T00:00:00Z"},"$version":1},"reported":{"$metadata":{"$lastUpdated":"0001-01-01T00:00:00Z"},"$version":1}}}`
 	life := "deviceLifecycleEvents deviceLifecycleNotification "
+	module := "moduleLifecycleEvents moduleLifecycleNotification "
 	state := "deviceConnectionStateEvents deviceConnectionStateNotification "
 	compare(t, events, []string{
 		life + `createDeviceIdentity a {"deviceId":"a","etag":"AAAAAAAAAAI=","version":3,"tags":{"t":1},` + none,
-		life + `createDeviceIdentity a/m {"deviceId":"a","moduleId":"m","etag":"AAAAAAAAAAE=","version":2,"tags":{},` + none,
+		module + `createModuleIdentity a/m {"deviceId":"a","moduleId":"m","etag":"AAAAAAAAAAE=","version":2,"tags":{},` + none,
 		state + "deviceConnected a n",
 		state + "deviceConnected a n",
 		state + "deviceDisconnected a n",
 		life + `deleteDeviceIdentity a {"deviceId":"a","etag":"AAAAAAAAAAI=","version":3,"tags":{"t":1},` + none,
-		life + `deleteDeviceIdentity a/m {"deviceId":"a","moduleId":"m","etag":"AAAAAAAAAAE=","version":2,"tags":{},` + none,
+		module + `deleteModuleIdentity a/m {"deviceId":"a","moduleId":"m","etag":"AAAAAAAAAAE=","version":2,"tags":{},` + none,
 	})
 }
 
