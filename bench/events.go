@@ -228,12 +228,27 @@ func (e *eventRun) large(ctx context.Context) error {
 	return e.out(ctx, "out4k", topic, "", "raw", count)
 }
 
+// settle waits until the subject has done what it does behind the back of who waits for it, so that it is not the next one's.
+func (e *eventRun) settle() {
+	const look, most = 250 * time.Millisecond, 5 * time.Second
+	before := e.p.cpuSeconds()
+	for until := time.Now().Add(most); time.Now().Before(until); {
+		time.Sleep(look)
+		now := e.p.cpuSeconds()
+		if now-before < look.Seconds()/10 {
+			return
+		}
+		before = now
+	}
+}
+
 // in sends for as long as a measurement takes and returns how many were acknowledged in all. program is who sends: this program when empty.
 func (e *eventRun) in(ctx context.Context, key, topic, program string, l eventLoad) (int64, error) {
 	l.Mode, l.Target, l.Topic, l.Seconds = "in", e.at.target(topic), topic, e.seconds
 	if l.Door == (door{}) {
 		l.Door = e.at.secure
 	}
+	e.settle()
 	var cpu float64
 	f, err := holdEvents(ctx, program, l, func() error {
 		cpu = e.p.cpuSeconds()
@@ -255,6 +270,7 @@ func (e *eventRun) out(ctx context.Context, key, topic, program, client string, 
 		return nil
 	}
 	l := eventLoad{Mode: "out", Client: client, Reader: e.at.secure, Sources: e.at.sources(topic), Topic: topic, Count: count, Seconds: e.seconds}
+	e.settle()
 	var cpu float64
 	f, err := holdEvents(ctx, program, l, func() error {
 		cpu = e.p.cpuSeconds()
@@ -306,6 +322,7 @@ func (e *eventRun) through(ctx context.Context, key string, l eventLoad) error {
 	}
 	l.Mode, l.Senders, l.Window, l.Body, l.Seconds = "through", eventDevices, 50, 256, e.seconds
 	once := func(rate float64) (figures, error) {
+		e.settle()
 		l.Rate = rate
 		f, err := holdEvents(ctx, "", l, func() error { return nil })
 		if err != nil {
