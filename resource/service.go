@@ -30,7 +30,7 @@ type ServiceSpec struct {
 	Type ServiceType `json:"type" enum:"iothub,dps,registry,blob,eventhubs,function,tcp" doc:"the sort of service, which decides ports, public suffix and private zone"`
 	// HostName is the public name devices are configured with. Required for every type but tcp.
 	HostName            string   `json:"hostName,omitempty" doc:"the public name devices are configured with; required for every type but tcp" example:"contoso.azure-devices.net"`
-	AdditionalHostNames []string `json:"additionalHostNames,omitempty" doc:"more public names of the same service, such as a registry's data endpoint"`
+	AdditionalHostNames []string `json:"additionalHostNames,omitempty" doc:"more public names of the same service, such as a registry's data endpoint, or the name under which a hub's events are read"`
 	// PublicSuffix overrides the type's suffix where another cloud uses another one (azure-devices.us).
 	PublicSuffix string `json:"publicSuffix,omitempty" doc:"overrides the type's suffix where another cloud uses another one" example:"azure-devices.us"`
 	// Target is the one host the provider's agent dials: an IP address or a name that agent can resolve.

@@ -31,7 +31,7 @@ func message() *route.Message {
 	return &route.Message{
 		Source: route.DeviceMessages, Device: "sensor-1", Module: "cam",
 		Properties: map[string]string{"level": "critical", "n": "7", "a.b": "dotted"},
-		System:     map[string]string{"content-type": "application/json;charset=utf-8", "message-id": "m1", "dt-subject": "thermo", "iothub-message-source": "Telemetry"},
+		System:     map[string]string{"content-type": "application/json;charset=utf-8", "message-id": "m1", "dt-subject": "thermo", "dt-dataschema": "dtmi:plant:press;1", "iothub-message-source": "Telemetry"},
 		Body:       []byte(`{"temp":71.5,"tags":["x","y"],"in":{"deep":true},"none":null}`),
 		Received:   time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC),
 		Twin:       twinOf(`{"tags":{"site":"north"},"properties":{"desired":{"rate":5},"reported":{"fw":"1.2"}}}`),
@@ -69,6 +69,7 @@ func TestWhatAConditionSees(t *testing.T) {
 		{"$connectionDeviceId = 'sensor-1' AND $connectionModuleId = 'cam'", true},
 		{"$messageId = 'm1'", true},
 		{"$dt-subject = 'thermo'", true},
+		{"$dt-dataschema = 'dtmi:plant:press;1'", true},
 		{"$contentType = 'application/json;charset=utf-8'", true},
 		{"$enqueuedTime >= '2026-11-22'", true},
 		{"$nothing = 'x'", false},
