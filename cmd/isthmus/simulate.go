@@ -266,8 +266,11 @@ func resultText(r *simulate.Result) string {
 	row("connections", n(r.Connections.Made, "made"), n(r.Connections.Failed, "failed"), n(r.Connections.CutOff, "cut off"), n(r.Connections.Stormed, "cut in storms"), n(r.Connections.Renewed, "renewed"))
 	latency("  connect", r.Connections.Connect)
 	latency("  reconnect", r.Connections.Reconnect)
-	row("messages", n(r.Messages.Sent, "sent"), n(r.Messages.Acknowledged, "acknowledged"), n(r.Messages.Resent, "resent"), n(r.Messages.Duplicated, "duplicated on purpose"),
-		strconv.FormatFloat(r.Messages.PerSecond, 'f', 1, 64)+" a second")
+	messages := []string{n(r.Messages.Sent, "sent"), n(r.Messages.Acknowledged, "acknowledged"), n(r.Messages.Resent, "resent"), n(r.Messages.Duplicated, "duplicated on purpose")}
+	if r.Messages.Deferred > 0 {
+		messages = append(messages, n(r.Messages.Deferred, "deferred by the hub"))
+	}
+	row("messages", append(messages, strconv.FormatFloat(r.Messages.PerSecond, 'f', 1, 64)+" a second")...)
 	latency("  latency", r.Messages.Acknowledge)
 	for _, t := range r.Troubles {
 		row("trouble", strconv.FormatInt(t.Count, 10)+" times: "+harmless(t.What)+" (first "+harmless(t.First)+")")
