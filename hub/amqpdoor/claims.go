@@ -205,3 +205,9 @@ func identity(path string) (hub.Name, bool) {
 	}
 	return hub.Name{}, false
 }
+
+// ofDevices tells whether a token's path is about devices and nothing else.
+func ofDevices(path string) bool {
+	first, _, _ := strings.Cut(path, "/")
+	return first == "devices"
+}

@@ -158,7 +158,7 @@ func (v *conversation) eventLinks() EventLinks {
 // put takes a token of $cbs.
 func (v *conversation) put(ctx context.Context, t cbs.Token) cbs.Result {
 	path, policy, err := v.claims.put(ctx, t.Text)
-	if policy || err != nil && t.Kind != sasToken { // it may be for events
+	if policy && !ofDevices(path) || err != nil && t.Kind != sasToken { // it may be for events
 		if e := v.eventLinks(); e != nil {
 			r := e.Put(ctx, t)
 			if r.Code < 300 {

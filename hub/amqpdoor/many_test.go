@@ -6,10 +6,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/isthmus-io/isthmus/hub"
 	"github.com/isthmus-io/isthmus/hub/amqpdoor"
 	"github.com/isthmus-io/isthmus/hub/hubtest"
+	"github.com/isthmus-io/isthmus/hub/sas"
 	"github.com/isthmus-io/isthmus/plan"
 	"github.com/isthmus-io/isthmus/resource"
 	"github.com/isthmus-io/isthmus/store/hubstore"
@@ -259,6 +261,15 @@ func TestLinksOfOthers(t *testing.T) {
 	// A token which the hub has no use for may be for events.
 	if code, words := c.put("sb://contoso/hub", "SharedAccessSignature sr=x&sig=eA%3D%3D&se=1&skn=reader"); code != 202 {
 		t.Errorf("%d %s", code, words)
+	}
+	// One of a policy for a device is not.
+	policy, err := w.Hub(hubtest.Contoso).PolicyConnectionString(hub.PolicyDevice)
+	c.must(err)
+	device, err := sas.ParseConnectionString(policy)
+	c.must(err)
+	token, err := sas.Sign(hubtest.Contoso+"/devices/d", device.Key, device.Policy, time.Now().Add(time.Hour))
+	if code, words := c.put(hubtest.Contoso+"/devices/d", token); err != nil || code != 200 {
+		t.Errorf("%d %s, %v", code, words, err)
 	}
 	if code, _ := c.put("jwt", "eyJ"); code != 401 { // nobody has said that it is one
 		t.Error(code)
