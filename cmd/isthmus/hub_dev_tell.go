@@ -10,6 +10,8 @@ import (
 	"github.com/isthmus-io/isthmus/eventhub"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub"
+	"github.com/isthmus-io/isthmus/hub/builtin"
+	"github.com/isthmus-io/isthmus/hub/sas"
 	"github.com/isthmus-io/isthmus/node"
 	"github.com/isthmus-io/isthmus/provisioning"
 	"github.com/isthmus-io/isthmus/store/hubstore"
@@ -24,6 +26,7 @@ type devView struct {
 	CA          string            `json:"ca"`
 	DataDir     string            `json:"dataDir"`
 	Service     string            `json:"serviceConnectionString"`
+	Telemetry   string            `json:"builtInEndpointConnectionString"` // what an SDK of Event Hubs reads the hub's events with
 	Devices     map[string]string `json:"deviceConnectionStrings"`
 	DPSHostName string            `json:"provisioningHostName,omitempty"`
 	IDScope     string            `json:"idScope,omitempty"`
@@ -39,12 +42,7 @@ type devView struct {
 // namespace makes the event hubs that are wanted and finds what is to be told of them.
 func (v *devView) namespace(ctx context.Context, n *eventhub.Namespace, cfg node.LocalHubConfig, eventHubs []string) error {
 	v.Namespace, v.EventHubs = n.HostName(), map[string]string{}
-	port := ""
-	if len(cfg.AMQP) > 0 {
-		if _, p, err := net.SplitHostPort(cfg.AMQP[len(cfg.AMQP)-1]); err == nil && p != "5671" {
-			port = p
-		}
-	}
+	port := otherPort(cfg.AMQP[max(len(cfg.AMQP)-1, 0):])
 	texts := func(name string) (secure, plain string, err error) {
 		s, err := n.ConnectionString(name, eventhub.PolicyRoot, eventhub.Primary)
 		if err != nil {
@@ -86,6 +84,31 @@ func (v *devView) namespace(ctx context.Context, n *eventhub.Namespace, cfg node
 		}
 	}
 	return nil
+}
+
+// otherPort is the port of the first of some addresses, empty when it is AMQP's own or there is none.
+func otherPort(addresses []string) string {
+	for _, a := range addresses {
+		if _, port, err := net.SplitHostPort(a); err == nil && port != "5671" {
+			return port
+		}
+		break
+	}
+	return ""
+}
+
+// telemetry is the connection string of the hub's built-in endpoint, with the right to read and no other.
+func telemetry(h *hub.Hub, cfg node.LocalHubConfig) (string, error) {
+	text, err := builtin.ConnectionString(h, hub.PolicyService, hub.Primary)
+	if err != nil {
+		return "", err
+	}
+	c, err := sas.ParseEventHubs(text)
+	if err != nil {
+		return "", err
+	}
+	c.Port = otherPort(cfg.AMQP)
+	return c.String(), nil
 }
 
 // fitDev leaves out what this machine has no addresses for, unless somebody asked for it.
@@ -149,6 +172,9 @@ func tellDev(ctx context.Context, w *world, out *output, s node.LocalServices, c
 	if v.Service, err = h.PolicyConnectionString(hub.PolicyOwner); err != nil {
 		return err
 	}
+	if v.Telemetry, err = telemetry(h, cfg); err != nil {
+		return err
+	}
 	if s.Namespace != nil {
 		if err := v.namespace(ctx, s.Namespace, cfg, eventHubs); err != nil {
 			return err
@@ -162,7 +188,7 @@ func tellDev(ctx context.Context, w *world, out *output, s node.LocalServices, c
 	for _, id := range devices {
 		rows = append(rows, [2]string{"Device " + id, v.Devices[id]})
 	}
-	rows = append(rows, [2]string{"Service", v.Service})
+	rows = append(rows, [2]string{"Service", v.Service}, [2]string{"Read events", v.Telemetry})
 	if p != nil {
 		rows = append(rows, [2]string{"Provisioning", v.DPSHostName + ", id scope " + v.IDScope}, [2]string{"Enrollments", v.DPSService})
 	}

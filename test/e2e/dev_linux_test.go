@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/isthmus-io/isthmus/hub/sas"
 	"github.com/isthmus-io/isthmus/test/processes"
 )
 
@@ -41,10 +42,14 @@ func TestDev(t *testing.T) {
 	var v struct {
 		CA      string            `json:"ca"`
 		Devices map[string]string `json:"deviceConnectionStrings"`
+		Events  string            `json:"builtInEndpointConnectionString"`
 	}
 	must(t, json.Unmarshal([]byte(said), &v))
 	if !strings.HasPrefix(v.Devices["press-1"], "HostName=localhost;DeviceId=press-1;SharedAccessKey=") {
 		t.Error("no connection string of the device")
+	}
+	if c, err := sas.ParseEventHubs(v.Events); err != nil || c.HostName != "localhost" || c.Policy != "service" || !strings.HasPrefix(c.Entity, "iothub-ehub-localhost-") {
+		t.Errorf("nobody can read events at %s, %s as %s: %v", c.HostName, c.Entity, c.Policy, err)
 	}
 	cmd := w.node(ctx, "laptop", "dev.js")
 	cmd.Env = append(cmd.Env, "NODE_EXTRA_CA_CERTS="+v.CA)
