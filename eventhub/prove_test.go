@@ -245,3 +245,22 @@ func TestAuthorize(t *testing.T) {
 		refused(t, err, fault.Unauthenticated, header)
 	}
 }
+
+// TestNobodysKeySignsNothing: what is computed for policies that are not there, so that they take as long, opens nothing.
+func TestNobodysKeySignsNothing(t *testing.T) {
+	w := keyed(t, et.Options{})
+	const nobodys = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+	for _, sign := range []func(resource, key, policy string, expires time.Time) (string, error){sas.Sign, sas.SignText} {
+		for _, policy := range []string{"nobody", sender, "RootManageSharedAccessKey"} {
+			for _, path := range []string{"", "telemetry", "absent"} {
+				token, err := sign("sb://"+w.Namespace.HostNames()[0]+"/"+path, nobodys, policy, time.Now().Add(time.Hour))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if c, err := w.Namespace.Prove(t.Context(), eventhub.TokenSAS, token); fault.KindOf(err) != fault.Unauthenticated {
+					t.Errorf("%s for %q: %+v, %v", policy, path, c, err)
+				}
+			}
+		}
+	}
+}
