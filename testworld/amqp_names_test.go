@@ -168,10 +168,11 @@ spec: {service: ot/ot-cloud/fabrikam}
 			if err != nil {
 				return nil, err
 			}
-			if code, words, err := claims.PutToken(ctx, "servicebus.windows.net:sastoken", audience, token); err != nil || code/100 != 2 {
-				return nil, fmt.Errorf("%d %s, %v", code, words, err)
+			code, words, err := claims.PutToken(ctx, "servicebus.windows.net:sastoken", audience, token)
+			if err == nil && code/100 != 2 {
+				err = fmt.Errorf("%d %s", code, words)
 			}
-			return session, nil
+			return session, err
 		},
 	} {
 		session, err := way()

@@ -88,13 +88,14 @@ func (v *devView) namespace(ctx context.Context, n *eventhub.Namespace, cfg node
 
 // otherPort is the port of the first of some addresses, empty when it is AMQP's own or there is none.
 func otherPort(addresses []string) string {
-	for _, a := range addresses {
-		if _, port, err := net.SplitHostPort(a); err == nil && port != "5671" {
-			return port
-		}
-		break
+	if len(addresses) == 0 {
+		return ""
 	}
-	return ""
+	_, port, err := net.SplitHostPort(addresses[0])
+	if err != nil || port == "5671" {
+		return ""
+	}
+	return port
 }
 
 // telemetry is the connection string of the hub's built-in endpoint, with the right to read and no other.
