@@ -126,11 +126,17 @@ func (l *Link) wakeUp() {
 
 // wakeWhere wakes all who wait on such links.
 func (c *Conn) wakeWhere(such func(*Link) bool) {
-	for i := len(c.waiting) - 1; i >= 0; i-- {
-		if l := c.waiting[i]; such(l) {
-			l.wakeUp()
+	kept := c.waiting[:0]
+	for _, l := range c.waiting {
+		if !such(l) {
+			kept = append(kept, l)
+			continue
 		}
+		close(l.wake)
+		l.wake = nil
 	}
+	clear(c.waiting[len(kept):])
+	c.waiting = kept
 }
 
 func (c *Conn) wakeAll() { c.wakeWhere(func(*Link) bool { return true }) }
