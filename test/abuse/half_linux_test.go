@@ -68,7 +68,7 @@ func TestPeersThatVanish(t *testing.T) {
 	await(t, "the end of all of them", func() error {
 		s := f.status().Carrier
 		most, bytes = max(most, s.Passing), max(bytes, s.HeldBytes)
-		if s.Passing > 5 || most < 3*n {
+		if s.Passing > 5 || most < 2*n { // on a slow machine the first are ended before the last have come
 			return fmt.Errorf("%d pass, %d did at once", s.Passing, most)
 		}
 		return nil
