@@ -98,6 +98,21 @@ func (j joined) end(t testing.TB) bool {
 	}
 }
 
+// passes waits until so much is counted: what was read at an end may be counted a moment later.
+func (j joined) passes(t *testing.T, sent, received uint64) {
+	t.Helper()
+	for end := time.Now().Add(patient); ; runtime.Gosched() {
+		s, r := j.Passed()
+		if s == sent && r == received {
+			return
+		}
+		if time.Now().After(end) {
+			t.Errorf("%d and %d are counted, wanted %d and %d", s, r, sent, received)
+			return
+		}
+	}
+}
+
 func TestJoinedPassBothWaysAndEndEachByItself(t *testing.T) {
 	for kind := range machines {
 		t.Run(kind, func(t *testing.T) {
@@ -106,9 +121,7 @@ func TestJoinedPassBothWaysAndEndEachByItself(t *testing.T) {
 			expect(t, j.machine, "hello")
 			send(t, j.machine, "and back")
 			expect(t, j.person, "and back")
-			if sent, received := j.Passed(); sent != 5 || received != 8 {
-				t.Error("so far:", sent, received)
-			}
+			j.passes(t, 5, 8)
 			must(t, j.person.CloseWrite())
 			if kind != "whole" {
 				expectEnd(t, j.machine)
@@ -143,15 +156,7 @@ func TestJoinedCarryMuch(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			// What was read here may be counted there a moment later.
-			all := uint64(len(content))
-			sent, received := j.Passed()
-			for end := time.Now().Add(10 * time.Second); (sent != all || received != all) && time.Now().Before(end); runtime.Gosched() {
-				sent, received = j.Passed()
-			}
-			if sent != all || received != all {
-				t.Error(sent, received)
-			}
+			j.passes(t, uint64(len(content)), uint64(len(content)))
 			j.Cut(tunnel.ResetRevoked, "")
 			j.end(t)
 		})
