@@ -55,7 +55,7 @@ func (v *Conversation) attachReceiver(l *engine.Link, a address) {
 		place:  place{v.host(), strings.ToLower(e.Name()), strings.ToLower(group), a.partition},
 		metric: desires(l, runtimeMetric),
 	}
-	r.epoch, r.exclusive = integer(l.Peer().Properties.Get(epochProperty))
+	r.epoch, r.exclusive = amqptext.Integer(l.Peer().Properties.Get(epochProperty))
 	if r.next, err = p.begin(e, a.partition); err != nil {
 		v.turnAway(l, err)
 		return

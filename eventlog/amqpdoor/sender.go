@@ -9,6 +9,7 @@ import (
 	"github.com/isthmus-io/isthmus/eventlog/amqpevent"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/wire/amqp"
+	"github.com/isthmus-io/isthmus/wire/amqp/amqptext"
 	"github.com/isthmus-io/isthmus/wire/amqp/engine"
 )
 
@@ -101,9 +102,9 @@ func (s *sender) register(ctx context.Context) (amqp.Map, error) {
 		return nil, fault.New("amqpdoor", fault.Conflict, "An idempotent producer sends to one partition: {event hub}/Partitions/{partition}.")
 	}
 	known := eventlog.Producer{}
-	id, hasID := integer(s.Peer().Properties.Get(producerID))
-	epoch, hasEpoch := integer(s.Peer().Properties.Get(producerEpoch))
-	last, hasLast := integer(s.Peer().Properties.Get(producerSequence))
+	id, hasID := amqptext.Integer(s.Peer().Properties.Get(producerID))
+	epoch, hasEpoch := amqptext.Integer(s.Peer().Properties.Get(producerEpoch))
+	last, hasLast := amqptext.Integer(s.Peer().Properties.Get(producerSequence))
 	if hasID && id > 0 {
 		known.ID = id
 	}
@@ -135,26 +136,4 @@ func (s *sender) ownNumbers(p *eventlog.Producer) error {
 		return fault.Newf("amqpdoor", fault.Invalid, "The events on this link bear the id %d of its producer, not %d.", s.producer.ID, p.ID)
 	}
 	return nil
-}
-
-func integer(v any) (int64, bool) {
-	switch v := v.(type) {
-	case int64:
-		return v, true
-	case int32:
-		return int64(v), true
-	case int16:
-		return int64(v), true
-	case int8:
-		return int64(v), true
-	case uint8:
-		return int64(v), true
-	case uint16:
-		return int64(v), true
-	case uint32:
-		return int64(v), true
-	case uint64:
-		return int64(v), v < 1<<63
-	}
-	return 0, false
 }
