@@ -72,7 +72,7 @@ func TestMethods(t *testing.T) {
 	p.next()
 	p.send(&mqtt.Publish{Topic: []byte("$iothub/methods/res/ok/?$rid=1")})
 	p.ends()
-	eventually(t, "people are told", func() bool { return len(w.Server.Refusals()) == 1 })
+	eventually(t, "people are told", func() bool { return len(w.Server.Refusals()) == 1 && h.Connected() == 0 })
 	if a := <-invoke(t.Context(), h, n, hub.MethodRequest{Name: "late"}); code.Of(a.err) != code.DeviceNotOnline || fault.KindOf(a.err) == fault.Internal {
 		t.Errorf("a device that is gone: %+v", a)
 	}
