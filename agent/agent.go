@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -21,6 +22,7 @@ import (
 	"github.com/isthmus-io/isthmus/link/transport"
 	"github.com/isthmus-io/isthmus/plan"
 	"github.com/isthmus-io/isthmus/resolver"
+	"github.com/isthmus-io/isthmus/wire/tunnel"
 )
 
 // Config is what an agent is told on its own machine. The zero value works: no DNS, addresses that are there already, outbound only.
@@ -176,7 +178,12 @@ func (a *Agent) SetPlan(p plan.Plan) {
 	a.noteTroubles(append(troubles, a.addresses.prune(want)...))
 }
 
-// providersOf returns the agents that open endpoints and gateways lead to.
+// Dial opens a connection to a port of a private endpoint, as something in the agent's network could.
+func (a *Agent) Dial(ctx context.Context, endpoint string, port uint16, providers []plan.Peer) (net.Conn, error) {
+	return flow.Dial(ctx, a.transport, providers, tunnel.Flow{Endpoint: endpoint, Port: port})
+}
+
+// providersOf returns the agents that open endpoints, gateways and bridges lead to.
 func providersOf(p plan.Plan) []identity.ID {
 	var list []identity.ID
 	for _, e := range p.Endpoints {
@@ -185,6 +192,13 @@ func providersOf(p plan.Plan) []identity.ID {
 		}
 		for _, peer := range e.Providers {
 			list = append(list, identity.ID(peer.ID))
+		}
+	}
+	for _, b := range p.Bridges {
+		for _, e := range b.Ends {
+			for _, peer := range e.Providers {
+				list = append(list, identity.ID(peer.ID))
+			}
 		}
 	}
 	for _, g := range p.Gateways {

@@ -21,6 +21,11 @@ func NetworkPrefix(trustDomain, tenant, network string) string {
 	return "spiffe://" + trustDomain + "/tenant/" + tenant + "/network/" + network + "/agent/"
 }
 
+// BridgeID names a bridge as a workload: whoever carries it speaks for it.
+func BridgeID(trustDomain, tenant, network, bridge string) ID {
+	return ID("spiffe://" + trustDomain + "/tenant/" + tenant + "/network/" + network + "/bridge/" + bridge)
+}
+
 // RelayID names a relay.
 func RelayID(trustDomain, relay string) ID { return ID("spiffe://" + trustDomain + "/relay/" + relay) }
 

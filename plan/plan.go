@@ -29,6 +29,8 @@ type Plan struct {
 
 	Targets []Target `json:"targets,omitempty"` // ways into machines that this process leads to, and who may come
 
+	Bridges []Bridge `json:"bridges,omitempty"` // pipelines between services that this process carries
+
 	Revoked []string `json:"revoked,omitempty"` // SPIFFE ids of deleted agents whose certificates have not lapsed: refuse them
 }
 
@@ -158,8 +160,8 @@ type Hub struct {
 	ID        string   `json:"id"`        // uid of the Service
 	Name      string   `json:"name"`      // ot/ot-cloud/contoso
 	HostNames []string `json:"hostNames"` // all it answers to; the first is the public name
-	// Type is dps for a provisioning service and eventhubs for a namespace of event hubs, which a hub process serves as it does hubs; a
-	// hub's when empty.
+	// Type is dps for a provisioning service, eventhubs for a namespace of event hubs and blob for a blob service, which a hub process serves
+	// as it does hubs; a hub's when empty.
 	Type    resource.ServiceType  `json:"type,omitempty"`
 	Public  resource.PublicAccess `json:"public"`
 	LinkKey []byte                `json:"linkKey"`
@@ -168,6 +170,13 @@ type Hub struct {
 	DeviceStreams resource.DeviceStreams `json:"deviceStreams,omitempty"`
 	// EventHubs are those the resource of a namespace declares.
 	EventHubs []resource.EventHub `json:"eventHubs,omitempty"`
+	// Containers are those the resource of a blob service declares.
+	Containers []string `json:"containers,omitempty"`
+	// Assignments are the rights of workloads; Trusted those workloads (SPIFFE ids) that may come in from the public side although Public is
+	// Disabled; KeysOff that no shared key opens the service.
+	Assignments []Assignment `json:"assignments,omitempty"`
+	Trusted     []string     `json:"trusted,omitempty"`
+	KeysOff     bool         `json:"keysOff,omitempty"`
 }
 
 // Seal sets the revision to a hash of the plan's content and returns the plan. Allowlists that have parts count by them.

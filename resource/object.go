@@ -33,12 +33,16 @@ const (
 	KindIdentityProvider Kind = "IdentityProvider"
 	KindAccessPolicy     Kind = "AccessPolicy"
 	KindTarget           Kind = "Target"
+
+	KindContract       Kind = "Contract"
+	KindBridge         Kind = "Bridge"
+	KindRoleAssignment Kind = "RoleAssignment"
 )
 
 // Kinds lists every kind in the order in which a set of manifests is applied; deletion goes backwards.
 func Kinds() []Kind {
 	return []Kind{KindTenant, KindNetwork, KindZone, KindRecordSet, KindRelay, KindAgent, KindService, KindPrivateEndpoint, KindRuleset, KindGateway, KindAllowlist,
-		KindIdentityProvider, KindAccessPolicy, KindTarget}
+		KindIdentityProvider, KindAccessPolicy, KindTarget, KindContract, KindBridge, KindRoleAssignment}
 }
 
 // Scope says what a kind's names are unique within.
@@ -56,9 +60,9 @@ func ScopeOf(k Kind) (s Scope, ok bool) {
 	switch k {
 	case KindTenant, KindRelay:
 		return ScopeDeployment, true
-	case KindNetwork, KindZone, KindRuleset, KindIdentityProvider, KindAccessPolicy:
+	case KindNetwork, KindZone, KindRuleset, KindIdentityProvider, KindAccessPolicy, KindContract:
 		return ScopeTenant, true
-	case KindAgent, KindService, KindPrivateEndpoint, KindGateway, KindAllowlist, KindTarget:
+	case KindAgent, KindService, KindPrivateEndpoint, KindGateway, KindAllowlist, KindTarget, KindBridge, KindRoleAssignment:
 		return ScopeNetwork, true
 	case KindRecordSet:
 		return ScopeZone, true
@@ -196,6 +200,12 @@ func New(k Kind) (o Object, ok bool) {
 		o = &AccessPolicy{}
 	case KindTarget:
 		o = &Target{}
+	case KindContract:
+		o = &Contract{}
+	case KindBridge:
+		o = &Bridge{}
+	case KindRoleAssignment:
+		o = &RoleAssignment{}
 	default:
 		return nil, false
 	}

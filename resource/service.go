@@ -53,6 +53,12 @@ type ServiceSpec struct {
 	DeviceStreams DeviceStreams `json:"deviceStreams,omitempty" enum:"Grants,Keys" doc:"who may ask devices of a served hub for streams: people with a grant for a target, or also whoever has a key with the right ServiceConnect; Grants when absent"`
 	// EventHubs are those a served namespace has at least.
 	EventHubs []EventHub `json:"eventHubs,omitempty" doc:"event hubs of a served namespace; more can be made by command"`
+	// Containers are those a served blob service has at least.
+	Containers []string `json:"containers,omitempty" doc:"containers of a served blob service; more can be made by whoever may" example:"[\"aggregates\"]"`
+	// KeyAccess closes a service that Isthmus itself serves to shared keys, and to signatures made with them.
+	KeyAccess KeyAccess `json:"keyAccess,omitempty" enum:"Enabled,Disabled" doc:"whether shared keys and signatures made with them open a served service; Enabled when absent. Where Disabled, only identities do. Devices of a hub keep their keys"`
+	// TrustedWorkloads may come in from the public side although that is closed.
+	TrustedWorkloads []Workload `json:"trustedWorkloads,omitempty" doc:"workloads that are served from the public side although publicNetworkAccess is Disabled: with their identity and a role, never with a key alone"`
 }
 
 // DeviceStreams says what a service must show to ask a device for a stream.
@@ -61,6 +67,14 @@ type DeviceStreams string
 const (
 	StreamsByGrant DeviceStreams = "Grants" // a grant for a target that names the stream; also the meaning of an absent value
 	StreamsByKey   DeviceStreams = "Keys"   // or a policy's key, as IoT Hub had it
+)
+
+// KeyAccess says whether shared keys open a service.
+type KeyAccess string
+
+const (
+	KeysEnabled  KeyAccess = "Enabled" // also the meaning of an absent value
+	KeysDisabled KeyAccess = "Disabled"
 )
 
 // ServicePort maps a port that devices dial to the target's port.
@@ -136,6 +150,9 @@ func (s *Service) Validate() error {
 		return fault.Newf(op, fault.Invalid, "spec.deviceStreams is %q", sp.DeviceStreams).Advise("write Grants or Keys")
 	}
 	if err := s.validateEventHubs(); err != nil {
+		return err
+	}
+	if err := s.validateDataAccess(); err != nil {
 		return err
 	}
 	for _, list := range [][]string{sp.Visibility, sp.AutoApprove} {

@@ -104,11 +104,12 @@ const (
 	RoleHub   AgentRole = "hub"   // serves hubs; holds link keys of the services it serves
 
 	RoleGateway AgentRole = "gateway" // carries the gateways of its network; no endpoints, no services
+	RoleBridge  AgentRole = "bridge"  // carries the bridges of its network; no endpoints, no services
 )
 
 // AgentSpec is fixed at enrolment.
 type AgentSpec struct {
-	Role AgentRole `json:"role" enum:"agent,hub,gateway" doc:"what the process is for"`
+	Role AgentRole `json:"role" enum:"agent,hub,gateway,bridge" doc:"what the process is for"`
 	// EphemeralAfterSeconds is for processes that come and go by themselves, such as those of a scale set.
 	EphemeralAfterSeconds int `json:"ephemeralAfterSeconds,omitempty" doc:"it is removed when it was not seen for so long; never when absent" minimum:"0"`
 }
