@@ -39,8 +39,8 @@ func (r *Resolver) answerUDP(ctx context.Context, sock *datagram.Socket) error {
 			}
 			batch.Answer(i, reply)
 		}
+		d.close() // who has an answer finds it counted
 		batch.Flush()
-		d.close()
 		for i, x := range later {
 			later[i] = nil
 			x.start()
