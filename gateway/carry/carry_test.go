@@ -310,6 +310,7 @@ func TestMaxConnections(t *testing.T) {
 		}
 		w.until("full", func(s Stats) bool { return s.Passing == 3 })
 		w.dialReset()
+		w.until("one is told of", func(s Stats) bool { return s.Full > 0 && dropped.Load() > 0 }) // after its reset
 		if s := w.c.Stats(); s.Full != 1 || dropped.Load() != 1 {
 			t.Errorf("%+v, %d told", s, dropped.Load())
 		}

@@ -19,11 +19,12 @@ func TestAPersonDials(t *testing.T) {
 	w := newWorld(t)
 	r := w.relay(relay.Config{})
 	came := make(chan identity.ID, 1)
-	w.agent(provider, Config{}, clock.System{}, r.plan(), func(who identity.ID, s *mux.Stream) {
+	agent, _ := w.agent(provider, Config{}, clock.System{}, r.plan(), func(who identity.ID, s *mux.Stream) {
 		came <- who
 		echo(who, s)
 	})
 	me, _ := w.agent(person("1"), Config{}, clock.System{}, r.plan(), nil)
+	eventually(t, "both are connected", func() bool { return connected(me) && connected(agent) })
 	if err := roundTrip(context.Background(), me, peers(provider, ""), "hello"); err != nil {
 		t.Fatal(err)
 	}

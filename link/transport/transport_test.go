@@ -132,7 +132,7 @@ func TestDirectIsPreferred(t *testing.T) {
 	r := w.relay(relay.Config{})
 	a, _ := w.agent(consumer, Config{DirectTimeout: 10 * time.Second}, clock.System{}, r.plan(), nil)
 	b, _ := w.agent(provider, Config{Direct: "127.0.0.1:0"}, clock.System{}, r.plan(), nil)
-	eventually(t, "both connected", func() bool { return connected(a) && connected(b) })
+	eventually(t, "both connected", func() bool { return connected(a) && connected(b) && direct(b) != "" })
 	if err := roundTrip(t.Context(), a, peers(provider, b.Status().Direct), "hello"); err != nil {
 		t.Fatal(err)
 	}
