@@ -4,10 +4,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/isthmus-io/isthmus/fault"
 )
@@ -122,9 +122,9 @@ const (
 	MaxContractFields   = 500
 	MaxContractHistory  = 50
 	maxPurpose          = 2000
+	maxPathNames        = 16
+	maxPathName         = 128
 )
-
-var fieldPath = regexp.MustCompile(`^[^.\x00-\x1f]{1,128}(\.[^.\x00-\x1f]{1,128}){0,15}$`)
 
 func (c *Contract) SpecAndStatus() (any, any) { return &c.Spec, &c.Status }
 
@@ -204,6 +204,20 @@ func (m *ContractMessage) validate(op string) error {
 	return nil
 }
 
+// isPath tells whether a text is 1 to 16 names with dots between them.
+func isPath(s string) bool {
+	names := strings.Split(s, ".")
+	if len(names) > maxPathNames {
+		return false
+	}
+	for _, n := range names {
+		if n == "" || len(n) > maxPathName || strings.ContainsFunc(n, unicode.IsControl) {
+			return false
+		}
+	}
+	return true
+}
+
 // checkFields refuses lists that say two things about one field, or let two fields become one.
 func checkFields(op, where string, list []ContractField, paths bool) error {
 	at := map[string]bool{}
@@ -214,7 +228,7 @@ func checkFields(op, where string, list []ContractField, paths bool) error {
 			return fault.Newf(op, fault.Invalid, where+": "+f.Path+": "+format, args...)
 		}
 		switch {
-		case f.Path == "" || paths && !fieldPath.MatchString(f.Path) || len(f.Path) > 1024:
+		case f.Path == "" || paths && !isPath(f.Path) || len(f.Path) > 1024:
 			return fault.Newf(op, fault.Invalid, "%s: %.60q is no path", where, f.Path).Advise("write names with dots between them")
 		case at[f.Path]:
 			return bad("it is there twice").Advise("a field has one rule")
@@ -230,7 +244,7 @@ func checkFields(op, where string, list []ContractField, paths bool) error {
 			return bad("oneOf is of texts, the type is %s", f.Type)
 		case !slices.Contains([]string{"", "text", "number", "boolean"}, f.Type):
 			return bad("type is %.20q", f.Type).Advise("use text, number or boolean")
-		case f.Rename != "" && paths && (!fieldPath.MatchString(f.Rename) || strings.Count(f.Rename, "*") != strings.Count(f.Path, "*")):
+		case f.Rename != "" && paths && (!isPath(f.Rename) || strings.Count(f.Rename, "*") != strings.Count(f.Path, "*")):
 			return bad("it cannot become %.60q", f.Rename).Advise("a new path has as many * as the old one")
 		}
 		at[f.Path] = true
