@@ -33,7 +33,7 @@ func bursts(t *testing.T, h *house, c *amqptest.Conn, frames []byte, done func(*
 		if over {
 			return time.Since(began)
 		}
-		if <-tick; time.Since(began) > 15*time.Second {
+		if <-tick; time.Since(began) > time.Minute {
 			t.Fatal("it takes too long")
 		}
 	}
@@ -41,16 +41,19 @@ func bursts(t *testing.T, h *house, c *amqptest.Conn, frames []byte, done func(*
 
 // A peer whose channels cannot be ours makes us look for free ones: that is quick among 5,000.
 func TestAFreeChannelIsFoundQuickly(t *testing.T) {
-	h := &house{}
-	c := h.raw(t, newEngine(Config{MaxSessions: 5000}), amqptest.Options{Open: &amqp.Open{ChannelMax: some(uint16(4998))}})
-	readAll(c)
-	var out []byte
-	for n := range uint16(4998) {
-		out = amqp.AppendFrame(out, amqp.FrameAMQP, (n+4999)%5000, &amqp.Begin{IncomingWindow: 1, OutgoingWindow: 1}, nil)
+	begins := func(first uint16) time.Duration {
+		h := &house{}
+		c := h.raw(t, newEngine(Config{MaxSessions: 5000}), amqptest.Options{Open: &amqp.Open{ChannelMax: some(uint16(4998))}})
+		readAll(c)
+		var out []byte
+		for n := range uint16(4998) {
+			out = amqp.AppendFrame(out, amqp.FrameAMQP, (n+first)%5000, &amqp.Begin{IncomingWindow: 1, OutgoingWindow: 1}, nil)
+		}
+		return bursts(t, h, c, out, func(c *Conn) bool { return c.lastID == 4998 })
 	}
-	took := bursts(t, h, c, out, func(c *Conn) bool { return c.lastID == 4998 })
-	if took > 5*time.Second {
-		t.Errorf("4,998 sessions took %v", took)
+	plain := begins(0) // its numbers are ours: what this machine needs without looking
+	if took := begins(4999); took > 5*time.Second && took > 250*plain {
+		t.Errorf("4,998 sessions took %v, and %v without looking", took, plain)
 	}
 }
 
