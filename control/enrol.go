@@ -199,6 +199,8 @@ func (w *work) newAgent(op string, t store.JoinToken, name string, req EnrolRequ
 		a.Spec.Role = resource.RoleHub
 	case JoinGateway:
 		a.Spec.Role = resource.RoleGateway
+	case JoinBridge:
+		a.Spec.Role = resource.RoleBridge
 	default:
 		a.Spec.Role = resource.RoleAgent
 	}

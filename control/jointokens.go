@@ -91,7 +91,7 @@ func (c *Control) CreateJoinToken(ctx context.Context, p Principal, req JoinToke
 
 func checkJoinRequest(op string, p Principal, req JoinTokenRequest) error {
 	switch req.For {
-	case JoinAgent, JoinHub, JoinGateway:
+	case JoinAgent, JoinHub, JoinGateway, JoinBridge:
 		if req.Tenant == "" || req.Network == "" {
 			return fault.Newf(op, fault.Invalid, "a token for %s needs a tenant and a network", withArticle(req.For)).Advise("name the network as TENANT/NETWORK")
 		}

@@ -85,11 +85,12 @@ const (
 	JoinRelay Joiner = "relay"
 
 	JoinGateway Joiner = "gateway"
+	JoinBridge  Joiner = "bridge"
 )
 
-// JoinTokenRequest asks for a join token. Tenant and Network are needed for agents, hubs and gateways and forbidden for relays.
+// JoinTokenRequest asks for a join token. Tenant and Network are needed for agents, hubs, gateways and bridges and forbidden for relays.
 type JoinTokenRequest struct {
-	For     Joiner        `json:"for" enum:"agent,hub,relay,gateway"`
+	For     Joiner        `json:"for" enum:"agent,hub,relay,gateway,bridge"`
 	Tenant  string        `json:"tenant,omitempty"`
 	Network string        `json:"network,omitempty"`
 	Name    string        `json:"name,omitempty" doc:"the only name that may join with it; the joiner chooses when absent"`

@@ -25,7 +25,7 @@ func newAgent(w *world) *cobra.Command {
 func newAgentJoin(w *world, role string) *cobra.Command {
 	j := &joining{process: process{w: w}}
 	var cfg agentnode.Config
-	article := map[string]string{"agent": "agent run", "hub": "hub serve", "gateway": "gateway run"}[role]
+	article := map[string]string{"agent": "agent run", "hub": "hub serve", "gateway": "gateway run", "bridge": "bridge run"}[role]
 	c := &cobra.Command{
 		Use:   "join",
 		Short: "Trade a join token for this " + role + "'s identity",
