@@ -160,7 +160,7 @@ func TestDeadUpstreamsAreSkipped(t *testing.T) {
 	answer := internet(t)
 	first := upstream(t, func(dns.ResponseWriter, *dns.Msg) {})
 	second := upstream(t, answer)
-	r := start(t, resolver.Config{UpstreamTimeout: 50 * time.Millisecond, DeadFor: time.Hour}, forwarding(first, second))
+	r := start(t, resolver.Config{UpstreamTimeout: time.Second, DeadFor: time.Hour}, forwarding(first, second))
 	for i := range 5 {
 		if ans := ask(t, "udp", r, question(fmt.Sprintf("n%d.elsewhere.example", i), "A")); ans.Rcode != dns.RcodeNameError {
 			t.Fatalf("answer %v", ans)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 	"go.uber.org/goleak"
@@ -91,7 +92,7 @@ func short(rrs []dns.RR) string {
 
 func ask(t testing.TB, network string, r *resolver.Resolver, m *dns.Msg) *dns.Msg {
 	t.Helper()
-	c := dns.Client{Net: network, UDPSize: 4096}
+	c := dns.Client{Net: network, UDPSize: 4096, Timeout: 20 * time.Second}
 	ans, _, err := c.ExchangeContext(t.Context(), m, r.Addr().String())
 	if err != nil {
 		t.Fatalf("%s %v: %v", network, m.Question, err)

@@ -128,7 +128,8 @@ func TestQuestionsAreTakenBack(t *testing.T) {
 
 func TestMetrics(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
-	p := upstream.New(upstream.Config{Timeout: 50 * time.Millisecond}, slog.New(slog.DiscardHandler), clock.System{}, reg)
+	clk := clock.NewFake(time.Date(2026, 11, 22, 6, 0, 0, 0, time.UTC))
+	p := upstream.New(upstream.Config{Timeout: 50 * time.Millisecond}, slog.New(slog.DiscardHandler), clk, reg)
 	run(t, p)
 	f, came := silent(t)
 	g := p.Group([]upstream.Server{f.server()})
@@ -153,7 +154,8 @@ func TestMetrics(t *testing.T) {
 	if v := values(); v["isthmus_upstream_in_flight"] != 2 || v["isthmus_upstream_joined_total"] != 1 || len(v) != 6 {
 		t.Errorf("metrics %v", v)
 	}
-	f.does((*asked).ok) // the second try, in real time
+	f.does((*asked).ok)
+	clk.Advance(50 * time.Millisecond) // the second try
 	for range 2 {
 		if a := <-got; a.Err != nil {
 			t.Error(a.Err)
