@@ -432,6 +432,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 		_ = c.Close()
 		t.Error("a third connection was let in")
 	}
+	eventually(t, "people are told", func() bool { return len(w.Server.Refusals()) > 0 })
 	if r := w.Server.Refusals(); len(r) != 1 || r[0].Kind != fault.Exhausted {
 		t.Errorf("refusals %+v", r)
 	}
