@@ -175,6 +175,14 @@ type AgentReport struct {
 	Problems     []string `json:"problems,omitempty"`
 
 	DNSAddresses []netip.AddrPort `json:"dnsAddresses,omitempty"` // where its resolver answers
+
+	Bridges []BridgeReport `json:"bridges,omitempty"` // those it carries; at most 200 are kept, each with its first 1024 partitions
+}
+
+// BridgeReport is how a bridge is, as the process says that carries it.
+type BridgeReport struct {
+	ID     string                `json:"id"` // uid of the Bridge
+	Status resource.BridgeStatus `json:"status"`
 }
 
 // AuditFilter narrows an audit list. Records come in the order of their sequence.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/isthmus-io/isthmus/clock"
+	"github.com/isthmus-io/isthmus/resource"
 )
 
 // Config says where a member keeps what it has and how it reaches the control plane. The zero value works but for Dir.
@@ -49,6 +50,15 @@ type Report struct {
 	Problems     []string `json:"problems,omitempty"`     // what of the plan it cannot do, in words
 
 	DNSAddresses []netip.AddrPort `json:"dnsAddresses,omitempty"` // agents: where the resolver answers
+
+	Bridges []BridgeReport `json:"bridges,omitempty"` // those it carries; while there are any, a report goes out every few seconds
+}
+
+// BridgeReport is how a bridge is that the member carries. Of its status the agent and the assignment say which plan the figures are of;
+// the control plane counts only reports of the process that carries the bridge now.
+type BridgeReport struct {
+	ID     string                `json:"id"` // uid of the Bridge
+	Status resource.BridgeStatus `json:"status"`
 }
 
 const (

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// reports says how the member is when it connects, when something changed, and every minute. While the plan is not followed nothing
-// is sent: the stream's back-off rules over both.
+// reports says how the member is when it connects, when something changed, and every minute; every few seconds while it carries bridges, whose
+// silence is told from their standing still by that. While the plan is not followed nothing is sent: the stream's back-off rules over both.
 func (m *Member) reports(ctx context.Context) error {
 	var last Report
 	var due time.Time
@@ -16,7 +16,7 @@ func (m *Member) reports(ctx context.Context) error {
 		m.saveWhatIsNew()
 		if now := m.clock.Now(); m.Connected() {
 			r := m.describe()
-			if soon || !now.Before(due) || !r.equal(last) {
+			if soon || !now.Before(due) || len(r.Bridges) > 0 || !r.equal(last) {
 				if err := m.caller.call(ctx, "/member/v1/report", r, nil); err != nil {
 					m.log.Debug("a report did not arrive", "error", err)
 					r = Report{} // so that it is sent again
@@ -63,5 +63,5 @@ func (m *Member) describe() Report {
 
 func (r Report) equal(o Report) bool {
 	return r.Version == o.Version && r.Direct == o.Direct && r.PlanRevision == o.PlanRevision && slices.Equal(r.Problems, o.Problems) &&
-		slices.Equal(r.DNSAddresses, o.DNSAddresses)
+		slices.Equal(r.DNSAddresses, o.DNSAddresses) && len(r.Bridges) == len(o.Bridges)
 }

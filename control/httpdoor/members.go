@@ -12,6 +12,7 @@ const (
 	memberPrefix = "/member/v1/"
 	planPath     = memberPrefix + "plan"
 	maxMember    = 256 << 10 // bytes of a member's request
+	maxReport    = 8 << 20   // of one that tells of bridges: 200 with some hundred partitions each
 )
 
 type renewBody struct {
@@ -46,7 +47,7 @@ func (d *door) registerMembers() {
 			return &struct{ Body enrolReply }{enrolReply{string(r.ID), r.Name, r.Certificate, r.Roots, r.Expires, r.Plan}}, nil
 		})
 	handleBody(d, route{id: "report", method: http.MethodPost, path: memberPrefix + "report", access: member, tag: "members",
-		status: http.StatusNoContent, summary: "Say how one is", maxBody: maxMember},
+		status: http.StatusNoContent, summary: "Say how one is", maxBody: maxReport},
 		func(ctx context.Context, _ *body, b control.AgentReport) (*struct{}, error) {
 			return nil, orRemoved(d.ctl.Report(ctx, memberOf(ctx).id, b))
 		})
