@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -12,6 +13,7 @@ import (
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/gateway"
 	"github.com/isthmus-io/isthmus/membership"
+	"github.com/isthmus-io/isthmus/plan"
 )
 
 // Config is one agent.
@@ -24,8 +26,20 @@ type Config struct {
 	Agent   agent.Config
 	// Direct is where other agents may dial this one without a relay, if anywhere; reported to the control plane.
 	Direct string
+	// Bridges makes what carries the bridges of the plan; nil: this program carries none. It is a function so that the slim agent links none of it.
+	Bridges func(a *agent.Agent, m *membership.Member) (Bridges, error)
 	// Ready is called once the agent carries out its plan, or waits for its first.
 	Ready func(*agent.Agent)
+}
+
+// Bridges carries bridges; node/bridgenode makes one.
+type Bridges interface {
+	// Run returns when ctx ends and everything it started has ended.
+	Run(ctx context.Context) error
+	// Set makes it carry exactly these. What may not run any more has stopped when it returns.
+	Set(list []plan.Bridge)
+	Problems() []string
+	Reports() []membership.BridgeReport
 }
 
 // Join trades a token for the identity of an agent or a hub.
@@ -61,13 +75,18 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, clk clock.Clock, reg
 	if err != nil {
 		return err
 	}
+	bridges, err := openBridges(cfg, a, m)
+	if err != nil {
+		return err
+	}
 	m.Report(func() membership.Report {
 		return membership.Report{
 			Version: cfg.Version, Direct: cfg.Direct, PlanRevision: a.PlanRevision(), DNSAddresses: a.DNSAddresses(),
-			Problems: append(a.Problems(), people.problems()...),
+			Problems: slices.Concat(a.Problems(), people.problems(), bridges.Problems()), Bridges: bridges.Reports(),
 		}
 	})
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return bridges.Run(ctx) })
 	g.Go(func() error { return people.run(ctx, a) })
 	g.Go(func() error { return m.Run(ctx) })
 	g.Go(func() error {
@@ -77,8 +96,9 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger, clk clock.Clock, reg
 				return nil
 			case p := <-m.Updates():
 				a.SetPlan(p)
+				bridges.Set(p.Bridges)
 				log.Info("carrying out a plan", "revision", p.Revision, "endpoints", len(p.Endpoints), "services", len(p.Services), "names", len(p.Names),
-					"targets", len(p.Targets))
+					"targets", len(p.Targets), "bridges", len(p.Bridges))
 			}
 		}
 	})
