@@ -32,6 +32,8 @@ var rules = []rule{
 	{in: "wire/amqp/amqptext", only: []string{"fault", "wire/amqp"}, because: "it puts values into words, whoever sent them"},
 	{in: "control/jointoken", only: []string{"fault"}, because: "members import it, and must not link the control plane for it"},
 
+	{in: "workload", only: []string{"clock", "fault", "identity", "plan", "resource"}, because: "agents make tokens and every served service checks them; none of them gets more with it"},
+
 	{in: "link/...", never: []string{"control/...", "store/...", "hub/...", "eventlog/...", "membership/..."},
 		because: "data flows while the control plane is away, and links carry other people's services as well as ours"},
 	{in: "resolver/...", never: []string{"control/...", "store/...", "link/...", "membership/..."}, because: "it answers from a view and asks nobody of the house"},
@@ -152,6 +154,7 @@ var hidden = map[string][]string{
 	"github.com/danielgtaylor/huma":   {"control/httpdoor"},
 	"github.com/coder/websocket":      {"access/virtualdevice", "bench", "hub/httpdoor", "simulate/connection", "test/eventhubs/go/driver", "wire/socketstream"},
 	"github.com/coreos/go-oidc":       {"signin/..."},
+	"github.com/go-jose/go-jose":      {"workload"},
 	"filippo.io/age":                  {"access/recording"},
 	"golang.org/x/crypto/ssh":         {"access/sshca/...", "access/sshproxy/...", "cmd/isthmus", "bench"},
 	"github.com/HdrHistogram":         {"simulate"},

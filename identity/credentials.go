@@ -69,6 +69,9 @@ func (c *Credentials) SetRoots(rootsPEM []byte) error {
 // ID returns who we are.
 func (c *Credentials) ID() ID { return c.current.Load().id }
 
+// Certificate returns our chain with its key, another one after each Replace. Do not change it.
+func (c *Credentials) Certificate() *tls.Certificate { return c.current.Load().cert }
+
 // Leaf returns our certificate.
 func (c *Credentials) Leaf() *x509.Certificate { return c.current.Load().cert.Leaf }
 
