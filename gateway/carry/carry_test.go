@@ -316,6 +316,7 @@ func TestMaxConnections(t *testing.T) {
 		}
 		exchange(t, conns[0], []byte("x"))
 		w.endsWith(ReasonClosed)
+		w.until("its place is free", func(Stats) bool { return w.c.open.Load() == 2 })
 		exchange(t, w.dial(), []byte("y"))
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/isthmus-io/isthmus/fault"
@@ -23,7 +24,7 @@ type portable struct {
 type portableListener struct {
 	socket *net.TCPListener
 	done   chan struct{} // nil until it is accepted from; then closed when that has ended
-	queued bool          // what is queued is accepted before the end; written before the deadline that says so
+	queued atomic.Bool   // what is queued is accepted before the end; written before the deadline that says so
 }
 
 const (
@@ -109,8 +110,7 @@ func (p *portable) open(l *Listener) {
 func (p *portable) close(l *Listener, queued bool) {
 	for _, s := range l.sockets.([]*portableListener) {
 		if s.done != nil {
-			s.queued = queued
-			const grace = 5 * time.Millisecond // a deadline that has passed would end even an accept that need not wait
+			s.queued.Store(queued)
 			_ = s.socket.SetDeadline(time.Now().Add(grace))
 			if !queued {
 				_ = s.socket.Close()
@@ -132,12 +132,21 @@ func (p *portable) tick(time.Time)          {}
 func (p *portable) review(func(Visit) bool) {}
 func (p *portable) stats(*Stats)            {}
 
+const (
+	grace  = 5 * time.Millisecond // a deadline that has passed would end even an accept that need not wait
+	graces = 5                    // in a row without a connection: on a busy machine one may be over before it is used
+)
+
 func (p *portable) accept(l *Listener, s *portableListener) {
-	for {
+	for waited := 0; ; {
 		conn, err := s.socket.AcceptTCP()
 		switch {
 		case err == nil:
+			waited = 0
 			p.arrive(l.at.Load(), conn)
+		case errors.Is(err, os.ErrDeadlineExceeded) && s.queued.Load() && waited < graces-1:
+			waited++
+			_ = s.socket.SetDeadline(time.Now().Add(grace))
 		case errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded):
 			return
 		default:
