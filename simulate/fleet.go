@@ -227,7 +227,13 @@ func (f *Fleet) trouble(m *member, err error) { f.stats.troubles.note(f.log, m.i
 func (f *Fleet) drain() {
 	over, stop := f.clock.After(drainTimeout)
 	defer stop()
-	for f.stats.inFlight.Load() > 0 && f.stats.online.Load() > 0 {
+	for made := 0; ; {
+		for made < len(f.members) && f.members[made].made() {
+			made++
+		}
+		if made == len(f.members) && (f.stats.inFlight.Load() == 0 || f.stats.online.Load() == 0) {
+			return
+		}
 		soon, stop := f.clock.After(10 * time.Millisecond)
 		select {
 		case <-soon:

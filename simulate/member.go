@@ -192,6 +192,15 @@ func (m *member) plan() {
 	m.fleet.schedule.Set(&m.Entry, at)
 }
 
+// made tells, of a fleet that is stopping, that the member is not about to send a message which is not counted yet.
+func (m *member) made() bool {
+	if !m.mu.TryLock() {
+		return false
+	}
+	m.mu.Unlock()
+	return true
+}
+
 // make makes the next message and writes it. The lock is held.
 func (m *member) make(now time.Time) {
 	p := m.fleet.packets.Get().(*packet)
