@@ -36,7 +36,17 @@ type BridgeSource struct {
 	ConsumerGroup string `json:"consumerGroup,omitempty" doc:"$Default when absent; let nobody else read with it" example:"bridge"`
 	Start         string `json:"start,omitempty" doc:"where a new bridge begins: earliest (when absent), latest, or a time in RFC 3339"`
 	Secret        string `json:"secret,omitempty" doc:"the name of a file of the agent with a connection string; the bridge's own identity when absent"`
+	// Repeats says what becomes of events that another bridge has marked as possibly sent before.
+	Repeats Repeats `json:"repeats,omitempty" enum:"Drop,Keep" doc:"events that another bridge has sent twice: Drop the second copy (when absent), or Keep it"`
 }
+
+// Repeats says what becomes of the second copy of an event that came over another bridge.
+type Repeats string
+
+const (
+	RepeatsDrop Repeats = "Drop" // also the meaning of an absent value
+	RepeatsKeep Repeats = "Keep"
+)
 
 // DeadLetters bounds what is kept of events that could not be sent.
 type DeadLetters struct {
@@ -98,6 +108,7 @@ type BridgeStatus struct {
 	Partitions    []BridgePartition `json:"partitions,omitempty"`
 	Sent          int64             `json:"sent,omitempty" doc:"events the destination has acknowledged since the bridge was made"`
 	Repeated      int64             `json:"repeated,omitempty" doc:"of these, marked as possibly sent before"`
+	Dropped       int64             `json:"dropped,omitempty" doc:"second copies from another bridge that were left out"`
 	Filtered      int64             `json:"filtered,omitempty" doc:"events that steps have left out"`
 	Dead          int64             `json:"dead,omitempty" doc:"events that were dead-lettered"`
 	DeadKept      int64             `json:"deadKept,omitempty" doc:"of these, still kept"`
@@ -201,6 +212,11 @@ func (s *BridgeSource) validate(op string) error {
 		if _, err := time.Parse(time.RFC3339, s.Start); err != nil {
 			return fault.Newf(op, fault.Invalid, "spec.source.start is %.40q", s.Start).Advise("write earliest, latest, or a time such as 2026-01-31T12:00:00Z")
 		}
+	}
+	switch s.Repeats {
+	case "", RepeatsDrop, RepeatsKeep:
+	default:
+		return fault.Newf(op, fault.Invalid, "spec.source.repeats is %.20q", s.Repeats).Advise("use Drop or Keep")
 	}
 	return validateSecret(op, "spec.source.secret", s.Secret)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -84,6 +85,9 @@ type ContractStatus struct {
 	State   ContractState     `json:"state,omitempty" enum:"Proposed,Agreed,Changed,Withdrawn"`
 	Version int64             `json:"version,omitempty" doc:"of the text in spec"`
 	Digest  string            `json:"digest,omitempty" doc:"SHA-256 of that text in its canonical form, in hexadecimal"`
+	// Proposal is the owner's signature of the text in spec. Absent once it holds, and after the owner has withdrawn it.
+	Proposal *ContractSignature `json:"proposal,omitempty" doc:"the owner's signature of the text in spec, while the other tenant has not accepted it"`
+
 	Agreed  *AgreedContract   `json:"agreed,omitempty" doc:"the version that holds"`
 	Why     string            `json:"why,omitempty" doc:"the reason given with the last decision"`
 	Bridges []string          `json:"bridges,omitempty" doc:"those that name it, as far as the reader may see them"`
@@ -98,12 +102,44 @@ type AgreedContract struct {
 	Signatures []ContractSignature `json:"signatures"`
 }
 
-// ContractSignature says that a tenant agreed, by whom and when. Signature is by the deployment's checkpoint key over SignedBytes.
+// ContractSignature says that a tenant agreed, by whom and when. It is made with the key of the deployment's authority, which signs
+// checkpoints of the audit log too, over the bytes that SignedBytes returns.
 type ContractSignature struct {
 	Tenant    string    `json:"tenant"`
 	By        string    `json:"by"`
 	At        time.Time `json:"at"`
-	Signature string    `json:"signature" doc:"Ed25519, base64, over the lines isthmus-contract/v1, the contract's path, version, digest, tenant, by and at"`
+	Authority string    `json:"authority" doc:"fingerprint (SHA-256) of the certificate of the authority whose key it was made with"`
+	Signature string    `json:"signature" doc:"base64; over the lines isthmus-contract/v1, the contract's path, version, digest, tenant, by, at and authority"`
+}
+
+// SignedBytes is what is signed: eight lines without a line feed behind the last. By stands before two lines and behind five that hold no
+// line feed, so that no two signatures have the same bytes.
+func (s *ContractSignature) SignedBytes(contract string, version int64, digest string) []byte {
+	return []byte(strings.Join([]string{
+		"isthmus-contract/v1", contract, strconv.FormatInt(version, 10), digest, s.Tenant, s.By, s.At.UTC().Format(time.RFC3339Nano), s.Authority,
+	}, "\n"))
+}
+
+// Read takes the text apart. Invalid when it is no contract's, or not the one whose digest and version stand beside it.
+func (a *AgreedContract) Read() (contract Key, spec ContractSpec, err error) {
+	op := "resource.AgreedContract.Read"
+	var t struct {
+		Contract string       `json:"contract"`
+		Version  int64        `json:"version"`
+		Spec     ContractSpec `json:"spec"`
+	}
+	d := json.NewDecoder(strings.NewReader(a.Text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&t); err != nil {
+		return Key{}, ContractSpec{}, fault.New(op, fault.Invalid, "the text is no contract's").Because(err).Advise("give it as isthmus contract show -o json prints it")
+	}
+	sum := sha256.Sum256([]byte(a.Text))
+	if a.Digest != hex.EncodeToString(sum[:]) || a.Version != t.Version {
+		return Key{}, ContractSpec{}, fault.New(op, fault.Invalid, "the text is not the one that was signed: its digest or its version is another").
+			Advise("it has been changed since: ask for it anew with isthmus contract show -o json")
+	}
+	contract, err = ParseKey(KindContract, t.Contract)
+	return contract, t.Spec, err
 }
 
 // ContractHistory is one decision.

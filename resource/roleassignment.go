@@ -59,7 +59,7 @@ type RoleAssignmentSpec struct {
 
 // RoleAssignmentStatus is what Isthmus says of an assignment.
 type RoleAssignmentStatus struct {
-	Known bool `json:"known" doc:"whether the workload is there"`
+	Known bool `json:"known" doc:"whether the workload is there, as far as this tenant may know: of another tenant's only with a contract or an approved connection between the two"`
 }
 
 func (r *RoleAssignment) SpecAndStatus() (any, any) { return &r.Spec, &r.Status }
