@@ -6,6 +6,7 @@ import (
 
 	"github.com/isthmus-io/isthmus/eventlog"
 	"github.com/isthmus-io/isthmus/hub/limit"
+	"github.com/isthmus-io/isthmus/workload"
 )
 
 // Config is how a server of hubs is made. Dir or Database must be given; every other field's zero value works.
@@ -14,6 +15,9 @@ type Config struct {
 	Database string        // where devices are kept instead, e.g. postgres://...
 	MaxPages int           // bounds hub.db, in pages of 4 KiB; 0 leaves it to the disk
 	SeenEach time.Duration // how often connection and activity times are written down; 30 s
+
+	// Workloads checks tokens of workloads; nil refuses all of them.
+	Workloads *workload.Verifier
 
 	Limits limit.Limits // of hubs for which nothing else was set; limit.Defaults
 	Tenant limit.Rates  // of all hubs of a tenant in this process; limit.DefaultTenant

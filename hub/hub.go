@@ -101,12 +101,13 @@ func (s *Server) open(ctx context.Context, p plan.Hub) (*Hub, error) {
 	return h, h.loadRouting(ctx)
 }
 
+// setPlan has the hub be as its plan says from now on.
 func (h *Hub) setPlan(p plan.Hub) {
 	p.HostNames = slices.Clone(p.HostNames)
 	for i, n := range p.HostNames {
 		p.HostNames[i] = strings.ToLower(n)
 	}
-	h.plan.Store(&p)
+	h.follow(h.plan.Swap(&p), &p)
 }
 
 // ID returns the uid of the hub's service.

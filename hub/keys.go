@@ -74,7 +74,7 @@ func (h *Hub) still(s signer, d hubstore.Device) bool {
 		return d.AuthType == AuthSAS && s.among(d.PrimaryKey, d.SecondaryKey)
 	}
 	p := (*h.policies.Load())[s.policy]
-	return s.among(p.PrimaryKey, p.SecondaryKey)
+	return !h.KeysOff() && s.among(p.PrimaryKey, p.SecondaryKey)
 }
 
 func (h *Hub) setPolicies(list []hubstore.Policy) {
@@ -125,10 +125,7 @@ func (h *Hub) RenewPolicyKey(ctx context.Context, policy string, which Which, by
 	}
 	next[policy] = p
 	h.policies.Store(&next)
-	h.mu.Lock()
-	close(h.renewed)
-	h.renewed = make(chan struct{})
-	h.mu.Unlock()
+	h.renew()
 	cut = h.cutWhere(KeyGone, func(s *Session) bool {
 		by := s.proof().signer
 		return by.policy == policy && !by.among(p.PrimaryKey, p.SecondaryKey)
@@ -137,7 +134,14 @@ func (h *Hub) RenewPolicyKey(ctx context.Context, policy string, which Which, by
 	return cut, nil
 }
 
-// Renewed returns a channel that is closed when the keys of a policy change next.
+func (h *Hub) renew() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	close(h.renewed)
+	h.renewed = make(chan struct{})
+}
+
+// Renewed returns a channel that is closed when the keys of a policy change next, or what the plan says of keys and of workloads' roles.
 func (h *Hub) Renewed() <-chan struct{} {
 	h.mu.Lock()
 	defer h.mu.Unlock()
