@@ -42,6 +42,9 @@ func (x *exchange) authorize(r *compiled) error {
 		return x.proveEdge()
 	}
 	token := x.Header.Get("Authorization")
+	if bearer, ok := x.bearer(); ok && r.by != byGrant {
+		return x.proveWorkload(&r.route, bearer)
+	}
 	if r.by == byGrant {
 		x.policy, x.expires, err = x.hub.AuthorizeStream(token)
 		return err
@@ -107,6 +110,8 @@ func (x *exchange) who() string {
 	switch {
 	case x.local():
 		return "the local socket"
+	case x.workload != nil:
+		return "workload " + x.workload.Workload + " from " + x.conn.Side.Peer.String()
 	case x.policy == "":
 		return x.self.Name().Words() + " from " + x.conn.Side.Peer.String()
 	}

@@ -15,9 +15,9 @@ const maxConfigurationBody = 256 << 10
 // configurationRoutes are those of Config.Configurations (IoT Hub service REST API, Configuration).
 func configurationRoutes() []route {
 	return []route{
-		{method: "POST", path: "configurations/testQueries", right: hub.RegistryRead, class: limit.Jobs, serve: withConfigurations(testQueries)},
-		{method: "GET", path: "configurations", right: hub.RegistryRead, class: limit.Jobs, serve: withConfigurations(listConfigurations)},
-		{method: "GET", path: "configurations/{name}", right: hub.RegistryRead, class: limit.Jobs, serve: withConfigurations(getConfiguration)},
+		{method: "POST", path: "configurations/testQueries", open: toReaders, right: hub.RegistryRead, class: limit.Jobs, serve: withConfigurations(testQueries)},
+		{method: "GET", path: "configurations", open: toReaders, right: hub.RegistryRead, class: limit.Jobs, serve: withConfigurations(listConfigurations)},
+		{method: "GET", path: "configurations/{name}", open: toReaders, right: hub.RegistryRead, class: limit.Jobs, serve: withConfigurations(getConfiguration)},
 		{method: "PUT", path: "configurations/{name}", right: hub.RegistryWrite, class: limit.Jobs, serve: withConfigurations(putConfiguration)},
 		{method: "DELETE", path: "configurations/{name}", right: hub.RegistryWrite, class: limit.Jobs, serve: withConfigurations(deleteConfiguration)},
 		{method: "POST", path: "devices/{device}/applyConfigurationContent", right: hub.RegistryWrite, class: limit.Jobs, serve: withConfigurations(applyContent)},

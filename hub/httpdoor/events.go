@@ -266,7 +266,7 @@ func (x *exchange) mayStay() bool {
 	}
 	_, err := x.door.server.Enter(x.conn.Side, x.Host)
 	if err == nil {
-		_, _, err = x.hub.Authorize(x.Header.Get("Authorization"), x.right)
+		err = x.mayStill()
 	}
 	return err == nil
 }

@@ -29,13 +29,15 @@ type exchange struct {
 	rc       *http.ResponseController
 	door     *Door
 	hub      *hub.Hub
-	conn     *front.Conn   // nil on the local socket
-	tracked  *tracked      // nil on the local socket
-	self     hub.Identity  // who asks, when a device does
-	expires  time.Time     // of the token; zero on the local socket
-	right    hub.Right     // that the route needs
-	policy   string        // whose token it is; empty on the local socket and for devices
-	patience time.Duration // how long a device was waited for, for the words of an error
+	conn     *front.Conn  // nil on the local socket
+	tracked  *tracked     // nil on the local socket
+	self     hub.Identity // who asks, when a device does
+	expires  time.Time    // of the token; zero on the local socket
+	right    hub.Right    // that the route needs
+	policy   string       // whose token it is; empty on the local socket, for devices and for workloads
+	workload *hub.WorkloadClaim
+	roles    []resource.DataRole // of which the workload must have one
+	patience time.Duration       // how long a device was waited for, for the words of an error
 }
 
 func (d *Door) handler(local bool) http.Handler {

@@ -19,9 +19,9 @@ const maxJobBody = 256 << 10
 // jobRoutes are those of Config.Jobs (IoT Hub service REST API, Jobs).
 func jobRoutes() []route {
 	return []route{
-		{method: "GET", path: "jobs/v2/query", right: hub.ServiceConnect, or: hub.RegistryRead | hub.RegistryWrite, class: limit.Jobs, serve: withJobs(queryJobs)},
+		{method: "GET", path: "jobs/v2/query", open: toReaders, right: hub.ServiceConnect, or: hub.RegistryRead | hub.RegistryWrite, class: limit.Jobs, serve: withJobs(queryJobs)},
 		{method: "PUT", path: "jobs/v2/{name}", right: hub.ServiceConnect, or: hub.RegistryRead | hub.RegistryWrite, class: limit.Jobs, serve: withJobs(putJob)},
-		{method: "GET", path: "jobs/v2/{name}", right: hub.ServiceConnect, or: hub.RegistryRead | hub.RegistryWrite, class: limit.Jobs, serve: withJobs(getJob)},
+		{method: "GET", path: "jobs/v2/{name}", open: toReaders, right: hub.ServiceConnect, or: hub.RegistryRead | hub.RegistryWrite, class: limit.Jobs, serve: withJobs(getJob)},
 		{method: "POST", path: "jobs/v2/{name}/cancel", right: hub.ServiceConnect, or: hub.RegistryRead | hub.RegistryWrite, class: limit.Jobs, serve: withJobs(cancelJob)},
 		{method: "POST", path: "jobs/create", right: hub.RegistryRead | hub.RegistryWrite, class: limit.Jobs, serve: withJobs(createTransfer)},
 		{method: "GET", path: "jobs", right: hub.RegistryRead, class: limit.Jobs, serve: withJobs(listTransfers)},

@@ -28,7 +28,7 @@ func (x *exchange) answer(d hub.Device, err error) error {
 		return err
 	}
 	x.setETag(d.ETag)
-	return x.reply(toJSON(d, waiting))
+	return x.reply(x.shown(d, waiting))
 }
 
 func putIdentity(x *exchange) error {
@@ -99,7 +99,7 @@ func (x *exchange) answerAll(list []hub.Device, err error) error {
 			return err
 		}
 		for i, d := range list {
-			out[i] = toJSON(d, waiting[d.Name()])
+			out[i] = x.shown(d, waiting[d.Name()])
 		}
 	}
 	return x.reply(out)

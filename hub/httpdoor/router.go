@@ -29,6 +29,7 @@ type route struct {
 	by     access      //
 	right  hub.Right   // for byPolicy, byEdge and byGrant
 	or     hub.Right   // which do as well, where IoT Hub's documents ask for one in one place and for another elsewhere; 0 for none
+	open   opening     // to which workloads
 	class  limit.Class // what one request counts as; Connects, which none does, is nothing
 	local  bool        // only on the local socket
 	own    bool        // Isthmus's own: needs no api-version

@@ -26,16 +26,16 @@ func routingRoutes() []route {
 		{method: "PUT", path: "isthmus/v1/routing/enrichments/{name}", right: hub.EveryRight, own: true, serve: putEnrichment},
 		{method: "DELETE", path: "isthmus/v1/routing/enrichments/{name}", right: hub.EveryRight, own: true, serve: deleteEnrichment},
 
-		{method: "GET", path: "isthmus/v1/consumergroups", right: hub.ServiceConnect, own: true, serve: listGroups},
-		{method: "PUT", path: "isthmus/v1/consumergroups/{name}", right: hub.ServiceConnect, own: true, serve: createGroup},
-		{method: "DELETE", path: "isthmus/v1/consumergroups/{name}", right: hub.ServiceConnect, own: true, serve: deleteGroup},
-		{method: "GET", path: "isthmus/v1/consumergroups/{name}/checkpoints", right: hub.ServiceConnect, own: true, serve: getCheckpoints},
-		{method: "POST", path: "isthmus/v1/consumergroups/{name}/checkpoints", right: hub.ServiceConnect, own: true, serve: setCheckpoints},
+		{method: "GET", path: "isthmus/v1/consumergroups", open: toReceivers, right: hub.ServiceConnect, own: true, serve: listGroups},
+		{method: "PUT", path: "isthmus/v1/consumergroups/{name}", open: toReceivers, right: hub.ServiceConnect, own: true, serve: createGroup},
+		{method: "DELETE", path: "isthmus/v1/consumergroups/{name}", open: toReceivers, right: hub.ServiceConnect, own: true, serve: deleteGroup},
+		{method: "GET", path: "isthmus/v1/consumergroups/{name}/checkpoints", open: toReceivers, right: hub.ServiceConnect, own: true, serve: getCheckpoints},
+		{method: "POST", path: "isthmus/v1/consumergroups/{name}/checkpoints", open: toReceivers, right: hub.ServiceConnect, own: true, serve: setCheckpoints},
 
-		{method: "GET", path: "isthmus/v1/limits", right: hub.RegistryRead, own: true, serve: getLimits},
+		{method: "GET", path: "isthmus/v1/limits", open: toReaders, right: hub.RegistryRead, own: true, serve: getLimits},
 		{method: "PUT", path: "isthmus/v1/limits", right: hub.EveryRight, own: true, serve: putLimits},
-		{method: "GET", path: "isthmus/v1/devices/{device}/why", right: hub.RegistryRead, own: true, serve: explain},
-		{method: "GET", path: "isthmus/v1/devices/{device}/modules/{module}/why", right: hub.RegistryRead, own: true, serve: explain},
+		{method: "GET", path: "isthmus/v1/devices/{device}/why", open: toReaders, right: hub.RegistryRead, own: true, serve: explain},
+		{method: "GET", path: "isthmus/v1/devices/{device}/modules/{module}/why", open: toReaders, right: hub.RegistryRead, own: true, serve: explain},
 	}
 }
 
