@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -63,7 +64,7 @@ func runs(t *testing.T, f *simulate.Fleet, fake *clock.Fake, step time.Duration,
 		case <-time.After(200 * time.Microsecond):
 			fake.Advance(step)
 		}
-		if until != nil && until(f.Counts()) {
+		if until != nil && until(f.Counts()) { // which may keep time from passing
 			cancel()
 			until = nil
 		}
@@ -152,19 +153,40 @@ func TestFleetOverWebSocket(t *testing.T) {
 
 func TestIntervalsTakeTurns(t *testing.T) {
 	s := newStub(t)
+	var mu sync.Mutex
 	var at []time.Duration
 	begin := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
 	fake := clock.NewFake(begin)
 	s.answer = func(int, int, *mqtt.Publish) (bool, bool) {
+		mu.Lock()
+		defer mu.Unlock()
 		at = append(at, fake.Now().Sub(begin))
 		return true, true
 	}
 	s.start(t)
 	f := s.fleet(t, fake, "MessageCount=7", "Intervals=1000,5000,200")
-	if r := runs(t, f, fake, 10*time.Millisecond, nil); !r.OK() {
+	pauses := []time.Duration{time.Second, 5 * time.Second, 200 * time.Millisecond, time.Second, 5 * time.Second, 200 * time.Millisecond}
+	// The clock waits for a message that is due, however slow the machine.
+	r := runs(t, f, fake, 10*time.Millisecond, func(simulate.Snapshot) bool {
+		came := func() (n int, overdue bool) {
+			mu.Lock()
+			defer mu.Unlock()
+			n = len(at)
+			return n, n > 0 && n <= len(pauses) && fake.Now().Sub(begin) > at[n-1]+pauses[n-1]+100*time.Millisecond
+		}
+		before, overdue := came()
+		for end := time.Now().Add(10 * time.Second); overdue && time.Now().Before(end); {
+			<-time.After(200 * time.Microsecond)
+			if n, _ := came(); n > before {
+				break
+			}
+		}
+		return false
+	})
+	if !r.OK() {
 		t.Fatalf("%s", show(r))
 	}
-	for i, want := range []time.Duration{time.Second, 5 * time.Second, 200 * time.Millisecond, time.Second, 5 * time.Second, 200 * time.Millisecond} {
+	for i, want := range pauses {
 		if pause := at[i+1] - at[i]; pause < want-150*time.Millisecond || pause > want+150*time.Millisecond {
 			t.Errorf("pause %d is %v, want %v: %s", i, pause, want, fmt.Sprint(at))
 		}
