@@ -7,7 +7,9 @@ import (
 
 	"github.com/isthmus-io/isthmus/eventlog"
 	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/plan"
 	"github.com/isthmus-io/isthmus/resource"
+	"github.com/isthmus-io/isthmus/workload"
 )
 
 // Config is how a server is made. Dir or Database must be given; every other field's zero value works.
@@ -18,6 +20,9 @@ type Config struct {
 
 	// Tokens checks tokens of an identity provider for a namespace; see package eventhub/bearer. nil refuses all of them.
 	Tokens func(ctx context.Context, namespace Spec, token string) (Identity, error)
+
+	// Workloads checks tokens of workloads; nil refuses all of them.
+	Workloads *workload.Verifier
 
 	// TestToken is a token that stands for every right in every namespace, whatever it says otherwise. It is for tests of clients that
 	// cannot be given another one, and for nothing else: whoever knows it may do everything. Every namespace that is served with it says
@@ -46,6 +51,9 @@ type Spec struct {
 	Name      string              // ot/ot-cloud/lake
 	HostNames []string            // all it answers to; the first is the public name
 	EventHubs []resource.EventHub // declared by the resource
+	// Assignments are the roles of workloads, and KeysOff says that no shared key opens the namespace.
+	Assignments []plan.Assignment
+	KeysOff     bool
 }
 
 // Bounds of one namespace (Event Hubs: quotas).

@@ -24,6 +24,13 @@ func badSignature(op string, why error) error {
 	return fault.New(op, fault.Unauthenticated, "InvalidSignature: The token has an invalid signature.").Because(why)
 }
 
+// keysAreOff is what the holder of a key is told where only identities count; people look these words up.
+func keysAreOff(op string) error {
+	return fault.New(op, fault.Unauthenticated, "LocalAuthDisabled: Authorization failed because SAS authentication has been disabled for the namespace. "+
+		"Shared keys are switched off for this service: use an identity.").
+		Advise("give the workload a role by a RoleAssignment, or set spec.keyAccess of the service to Enabled")
+}
+
 // shorten keeps words of strangers out of logs and answers beyond a line.
 func shorten(s string) string {
 	if len(s) > 100 {

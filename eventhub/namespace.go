@@ -159,7 +159,19 @@ func (n *Namespace) setSpec(spec Spec) {
 	for i, h := range spec.HostNames {
 		spec.HostNames[i] = strings.ToLower(h)
 	}
-	n.spec.Store(&spec)
+	before := n.spec.Swap(&spec)
+	if before == nil || len(before.Assignments)+len(spec.Assignments) == 0 && before.KeysOff == spec.KeysOff {
+		return // agents that were removed matter only where workloads have roles
+	}
+	n.renew()
+}
+
+// renew tells everybody that a claim may have become worthless.
+func (n *Namespace) renew() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	close(n.renewed)
+	n.renewed = make(chan struct{})
 }
 
 // end tells everybody that the namespace is no longer served.
@@ -170,10 +182,7 @@ func (n *Namespace) end() {
 		h.life.end()
 	}
 	n.over.Store(true)
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	close(n.renewed)
-	n.renewed = make(chan struct{})
+	n.renew()
 }
 
 // ID returns the uid of the namespace.
@@ -188,8 +197,8 @@ func (n *Namespace) HostNames() []string { return n.spec.Load().HostNames }
 // HostName returns its public name.
 func (n *Namespace) HostName() string { return n.HostNames()[0] }
 
-// Renewed returns a channel that is closed when a claim may have become worthless: when policies or event hubs change next, or the
-// namespace is no longer served. Whoever was let in by a claim asks its Valid then.
+// Renewed returns a channel that is closed when a claim may have become worthless: when policies, event hubs or roles of workloads change
+// next, or the namespace is no longer served. Whoever was let in by a claim asks its Valid then.
 func (n *Namespace) Renewed() <-chan struct{} {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -207,10 +216,7 @@ func (n *Namespace) change(ctx context.Context, fn func(tx *eventhubstore.Tx, ne
 		return err
 	}
 	n.state.Store(next)
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	close(n.renewed)
-	n.renewed = make(chan struct{})
+	n.renew()
 	return nil
 }
 

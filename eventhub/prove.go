@@ -12,6 +12,7 @@ import (
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub/sas"
 	"github.com/isthmus-io/isthmus/store/eventhubstore"
+	"github.com/isthmus-io/isthmus/workload"
 )
 
 // Prove implements Directory. A signature is looked at with the policies of the event hub that the token is for, and then with those of
@@ -22,6 +23,8 @@ func (n *Namespace) Prove(ctx context.Context, kind, token string) (Claim, error
 	switch {
 	case n.isTest(token):
 		return Claim{Rights: EveryRight, Who: "the test token"}, nil
+	case workload.Is(token): // whatever kind it is said to be
+		c, err = n.proveWorkload(token)
 	case kind == TokenJWT:
 		c, err = n.proveIdentity(ctx, token)
 	case kind == TokenSAS:
@@ -42,6 +45,9 @@ func (n *Namespace) isTest(token string) bool {
 
 func (n *Namespace) proveSignature(token string) (Claim, error) {
 	op := "eventhub.Prove"
+	if n.spec.Load().KeysOff {
+		return Claim{}, keysAreOff(op)
+	}
 	t, err := sas.Parse(token)
 	if err != nil {
 		return Claim{}, badSignature(op, err)
@@ -104,7 +110,7 @@ type ground struct {
 }
 
 func (g *ground) holds() bool {
-	if g.n.over.Load() {
+	if g.n.over.Load() || g.n.spec.Load().KeysOff {
 		return false
 	}
 	s := g.n.state.Load()
@@ -136,6 +142,10 @@ func (g *ground) in(s *state) bool {
 
 // ProveKey implements Directory. Of policies of event hubs that share a name, the one counts whose key it is.
 func (n *Namespace) ProveKey(_ context.Context, policy, key string) (Claim, error) {
+	if n.spec.Load().KeysOff {
+		n.server.metrics.refused.WithLabelValues(n.Name(), fault.Unauthenticated.String()).Inc()
+		return Claim{}, keysAreOff("eventhub.ProveKey")
+	}
 	s := n.state.Load()
 	name := strings.ToLower(policy)
 	if i := keyOf(s.policies[name], key); i >= 0 {

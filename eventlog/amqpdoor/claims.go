@@ -45,10 +45,22 @@ func (v *Conversation) prove(ctx context.Context, t cbs.Token) (c eventhub.Claim
 	if a.kind == nowhere {
 		return c, audience, fault.Newf("amqpdoor", fault.NotFound, "The messaging entity '%s' could not be found.", clip(audience))
 	}
-	if a.entity != "" {
+	if a.entity != "" && coversAny(c, audience) { // nobody else learns what there is
 		_, err = v.dir.Entity(ctx, a.entity)
 	}
 	return c, audience, err
+}
+
+// everyRight are those of which each alone lets one know of an event hub.
+var everyRight = [...]eventhub.Right{eventhub.Listen, eventhub.Send, eventhub.Manage}
+
+func coversAny(c eventhub.Claim, path string) bool {
+	for _, r := range everyRight {
+		if c.Covers(path, r) {
+			return true
+		}
+	}
+	return false
 }
 
 // audienceOf is the path of an audience, in lower case: "sb://host:5671/Hub" is "hub", a host alone is empty. Without a scheme the host is
@@ -142,6 +154,9 @@ func (v *Conversation) schedule() {
 		v.door.expiry.Move(v.term, v.due())
 	}
 }
+
+// Recheck ends now what stands on a claim that is worth nothing any more. Call it when what claims stand on has changed.
+func (v *Conversation) Recheck() { v.look() }
 
 // look is called when time has passed: it ends the links whose claim has lapsed, whose event hub is gone, or whose sender has gone silent,
 // and the connection that is not used.

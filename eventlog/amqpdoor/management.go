@@ -59,7 +59,6 @@ func (v *Conversation) read(ctx context.Context, m *amqp.Message) (amqp.Map, err
 // the connection has proved.
 func (v *Conversation) mayRead(ctx context.Context, name, token string) error {
 	path := strings.ToLower(name)
-	rights := []eventhub.Right{eventhub.Listen, eventhub.Send, eventhub.Manage}
 	if token != "" {
 		kind := eventhub.TokenJWT
 		if strings.HasPrefix(token, "SharedAccessSignature") {
@@ -69,16 +68,14 @@ func (v *Conversation) mayRead(ctx context.Context, name, token string) error {
 		if err != nil {
 			return err
 		}
-		for _, r := range rights {
-			if c.Covers(path, r) {
-				v.mu.Lock()
-				v.known()
-				v.mu.Unlock()
-				return nil
-			}
+		if coversAny(c, path) {
+			v.mu.Lock()
+			v.known()
+			v.mu.Unlock()
+			return nil
 		}
 	} else {
-		for _, r := range rights {
+		for _, r := range everyRight {
 			if v.allowed(path, r) {
 				return nil
 			}

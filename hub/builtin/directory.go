@@ -9,6 +9,7 @@ import (
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub"
 	"github.com/isthmus-io/isthmus/hub/sas"
+	"github.com/isthmus-io/isthmus/workload"
 )
 
 // New returns what a connection of an SDK of Event Hubs may see of a hub.
@@ -19,9 +20,15 @@ type directory struct{ hub *hub.Hub }
 // HostNames implements eventhub.Directory.
 func (d directory) HostNames() []string { return d.hub.HostNames() }
 
-// Prove implements eventhub.Directory: tokens are those of the hub's policies.
+// Prove implements eventhub.Directory: tokens are those of the hub's policies and of workloads.
 func (d directory) Prove(_ context.Context, kind, token string) (eventhub.Claim, error) {
 	op := "builtin.Prove"
+	if workload.Is(token) {
+		return d.proveWorkload(token)
+	}
+	if d.hub.KeysOff() && kind != eventhub.TokenJWT {
+		return eventhub.Claim{}, keysAreOff(op)
+	}
 	if kind == eventhub.TokenJWT {
 		return eventhub.Claim{}, fault.New(op, fault.Unauthenticated, "InvalidToken: This hub takes no tokens of an identity provider.").
 			Advise("use the connection string of a policy, such as %s", hub.PolicyService)
@@ -54,6 +61,9 @@ func (d directory) Prove(_ context.Context, kind, token string) (eventhub.Claim,
 
 // ProveKey implements eventhub.Directory.
 func (d directory) ProveKey(_ context.Context, policy, key string) (eventhub.Claim, error) {
+	if d.hub.KeysOff() {
+		return eventhub.Claim{}, keysAreOff("builtin.ProveKey")
+	}
 	c, err := d.hub.ProvePolicyKey(policy, key)
 	if err != nil {
 		return eventhub.Claim{}, badSignature("builtin.ProveKey", err)
