@@ -35,7 +35,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-const patient = 20 * time.Second
+const patient = time.Minute
 
 // plane is a control plane that takes what it wants.
 type plane struct {
