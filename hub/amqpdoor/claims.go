@@ -12,6 +12,7 @@ import (
 	"github.com/isthmus-io/isthmus/hub"
 	"github.com/isthmus-io/isthmus/hub/code"
 	"github.com/isthmus-io/isthmus/hub/sas"
+	"github.com/isthmus-io/isthmus/workload"
 )
 
 // maxClaims is how many tokens a connection may hold: one for each identity, and a few more.
@@ -42,9 +43,16 @@ func newClaims(h *hub.Hub, clk clock.Clock) *claims {
 	return &claims{hub: h, clock: clk, devices: map[string]token{}, services: map[string]hub.ServiceClaim{}, changed: make(chan struct{})}
 }
 
-// put takes a token. policy says that it was made with the key of one. Faults are those of hub.Prove.
+// put takes a token. policy says that it was made with the key of one, or is a workload's, which may do what services do. Faults are those of hub.Prove.
 func (c *claims) put(ctx context.Context, text string) (path string, policy bool, err error) {
 	op := "amqpdoor.put"
+	if workload.Is(text) {
+		claim, err := c.hub.ProveService(text)
+		if err != nil {
+			return "", true, err
+		}
+		return "", true, c.keep(op, ofWorkload+claim.Policy, text, sas.Token{}, &claim)
+	}
 	t, err := sas.Parse(text)
 	if err != nil {
 		return "", false, err
@@ -119,6 +127,9 @@ type claim struct {
 	path string // what it covers; onCertificate for none
 	text string
 }
+
+// ofWorkload begins what a workload's token is kept under: it covers what its roles do.
+const ofWorkload = "\x00workload "
 
 // onCertificate is the path of what stands on no token.
 const onCertificate = "\x00certificate"

@@ -123,6 +123,16 @@ func (v *conversation) forget(p *peer) {
 	}
 }
 
+// Recheck has who serves readers of events look at what they stand on. Everything else is told by Hub.Renewed, or cut.
+func (v *conversation) Recheck() {
+	v.mu.Lock()
+	e := v.events
+	v.mu.Unlock()
+	if e != nil {
+		e.Recheck()
+	}
+}
+
 // giveAway lets others serve what is no device's.
 func (v *conversation) giveAway(l *engine.Link, path string) {
 	if s := v.serviceLinks(); s != nil && s.Takes(l) {

@@ -38,6 +38,8 @@ type ServiceLinks interface {
 type EventLinks interface {
 	engine.Handler
 	Put(ctx context.Context, t cbs.Token) cbs.Result
+	// Recheck ends what stands on a token that is worth nothing any more.
+	Recheck()
 }
 
 // Claims are what a peer has proved on one connection that is not about a device.

@@ -229,6 +229,8 @@ func (o *others) Ended(error) {
 	o.ended++
 }
 
+func (o *others) Recheck() {}
+
 func (o *others) Put(_ context.Context, t cbs.Token) cbs.Result {
 	o.mu.Lock()
 	defer o.mu.Unlock()
