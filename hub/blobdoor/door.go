@@ -2,7 +2,6 @@ package blobdoor
 
 import (
 	"encoding/hex"
-	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"github.com/isthmus-io/isthmus/hub"
 	"github.com/isthmus-io/isthmus/hub/blob"
 	"github.com/isthmus-io/isthmus/hub/file"
+	"github.com/isthmus-io/isthmus/hub/intake"
 	"github.com/isthmus-io/isthmus/wire/azureblob"
 )
 
@@ -22,12 +22,12 @@ type Door struct {
 	files *file.Service
 	blobs *blob.Store
 	clock clock.Clock
-	turns *turns
+	turns *intake.Turns
 }
 
 // New returns a door to the files of all hubs.
 func New(files *file.Service, clk clock.Clock) *Door {
-	return &Door{files: files, blobs: files.Blobs(), clock: clk, turns: newTurns(maxBodies, maxBodiesOfOne)}
+	return &Door{files: files, blobs: files.Blobs(), clock: clk, turns: intake.NewTurns(intake.MaxBodies, intake.MaxBodiesOfOne, "of this device")}
 }
 
 // Owns tells whether a path, still encoded, is below the container of files.
@@ -141,16 +141,7 @@ func (x *exchange) refuseUnknown(o azureblob.Operation) error {
 	return nil
 }
 
-// coded is a fault for which the protocol has a more exact name than for its kind.
-type coded struct {
-	error
-	status int
-	code   string
-}
-
-func (c *coded) Unwrap() error { return c.error }
-
-func with(err error, status int, code string) error { return &coded{err, status, code} }
+func with(err error, status int, code string) error { return azureblob.With(err, status, code) }
 
 // answers is the one table from fault.Kind.
 var answers = map[fault.Kind]struct {
@@ -173,8 +164,8 @@ var answers = map[fault.Kind]struct {
 
 func (x *exchange) fail(err error) {
 	a := answers[fault.KindOf(err)]
-	if c, ok := errors.AsType[*coded](err); ok {
-		a.status, a.code = c.status, c.code
+	if status, code, ok := azureblob.CodeOf(err); ok {
+		a.status, a.code = status, code
 	}
 	text := fault.Message(err)
 	if next := fault.Next(err); next != "" {
@@ -182,7 +173,7 @@ func (x *exchange) fail(err error) {
 	}
 	text += "\nRequestId:" + x.w.Header().Get("x-ms-request-id") + "\nTime:" + x.door.clock.Now().UTC().Format("2006-01-02T15:04:05.0000000Z")
 	body := azureblob.RenderError(a.code, text)
-	x.drain()
+	intake.Drain(x.Request, x.rc)
 	head := x.w.Header()
 	head.Set("Content-Type", "application/xml")
 	head.Set("x-ms-error-code", a.code)
@@ -193,4 +184,11 @@ func (x *exchange) fail(err error) {
 	if x.Method != http.MethodHead {
 		_, _ = x.w.Write(body) // a client that went needs no answer
 	}
+}
+
+// turn waits for this request's.
+func (x *exchange) turn() (release func(), err error) {
+	wait, stop := x.door.clock.After(intake.Patience)
+	defer stop()
+	return x.door.turns.Take(x.Context(), x.Blob.Hub+"/"+x.Device, wait)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub/blob"
+	"github.com/isthmus-io/isthmus/hub/intake"
 )
 
 // describe says in the answer what the blob is.
@@ -98,7 +99,7 @@ func (s *seeker) Read(p []byte) (int, error) {
 		}
 		s.open = r
 	}
-	_ = s.rc.SetWriteDeadline(time.Now().Add(stall)) // a peer that takes nothing for so long is gone
+	_ = s.rc.SetWriteDeadline(time.Now().Add(intake.Stall)) // a peer that takes nothing for so long is gone
 	n, err := s.open.Read(p)
 	s.at += int64(n)
 	return n, err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub/blob"
+	"github.com/isthmus-io/isthmus/hub/intake"
 	"github.com/isthmus-io/isthmus/wire/azureblob"
 )
 
@@ -69,7 +70,7 @@ func (x *exchange) putBlob() error {
 	if err := x.upload(); err != nil {
 		return err
 	}
-	b, size, err := x.body()
+	b, size, err := intake.BodyOf(x.Request, x.rc)
 	if err != nil {
 		return err
 	}
@@ -77,7 +78,7 @@ func (x *exchange) putBlob() error {
 		p.ContentType = x.Header.Get("Content-Type")
 	}
 	if p.MD5 == nil {
-		p.MD5 = b.want
+		p.MD5 = b.MD5()
 	}
 	release, err := x.turn()
 	if err != nil {
@@ -95,7 +96,7 @@ func (x *exchange) putBlob() error {
 	if err != nil {
 		return err
 	}
-	b.echo(x.w.Header())
+	b.Echo(x.w.Header())
 	x.created(info)
 	return nil
 }
@@ -108,7 +109,7 @@ func (x *exchange) putBlock() error {
 	if err != nil {
 		return with(err, http.StatusBadRequest, "InvalidQueryParameterValue")
 	}
-	b, size, err := x.body()
+	b, size, err := intake.BodyOf(x.Request, x.rc)
 	if err != nil {
 		return err
 	}
@@ -123,7 +124,7 @@ func (x *exchange) putBlock() error {
 	if err := x.door.blobs.Stage(x.Context(), x.Upload, id, size, b); err != nil {
 		return err
 	}
-	b.echo(x.w.Header())
+	b.Echo(x.w.Header())
 	x.w.Header().Set("x-ms-request-server-encrypted", "false")
 	x.w.WriteHeader(http.StatusCreated)
 	return nil
@@ -138,13 +139,13 @@ func (x *exchange) putBlockList() error {
 	if err := x.upload(); err != nil {
 		return err
 	}
-	b, _, err := x.body()
+	b, _, err := intake.BodyOf(x.Request, x.rc)
 	if err != nil {
 		return err
 	}
 	list, err := azureblob.ParseBlockList(b)
 	if err != nil {
-		if _, ok := errors.AsType[*coded](err); !ok && fault.KindOf(err) == fault.Invalid {
+		if _, _, ok := azureblob.CodeOf(err); !ok && fault.KindOf(err) == fault.Invalid {
 			err = with(err, http.StatusBadRequest, "InvalidXmlDocument")
 		}
 		return err

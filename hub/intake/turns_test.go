@@ -1,4 +1,4 @@
-package blobdoor
+package intake
 
 import (
 	"context"
@@ -10,8 +10,8 @@ import (
 )
 
 func TestTurns(t *testing.T) {
-	u := newTurns(3, 2)
-	take := func(who string, wait <-chan time.Time) (func(), error) { return u.take(t.Context(), who, wait) }
+	u := NewTurns(3, 2, "of this device")
+	take := func(who string, wait <-chan time.Time) (func(), error) { return u.Take(t.Context(), who, wait) }
 	over := make(chan time.Time)
 	close(over)
 	a1, err := take("a", nil)
@@ -32,7 +32,7 @@ func TestTurns(t *testing.T) {
 	}
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := u.take(gone, "c", nil); fault.KindOf(err) != fault.Unavailable {
+	if _, err := u.Take(gone, "c", nil); fault.KindOf(err) != fault.Unavailable {
 		t.Errorf("of one that went: %v", err)
 	}
 	var all sync.WaitGroup
