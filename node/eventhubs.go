@@ -30,7 +30,7 @@ type namespaces struct {
 }
 
 func newNamespaces(ctx context.Context, cfg HubConfig, hubs *hub.Server, events *eventlog.Log, log *slog.Logger, clk clock.Clock, reg prometheus.Registerer) (*namespaces, error) {
-	own := eventhub.Config{Dir: cfg.DataDir, Database: cfg.Database, TestToken: cfg.testToken}
+	own := eventhub.Config{Dir: cfg.DataDir, Database: cfg.Database, Workloads: cfg.workloads.verifier(), TestToken: cfg.testToken}
 	if cfg.Tokens.Issuer != "" {
 		v, err := bearer.New(cfg.Tokens, clk)
 		if err != nil {
@@ -47,12 +47,13 @@ func newNamespaces(ctx context.Context, cfg HubConfig, hubs *hub.Server, events 
 	n.far = httpdoor.New(httpdoor.Config{
 		Namespace: func(r *http.Request) (*eventhub.Namespace, error) {
 			from := hubhttp.ArrivalOf(r.Context())
-			if _, err := hubs.Enter(from.Conn.Side, r.Host); err != nil { // which may have been closed since, under one who follows events
+			if _, err := from.Enter(hubs, r.Host); err != nil { // which may have been closed since, under one who follows events
 				return nil, err
 			}
 			return n.named(from.Hub)
 		},
-		Plain:   plainEvent,
+		Authorize: n.authorize,
+		Plain:     plainEvent,
 		Refused: func(r *http.Request, who string, err error) { hubhttp.ArrivalOf(r.Context()).Conn.Refuse(who, err) },
 	}, log, clk)
 	return n, nil
@@ -92,7 +93,9 @@ func (n *namespaces) carryOut(ctx context.Context, hubs []plan.Hub) error {
 	var out []eventhub.Spec
 	for _, h := range hubs {
 		if h.Type == resource.TypeEventHubs {
-			out = append(out, eventhub.Spec{ID: h.ID, Name: h.Name, HostNames: slices.Concat(h.HostNames, n.aliases), EventHubs: h.EventHubs})
+			out = append(out, eventhub.Spec{
+				ID: h.ID, Name: h.Name, HostNames: slices.Concat(h.HostNames, n.aliases), EventHubs: h.EventHubs, Assignments: h.Assignments, KeysOff: h.KeysOff,
+			})
 		}
 	}
 	return n.server.SetNamespaces(ctx, out)

@@ -51,7 +51,8 @@ type HubConfig struct {
 	// Ready is called once the doors are open.
 	Ready func(*hub.Server)
 
-	sessions stream.Journal // nil: nobody is told of device streams
+	sessions  stream.Journal // nil: nobody is told of device streams
+	workloads *workloads     // nil: none counts
 	local
 }
 
@@ -80,6 +81,7 @@ func Hub(ctx context.Context, cfg HubConfig, log *slog.Logger, clk clock.Clock, 
 	}
 	defer func() { _ = access.Close() }() // after the doors, whose streams end with them
 	cfg.sessions = access.Journal()
+	cfg.workloads = newWorkloads(m.Credentials().Roots, clk)
 	certs := &certificates{member: m, log: log, clock: clk, byHost: map[string]getter{}}
 	h, err := openHub(ctx, cfg, certs.find, log, clk, reg)
 	defer h.close()
@@ -106,6 +108,7 @@ func follow(ctx context.Context, m *membership.Member, h *hubProcess, people *hu
 			return nil
 		case p := <-m.Updates():
 			people.carryOut(p)
+			h.cfg.workloads.carryOut(p)
 			if err := h.carryOut(ctx, p.Hubs); err != nil {
 				log.Error("a plan could not be carried out", "revision", p.Revision, "error", err)
 			}

@@ -97,7 +97,7 @@ func openHub(ctx context.Context, cfg HubConfig, find front.Certificate, log *sl
 		return h, err
 	}
 	h.later(func() { _ = h.events.Close() }) // its errors were Run's
-	if h.server, err = hub.New(ctx, hub.Config{Dir: cfg.DataDir, Database: cfg.Database}, h.events, log, clk, reg); err != nil {
+	if h.server, err = hub.New(ctx, hub.Config{Dir: cfg.DataDir, Database: cfg.Database, Workloads: cfg.workloads.verifier()}, h.events, log, clk, reg); err != nil {
 		return h, err
 	}
 	h.later(func() { _ = h.server.Close() })

@@ -20,6 +20,8 @@ type Config struct {
 	// Namespace says which namespace a request is meant for, by its host and the side the peer came from, and refuses a peer that may not
 	// speak to it. It is asked again while a peer follows events.
 	Namespace func(*http.Request) (*eventhub.Namespace, error)
+	// Authorize checks what a request shows, where that is not for the namespace alone to say. nil is eventhub.Namespace.Authorize.
+	Authorize func(r *http.Request, n *eventhub.Namespace, path string, need eventhub.Right) (eventhub.Claim, error)
 	// Plain reads an event that was not stored as body and properties (eventlog.Event.Format above 0). nil, or an error, and readers are
 	// given it as it is stored.
 	Plain func(eventlog.Event) (eventlog.Event, error)
@@ -130,7 +132,11 @@ func (x *exchange) admit() (err error) {
 	if x.namespace, err = cfg.Namespace(x.Request); err != nil || cfg.Local {
 		return err
 	}
-	x.claim, err = x.namespace.Authorize(x.Context(), x.Header.Get("Authorization"), x.eventHub(), x.route.right)
+	if cfg.Authorize != nil {
+		x.claim, err = cfg.Authorize(x.Request, x.namespace, x.eventHub(), x.route.right)
+	} else {
+		x.claim, err = x.namespace.Authorize(x.Context(), x.Header.Get("Authorization"), x.eventHub(), x.route.right)
+	}
 	return err
 }
 

@@ -13,6 +13,9 @@ import (
 type Arrival struct {
 	Conn *front.Conn // nil on the local socket, where everybody may do everything
 	Hub  *hub.Hub
+	// Limited says that it came from the public side of a service which has closed it (hub.Server.EnterTrusted): only a workload that the
+	// service trusts may be answered, by its token.
+	Limited bool
 }
 
 type arrivalKey struct{}
@@ -25,6 +28,15 @@ func withArrival(ctx context.Context, a Arrival) context.Context {
 func ArrivalOf(ctx context.Context) Arrival {
 	a, _ := ctx.Value(arrivalKey{}).(Arrival)
 	return a
+}
+
+// Enter returns the service that the request may still speak to, in the way it came. Who takes long to answer asks again.
+func (a Arrival) Enter(server *hub.Server, host string) (*hub.Hub, error) {
+	if !a.Limited {
+		return server.Enter(a.Conn.Side, host)
+	}
+	h, _, err := server.EnterTrusted(a.Conn.Side, host)
+	return h, err
 }
 
 // isWebSocket tells whether a request is for one of the two paths at which WebSockets are: hubs' and provisioning services', and that at

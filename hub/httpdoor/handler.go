@@ -29,6 +29,7 @@ type exchange struct {
 	rc       *http.ResponseController
 	door     *Door
 	hub      *hub.Hub
+	limited  bool         // the peer is nobody there before it has shown the token of a workload the hub trusts
 	conn     *front.Conn  // nil on the local socket
 	tracked  *tracked     // nil on the local socket
 	self     hub.Identity // who asks, when a device does
@@ -68,13 +69,15 @@ func (x *exchange) serve(table router) error {
 		}
 		x.hub, err = x.chosen(sort)
 	} else {
-		x.hub, err = x.door.server.Enter(x.conn.Side, x.Host)
+		x.hub, x.limited, err = x.enter()
 	}
 	switch {
 	case err != nil && (found == nil || !found.local):
 		return err
 	case err == nil && (x.hub.Type() != resource.TypeIoTHub || isWebSocket(x.Request)) && (found == nil || !found.both):
 		return x.elsewhere()
+	case x.limited: // a hub's own API
+		return x.hub.NotTrusted("httpdoor.serve", "")
 	case err == nil && x.isBlob():
 		x.serveBlob()
 		return nil
@@ -103,8 +106,14 @@ func (x *exchange) elsewhere() error {
 	if h == nil {
 		return code.With(fault.Newf("httpdoor.serve", fault.NotFound, "%s serves no %s here", x.hub.HostName(), what), code.NotFound)
 	}
-	h.ServeHTTP(x.w, x.WithContext(withArrival(x.Context(), Arrival{x.conn, x.hub})))
+	h.ServeHTTP(x.w, x.WithContext(withArrival(x.Context(), Arrival{x.conn, x.hub, x.limited})))
 	return nil
+}
+
+// enter returns the hub that is meant, if the peer may speak to it from its side. Only doors at which trusted workloads may come in are open to
+// whom is limited.
+func (x *exchange) enter() (h *hub.Hub, limited bool, err error) {
+	return x.door.server.EnterTrusted(x.conn.Side, x.Host)
 }
 
 // sortOf tells of which sort of service a path's API is, on the local socket where no name says so.

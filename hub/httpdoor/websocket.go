@@ -37,6 +37,9 @@ func (x *exchange) takeWebSocket() error {
 	}
 	// A client that gets no subprotocol back does not say so, it only never goes on.
 	offered := slices.Sorted(maps.Keys(doors))
+	if x.limited { // the others would refuse it later, in their own words
+		offered = slices.DeleteFunc(offered, func(name string) bool { return name != AMQPOverWebSocket && name != AMQPOverWebSocket2 })
+	}
 	name, ok := subprotocol(x.Header.Values("Sec-WebSocket-Protocol"), offered)
 	if !ok {
 		return fault.Newf(op, fault.Invalid, "the WebSocket asks for subprotocol %.100q", strings.Join(x.Header.Values("Sec-WebSocket-Protocol"), ", ")).

@@ -8,6 +8,7 @@ import (
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub"
 	"github.com/isthmus-io/isthmus/hub/front"
+	"github.com/isthmus-io/isthmus/resource"
 	"github.com/isthmus-io/isthmus/wire/amqp"
 	"github.com/isthmus-io/isthmus/wire/amqp/engine"
 )
@@ -28,9 +29,11 @@ type arrival struct {
 	plain  bool
 	proved func(*hub.Hub) bool // tells whether what SASL proved is good at a service; nil: nothing was proved
 
-	peer *engine.Conn // set when it has come to a door, with what follows
-	host string       // a name of the service
-	hub  string       // its id
+	peer    *engine.Conn // set when it has come to a door, with what follows
+	handler engine.Handler
+	guest   *guest // nil: it may speak to the service from its side
+	host    string // a name of the service
+	hub     string // its id
 }
 
 // Mechanisms implements engine.Acceptor.
@@ -81,9 +84,12 @@ func (a *arrival) byPassword(ctx context.Context, host, user, password string) (
 		a.proved = func(h *hub.Hub) bool { return !h.Provisioning() && !h.Namespace() } // which hub is for its door to say
 		return doors.Hubs.AuthenticatePlain(ctx, a.conn, user, password)
 	}
-	h, err := a.find(host)
+	h, limited, err := a.find(host)
 	if err != nil {
 		return nil, err
+	}
+	if limited {
+		return nil, h.NotTrusted("amqpnode.Authenticate", "")
 	}
 	dir, err := a.directory(h)
 	if err != nil {
@@ -106,7 +112,7 @@ func credentials(initial []byte) (user, password string, err error) {
 // Open implements engine.Acceptor.
 func (a *arrival) Open(_ context.Context, c *engine.Conn) (engine.Handler, error) {
 	host := c.PeerOpen().Hostname
-	h, err := a.find(host)
+	h, limited, err := a.find(host)
 	if err != nil {
 		return nil, a.refuse(host, err)
 	}
@@ -114,21 +120,40 @@ func (a *arrival) Open(_ context.Context, c *engine.Conn) (engine.Handler, error
 		return nil, a.refuse(host, fault.Newf("amqpnode.Open", fault.Denied, "what the peer proved with SASL is not for %s", h.HostName()).
 			Advise("say the same host name in SASL and in open"))
 	}
-	handler, err := a.door(c, h)
+	var handler engine.Handler
+	if limited {
+		a.guest, err = a.converse(c, h)
+		handler = a.guest
+	} else {
+		handler, err = a.door(c, h)
+	}
 	if err != nil {
 		return nil, a.refuse(host, err)
 	}
-	a.peer, a.host, a.hub = c, h.HostName(), h.ID()
+	a.peer, a.handler, a.host, a.hub = c, handler, h.HostName(), h.ID()
 	r := a.router
 	r.mu.Lock()
 	r.open[a] = struct{}{}
 	r.mu.Unlock()
 	// Only now, so that a plan which arrives in between either finds the connection or is seen here.
-	if _, err := r.server.Enter(a.conn.Side, a.host); err != nil {
+	if _, err := a.may(); err != nil {
 		handler.Ended(err)
 		return nil, a.refuse(host, err)
 	}
 	return handler, nil
+}
+
+// may returns the service, if the peer may speak to it now in the way it does.
+func (a *arrival) may() (*hub.Hub, error) {
+	server := a.router.server
+	if a.guest == nil {
+		return server.Enter(a.conn.Side, a.host)
+	}
+	h, _, err := server.EnterTrusted(a.conn.Side, a.host)
+	if err == nil {
+		err = a.guest.may()
+	}
+	return h, err
 }
 
 func (a *arrival) door(c *engine.Conn, h *hub.Hub) (engine.Handler, error) {
@@ -147,11 +172,14 @@ func (a *arrival) door(c *engine.Conn, h *hub.Hub) (engine.Handler, error) {
 		}
 		return v, nil
 	}
+	if h.Type() != resource.TypeIoTHub {
+		return nil, fault.Newf("amqpnode.Open", fault.NotFound, "%s does not speak AMQP", h.HostName())
+	}
 	return doors.Hubs.Converse(c, a.conn, h), nil
 }
 
-// find returns the service a peer means, if it may speak to it from its side.
-func (a *arrival) find(host string) (*hub.Hub, error) {
+// find returns the service a peer means, if it may speak to it from its side. limited says that it is a guest there.
+func (a *arrival) find(host string) (h *hub.Hub, limited bool, err error) {
 	server := a.router.server
 	if host == "" {
 		host = a.conn.Side.ServerName
@@ -166,7 +194,11 @@ func (a *arrival) find(host string) (*hub.Hub, error) {
 	if _, ok := server.ByHost(host); !ok && a.conn.Side.ServerName != "" { // it speaks through something that has another name
 		host = a.conn.Side.ServerName
 	}
-	return server.Enter(a.conn.Side, host)
+	h, limited, err = server.EnterTrusted(a.conn.Side, host)
+	if limited && h.Type() != resource.TypeIoTHub && !h.Namespace() {
+		return nil, false, fault.Newf("amqpnode.find", fault.NotFound, "%s does not speak AMQP", h.HostName())
+	}
+	return h, limited, err
 }
 
 func (a *arrival) onlyNamespace() *hub.Hub {

@@ -35,6 +35,7 @@ type Router struct {
 	server *hub.Server
 	engine *engine.Engine
 	log    *slog.Logger
+	guests guests
 
 	mu   sync.Mutex // guards the field below
 	open map[*arrival]struct{}
@@ -65,14 +66,16 @@ func (r *Router) handle(ctx context.Context, conn *front.Conn, plain bool) {
 	_ = conn.Close() // it may be closed already
 }
 
-// Recheck closes the connections whose service may not be spoken to from their side any more, or is gone. Call it when a plan was carried out.
+// Recheck closes the connections whose service may not be spoken to from their side any more, or is gone, and has the doors of the others
+// look at what their peers stand on. Call it when a plan was carried out.
 func (r *Router) Recheck() {
 	r.mu.Lock()
 	all := slices.Collect(maps.Keys(r.open))
 	r.mu.Unlock()
 	for _, a := range all {
-		h, err := r.server.Enter(a.conn.Side, a.host)
+		h, err := a.may()
 		if err == nil && h.ID() == a.hub {
+			recheck(a.handler)
 			continue
 		}
 		if err == nil {
