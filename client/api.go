@@ -103,6 +103,13 @@ func (c *Client) Decide(ctx context.Context, endpoint resource.Key, d resource.D
 	return v, err
 }
 
+// DecideContract accepts, rejects or withdraws a contract; either side of it may withdraw, the side it is with accepts and rejects.
+func (c *Client) DecideContract(ctx context.Context, contract resource.Key, d ContractDecision) (*resource.Contract, error) {
+	n := &resource.Contract{}
+	err := c.do(ctx, request{method: http.MethodPost, path: objectPath(contract) + "/decision", body: d, into: n})
+	return n, err
+}
+
 // Tokens lists API tokens, without their text.
 func (c *Client) Tokens(ctx context.Context) ([]Token, error) {
 	var reply struct {

@@ -38,6 +38,14 @@ type Change struct {
 	Warnings []string `json:"warnings,omitempty"`
 }
 
+// ContractDecision is what a side of a contract decides about one text, which Version and Digest name: they are needed to accept and to reject.
+type ContractDecision struct {
+	Decision string `json:"decision"` // accept, reject or withdraw
+	Version  int64  `json:"version,omitempty"`
+	Digest   string `json:"digest,omitempty"`
+	Reason   string `json:"reason,omitempty"` // both sides read it; stands in the audit records
+}
+
 // Filter narrows a list; empty fields let everything pass.
 type Filter struct {
 	Tenant string
@@ -79,9 +87,9 @@ type Token struct {
 	RevokedAt time.Time `json:"revokedAt,omitzero"`
 }
 
-// JoinTokenRequest asks for a join token. Tenant and Network are needed for agents, hubs and gateways and forbidden for relays.
+// JoinTokenRequest asks for a join token. Tenant and Network are needed for agents, hubs, gateways and bridges and forbidden for relays.
 type JoinTokenRequest struct {
-	For     string // agent, hub, gateway or relay
+	For     string // agent, hub, gateway, bridge or relay
 	Tenant  string
 	Network string
 	Name    string        // the only name that may join with it; the joiner chooses when empty
@@ -101,7 +109,7 @@ type JoinToken struct {
 // JoinTokenView is what is known of a join token; never its text.
 type JoinTokenView struct {
 	ID        string    `json:"id"`
-	For       string    `json:"for"` // agent, hub, gateway or relay
+	For       string    `json:"for"` // agent, hub, gateway, bridge or relay
 	Tenant    string    `json:"tenant,omitempty"`
 	Network   string    `json:"network,omitempty"`
 	Name      string    `json:"name,omitempty"` // the only name that may join with it

@@ -134,6 +134,14 @@ func (w *work) apply(p Principal, wanted resource.Object) (Change, error) {
 	if err != nil {
 		return Change{}, err
 	}
+	if n, ok := after.(*resource.Contract); ok && !sameSpec {
+		if err := w.propose(n); err != nil {
+			return Change{}, err
+		}
+		if err := w.tellOther("propose", before.(*resource.Contract), n); err != nil {
+			return Change{}, err
+		}
+	}
 	if err := w.put(before, after); err != nil {
 		return Change{}, err
 	}
@@ -175,8 +183,22 @@ func (w *work) create(p Principal, o resource.Object) (Change, error) {
 		s.Status.Alias = newAlias(s.Metadata.Name)
 		ch.key = newKey()
 	}
+	n, isContract := o.(*resource.Contract)
+	if isContract {
+		if err := w.propose(n); err != nil {
+			return Change{}, err
+		}
+	}
 	if err := w.insert(o, ch); err != nil {
 		return Change{}, err
+	}
+	if isContract {
+		if err := w.addContractKey(n); err != nil {
+			return Change{}, err
+		}
+		if err := w.tellOther("propose", nil, n); err != nil {
+			return Change{}, err
+		}
 	}
 	if ch.key != nil {
 		if err := w.SetLinkKey(o.Head().Metadata.UID, ch.key); err != nil {
@@ -253,6 +275,12 @@ func (w *work) check(p Principal, before, after resource.Object) (warnings []str
 			return nil, err
 		}
 		return w.checkTarget(o)
+	case *resource.Contract:
+		return nil, w.checkContract(asOr[*resource.Contract](before), o)
+	case *resource.Bridge:
+		return w.checkBridge(o)
+	case *resource.RoleAssignment:
+		return w.checkRoleAssignment(o)
 	}
 	return nil, fault.Newf(op, fault.Invalid, "a %s cannot be applied", after.Head().Kind)
 }
@@ -354,5 +382,11 @@ func clearStatus(o resource.Object) {
 		o.Status = resource.AccessPolicyStatus{}
 	case *resource.Target:
 		o.Status = resource.TargetStatus{}
+	case *resource.Contract:
+		o.Status = resource.ContractStatus{}
+	case *resource.Bridge:
+		o.Status = resource.BridgeStatus{}
+	case *resource.RoleAssignment:
+		o.Status = resource.RoleAssignmentStatus{}
 	}
 }

@@ -69,6 +69,7 @@ type Control struct {
 	clock     clock.Clock
 	metrics   *metrics
 	presence  presence
+	carried   carried
 	uses      tokenUses
 	verifier  *signin.Verifier
 	denied    *throttle.Throttle[string] // decisions that were denied, by who tried
@@ -116,7 +117,8 @@ func New(cfg Config, st *store.Store, authority *identity.Authority, log *slog.L
 	}
 	c := &Control{
 		cfg: cfg, store: st, authority: authority, log: log, clock: clk, metrics: m,
-		compiler: compiler{trustDomain: cfg.TrustDomain, roots: string(authority.CertificatePEM())},
+		compiler: compiler{trustDomain: cfg.TrustDomain, roots: string(authority.CertificatePEM()), now: clk.Now},
+		carried:  carried{heard: map[string]*hearing{}},
 		presence: presence{seen: map[identity.ID]*sighting{}},
 		uses:     tokenUses{at: map[string]time.Time{}},
 		verifier: signin.NewVerifier(signin.Config{Private: cfg.SignInPrivate}, clk),
@@ -159,6 +161,7 @@ func (c *Control) Run(ctx context.Context) error {
 	others.Go(func() { c.ageGrants(ctx) })
 	others.Go(func() { c.deliverWebhooks(ctx) })
 	others.Go(func() { c.checkpointChains(ctx) })
+	others.Go(func() { c.keepCarried(ctx) })
 	last := c.clock.Now()
 	for {
 		fired, stop := c.clock.After(step)
@@ -214,7 +217,7 @@ func (c *Control) forget(ctx context.Context) error {
 func (c *Control) reload(ctx context.Context) error {
 	var w *world
 	if err := c.store.View(ctx, func(tx *store.Tx) (err error) {
-		w, err = loadWorld(tx, c.clock.Now(), c.world)
+		w, err = c.loadWorld(tx)
 		return err
 	}); err != nil {
 		return err

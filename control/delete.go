@@ -80,6 +80,8 @@ func (w *work) delete(o resource.Object) error {
 		err = w.leaveProvider(o)
 	case *resource.Target:
 		err = w.leaveTarget(o)
+	case *resource.Contract:
+		err = w.leaveContract(o)
 	case *resource.Agent:
 		err = w.changeKeys(o)
 		ch.revoked = &store.Revoked{ID: o.Status.SPIFFEID, Tenant: o.Metadata.Tenant, Network: o.Metadata.Network, NotAfter: o.Status.CertificateEnd}
@@ -113,10 +115,13 @@ func (w *work) refuseIfAny(place resource.Key, kind resource.Kind, f store.Filte
 // leaveTenant also ends the tenant's tokens, so that they do not open a tenant of the same name made later.
 func (w *work) leaveTenant(t *resource.Tenant) error {
 	f := storeFilter(t.Metadata.Name, "")
-	for _, kind := range []resource.Kind{resource.KindNetwork, resource.KindZone, resource.KindRuleset, resource.KindAccessPolicy, resource.KindIdentityProvider} {
+	for _, kind := range []resource.Kind{resource.KindNetwork, resource.KindZone, resource.KindRuleset, resource.KindAccessPolicy, resource.KindIdentityProvider, resource.KindContract} {
 		if err := w.refuseIfAny(t.Key(), kind, f); err != nil {
 			return err
 		}
+	}
+	if err := w.leaveContractsWith(t.Metadata.Name); err != nil {
+		return err
 	}
 	if err := w.leavePeople(t.Metadata.Name); err != nil {
 		return err
@@ -138,7 +143,8 @@ func (w *work) leaveTenant(t *resource.Tenant) error {
 
 func (w *work) leaveNetwork(n *resource.Network) error {
 	f := storeFilter(n.Metadata.Tenant, n.Metadata.Name)
-	for _, kind := range []resource.Kind{resource.KindPrivateEndpoint, resource.KindService, resource.KindAgent, resource.KindGateway, resource.KindAllowlist, resource.KindTarget} {
+	for _, kind := range []resource.Kind{resource.KindPrivateEndpoint, resource.KindService, resource.KindAgent, resource.KindGateway, resource.KindAllowlist, resource.KindTarget,
+		resource.KindBridge, resource.KindRoleAssignment} {
 		if err := w.refuseIfAny(n.Key(), kind, f); err != nil {
 			return err
 		}
@@ -168,6 +174,9 @@ func (w *work) leaveNetwork(n *resource.Network) error {
 
 // leaveService refuses while somebody is connected or waits; rejected endpoints learn that it is over for good.
 func (w *work) leaveService(s *resource.Service) error {
+	if err := w.leaveRights(s); err != nil {
+		return err
+	}
 	users, err := w.Referring(s.Metadata.UID)
 	if err != nil {
 		return err
@@ -222,7 +231,7 @@ func (w *work) serviceOf(e *resource.PrivateEndpoint) (*resource.Service, error)
 // changeKeys gives new link keys to the services whose keys an agent or hub has in its plan: with the old ones it could still make
 // PROXY headers that a hub believes.
 func (w *work) changeKeys(a *resource.Agent) error {
-	if a.Spec.Role == resource.RoleGateway { // it is given none
+	if a.Spec.Role == resource.RoleGateway || a.Spec.Role == resource.RoleBridge { // they are given none
 		return nil
 	}
 	list, err := w.List(resource.KindService, storeFilter(a.Metadata.Tenant, a.Metadata.Network))

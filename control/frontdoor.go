@@ -24,8 +24,8 @@ func (w *work) checkGateway(g *resource.Gateway) (warnings []string, err error) 
 		switch a := asOr[*resource.Agent](o); {
 		case a == nil:
 			warnings = append(warnings, fmt.Sprintf("no agent %s has joined the network %s yet, so it does not carry the gateway", name, m.Network))
-		case a.Spec.Role == resource.RoleHub:
-			return nil, fault.Newf(op, fault.Invalid, "spec.agents names %s, which joined as a hub and carries no gateways", name).
+		case a.Spec.Role == resource.RoleHub || a.Spec.Role == resource.RoleBridge:
+			return nil, fault.Newf(op, fault.Invalid, "spec.agents names %s, which joined as a %s and carries no gateways", name, a.Spec.Role).
 				Advise("name processes that joined as an agent or as a gateway, or leave spec.agents out")
 		}
 	}

@@ -106,7 +106,7 @@ func checkJoinRequest(op string, p Principal, req JoinTokenRequest) error {
 			return err
 		}
 	default:
-		return fault.Newf(op, fault.Invalid, "%q cannot join", req.For).Advise("make a token for an agent, a gateway, a hub or a relay")
+		return fault.Newf(op, fault.Invalid, "%q cannot join", req.For).Advise("make a token for an agent, a gateway, a bridge, a hub or a relay")
 	}
 	switch {
 	case req.Uses < 0 || req.Uses > maxUses:
@@ -115,7 +115,7 @@ func checkJoinRequest(op string, p Principal, req JoinTokenRequest) error {
 		return fault.Newf(op, fault.Invalid, "%d processes cannot all be called %s", req.Uses, req.Name).Advise("leave the name out; each is given one of its own")
 	case req.EphemeralAfter == 0:
 	case req.For == JoinHub || req.For == JoinRelay:
-		return fault.Newf(op, fault.Invalid, "%s does not come and go by itself", withArticle(req.For)).Advise("leave ephemeralAfter out; it is for agents and gateways")
+		return fault.Newf(op, fault.Invalid, "%s does not come and go by itself", withArticle(req.For)).Advise("leave ephemeralAfter out; it is for agents, gateways and bridges")
 	case req.EphemeralAfter < minEphemeral || req.EphemeralAfter > maxJoinTTL:
 		return fault.Newf(op, fault.Invalid, "removing what was not seen for %s is not possible", req.EphemeralAfter).Advise("choose 5 minutes (5m) to 30 days (720h)")
 	}

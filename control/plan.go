@@ -3,6 +3,7 @@ package control
 import (
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/isthmus-io/isthmus/identity"
 	"github.com/isthmus-io/isthmus/plan"
@@ -13,6 +14,7 @@ import (
 type compiler struct {
 	trustDomain string
 	roots       string
+	now         func() time.Time
 }
 
 // agent compiles what one agent must do. Slices of the plan are shared between plans and are not to be changed.
@@ -29,9 +31,16 @@ func (c compiler) agent(w *world, a *resource.Agent) plan.Plan {
 	if a.Spec.Role == resource.RoleHub {
 		out.Hubs = c.hubs(w, p, a)
 		out.Targets = c.targets(w, p, a)
-		return out.Seal()
+		out.Revoked = c.revokedWorkloads(w, p, a)
+		return sealed(out)
 	}
-	out.Gateways, out.Revoked = c.gateways(w, p, a)
+	out.Bridges, out.Revoked = c.bridges(w, p, a)
+	if a.Spec.Role == resource.RoleBridge {
+		return sealed(out)
+	}
+	var revoked []string
+	out.Gateways, revoked = c.gateways(w, p, a)
+	out.Revoked = append(out.Revoked, revoked...)
 	if a.Spec.Role == resource.RoleGateway {
 		return sealed(out)
 	}
@@ -170,7 +179,11 @@ func (c compiler) hubs(w *world, p *place, a *resource.Agent) []plan.Hub {
 			h.Type = s.Spec.Type
 		case resource.TypeEventHubs:
 			h.Type, h.EventHubs = s.Spec.Type, s.Spec.EventHubs
+		case resource.TypeBlob:
+			h.Type, h.Containers = s.Spec.Type, s.Spec.Containers
 		}
+		h.KeysOff = s.Spec.KeyAccess == resource.KeysDisabled
+		h.Assignments, h.Trusted = c.rightsAt(w, p, s)
 		for _, e := range w.users[s.Metadata.UID] {
 			if e.Status.Connection.Open() {
 				h.Links = append(h.Links, e.Status.Connection.LinkID)

@@ -129,7 +129,9 @@ func (c *Control) Report(ctx context.Context, id identity.ID, r AgentReport) err
 	c.presence.mu.Lock()
 	s := c.presence.at(id)
 	s.last, s.report, s.reported, s.unkept = c.clock.Now(), r, true, true
+	s.report.Bridges = nil // kept by bridge
 	c.presence.mu.Unlock()
+	c.hear(a, r.Bridges)
 	r.DNSAddresses = answering(r.DNSAddresses)
 	if a == nil || a.Status.DirectAddress == r.Direct && slices.Equal(a.Status.DNSAddresses, r.DNSAddresses) {
 		return nil

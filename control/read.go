@@ -95,6 +95,9 @@ func (c *Control) show(p Principal, o resource.Object) resource.Object {
 	if t, ok := o.(*resource.Target); ok && t.VisibleTo(p.Tenant) {
 		return targetFromOutside(t)
 	}
+	if n, ok := o.(*resource.Contract); ok && p.sees(n.Spec.With) {
+		return contractFromOutside(n)
+	}
 	return nil
 }
 
@@ -149,6 +152,12 @@ func (c *Control) fill(o resource.Object) {
 		o.Status = resource.AccessPolicyStatus{Targets: w.targetsOf(o)}
 	case *resource.Target:
 		o.Status.Grants = w.liveGrants(o, c.clock.Now())
+	case *resource.Contract:
+		o.Status.Bridges = w.bridgesUnder(o)
+	case *resource.Bridge:
+		c.fillBridge(w, o)
+	case *resource.RoleAssignment:
+		o.Status.Known = c.compiler.known(w, o)
 	}
 }
 

@@ -96,7 +96,7 @@ type JoinTokenRequest struct {
 	Name    string        `json:"name,omitempty" doc:"the only name that may join with it; the joiner chooses when absent"`
 	TTL     time.Duration `json:"ttl,omitempty"`  // an hour when 0, at most 30 days
 	Uses    int           `json:"uses,omitempty"` // how many processes may join with it: 1 when 0, at most 1000
-	// EphemeralAfter has what joins removed when it was not seen for so long: 5 minutes to 30 days; 0: never. Agents and gateways only.
+	// EphemeralAfter has what joins removed when it was not seen for so long: 5 minutes to 30 days; 0: never. Agents, gateways and bridges only.
 	EphemeralAfter time.Duration `json:"ephemeralAfter,omitempty"`
 }
 

@@ -83,6 +83,7 @@ func (c *Control) WatchPlan(ctx context.Context, id identity.ID, changed func(pl
 			Advise("end the other processes with this identity; one that lost its connection is forgotten within a minute")
 	}
 	defer leave()
+	c.refreshKnown(ctx, id)
 	w := &watcher{id: id, place: placeOfID(id), wake: make(chan struct{}, 1)}
 	c.mu.Lock()
 	if c.watchers[w.place] == nil {

@@ -52,7 +52,10 @@ func (c *Control) update(ctx context.Context, who, why string, fn func(w *work) 
 		if err := w.precondition(ctx); err != nil {
 			return err
 		}
-		return fn(w)
+		if err := fn(w); err != nil {
+			return err
+		}
+		return w.assignBridges()
 	})
 	if errors.Is(err, errDry) {
 		return nil
@@ -80,7 +83,7 @@ func (c *Control) catchUp(tx *store.Tx) error {
 	if err != nil || now == c.world.revision {
 		return err
 	}
-	w, err := loadWorld(tx, c.clock.Now(), c.world)
+	w, err := c.loadWorld(tx)
 	if err != nil {
 		return err
 	}
@@ -236,9 +239,11 @@ func plural(k resource.Kind) string {
 	case resource.KindRecordSet:
 		return "recordsets"
 	case resource.KindTenant, resource.KindNetwork, resource.KindZone, resource.KindRelay, resource.KindAgent, resource.KindService, resource.KindRuleset,
-		resource.KindGateway, resource.KindAllowlist, resource.KindIdentityProvider, resource.KindTarget:
+		resource.KindGateway, resource.KindAllowlist, resource.KindIdentityProvider, resource.KindTarget, resource.KindContract, resource.KindBridge:
 	case resource.KindAccessPolicy:
 		return "accesspolicies"
+	case resource.KindRoleAssignment:
+		return "roleassignments"
 	}
 	b := []byte(k)
 	b[0] |= 0x20 // ASCII lower case

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/isthmus-io/isthmus/access/grant"
 	"github.com/isthmus-io/isthmus/identity"
@@ -32,6 +31,11 @@ type world struct {
 	owned    map[string]*resource.Target            // by uid
 	grants   map[string]map[string]*grant.Grant     // target uid, id: those that let somebody in, now or later
 	publics  map[string]map[store.KeyPurpose]string // tenant: public halves of its keys
+
+	bridges   map[string]*resource.Bridge // by uid
+	contracts map[resource.Key]*contract
+	hashKeys  map[string][]byte                       // contract uid to key
+	rights    map[placeKey]map[string]resource.Object // a workload's network: services and role assignments that name it, by uid
 }
 
 // placeKey is a network's identity. The empty one stands for what belongs to no network: relays.
@@ -49,6 +53,9 @@ type place struct {
 	targets    []*resource.Target // oldest first
 	allowlists []*allowlist       // by name
 	ruleset    *resource.Ruleset  // the one that is linked to the network
+
+	bridges     []*resource.Bridge
+	assignments []*resource.RoleAssignment
 }
 
 // allowlist is a list of rules and what it is cut into for plans.
@@ -78,7 +85,7 @@ type change struct {
 	before, after resource.Object
 	target        string            // of an endpoint: its service's uid
 	service       *resource.Service // of a new endpoint: what it leads to
-	key           []byte            // of a new service: its link key
+	key           []byte            // of a new service: its link key; of a new contract: its hash key
 	revoked       *store.Revoked    // of a deleted agent
 	parts         []*plan.Part      // of an allowlist
 
@@ -103,12 +110,14 @@ func newWorld() *world {
 		agents: map[identity.ID]*resource.Agent{}, rulesets: map[resource.Key]*resource.Ruleset{}, revoked: map[placeKey][]string{},
 		policies: map[resource.Key]*resource.AccessPolicy{}, owned: map[string]*resource.Target{},
 		grants: map[string]map[string]*grant.Grant{}, publics: map[string]map[store.KeyPurpose]string{},
+		bridges: map[string]*resource.Bridge{}, contracts: map[resource.Key]*contract{}, hashKeys: map[string][]byte{},
+		rights: map[placeKey]map[string]resource.Object{},
 	}
 }
 
 // loadWorld reads everything. old may be nil; long lists of rules that are as they were in it are not read again.
-func loadWorld(tx *store.Tx, now time.Time, old *world) (*world, error) {
-	w := newWorld()
+func (c *Control) loadWorld(tx *store.Tx) (*world, error) {
+	w, now, old := newWorld(), c.clock.Now(), c.world
 	all, err := tx.AllBut(resource.KindAllowlist)
 	if err != nil {
 		return nil, err
@@ -154,6 +163,9 @@ func loadWorld(tx *store.Tx, now time.Time, old *world) (*world, error) {
 		w.apply(ch)
 	}
 	if err := w.loadAccess(tx); err != nil {
+		return nil, err
+	}
+	if err := c.loadContractKeys(tx, w); err != nil {
 		return nil, err
 	}
 	for _, r := range revoked {
@@ -255,6 +267,13 @@ func (w *world) reach(o resource.Object, d *dirty) {
 		}
 	case *resource.Target:
 		d.add(here)
+	case *resource.Bridge:
+		w.carrier(o, d)
+		w.reachRights(here, d)
+	case *resource.Contract:
+		w.reachContract(o, d)
+	case *resource.RoleAssignment:
+		w.servers(here, o.Spec.Service, d)
 	case *resource.RecordSet:
 		if z := w.zones[zoneKey(o)]; z != nil && z.noun != nil {
 			w.reach(z.noun, d)
@@ -263,6 +282,7 @@ func (w *world) reach(o resource.Object, d *dirty) {
 		d.all = true
 	case *resource.Agent:
 		d.add(here)
+		w.reachRights(here, d)
 		p := w.place(here)
 		for _, s := range p.services { // consumers dial this agent
 			for _, e := range w.users[s.Metadata.UID] {
@@ -329,6 +349,8 @@ func (w *world) apply(ch change) {
 		if ch.after != nil {
 			w.owned[uid] = o
 		}
+	case *resource.Bridge, *resource.Contract, *resource.RoleAssignment:
+		w.applyBridging(ch)
 	case *resource.RecordSet:
 		z := w.zone(zoneKey(o))
 		delete(z.records, o.Metadata.Name)
@@ -350,6 +372,7 @@ func (w *world) apply(ch change) {
 		p := w.place(here)
 		p.services = replace(p.services, uid, asOr[*resource.Service](ch.after), older)
 		delete(w.services, uid)
+		w.applyBridging(ch)
 		if ch.after == nil {
 			delete(w.keys, uid)
 			return

@@ -82,9 +82,9 @@ const (
 
 // ContractStatus is what Isthmus says of a contract. Both tenants see the same.
 type ContractStatus struct {
-	State   ContractState     `json:"state,omitempty" enum:"Proposed,Agreed,Changed,Withdrawn"`
-	Version int64             `json:"version,omitempty" doc:"of the text in spec"`
-	Digest  string            `json:"digest,omitempty" doc:"SHA-256 of that text in its canonical form, in hexadecimal"`
+	State   ContractState `json:"state,omitempty" enum:"Proposed,Agreed,Changed,Withdrawn"`
+	Version int64         `json:"version,omitempty" doc:"of the text in spec"`
+	Digest  string        `json:"digest,omitempty" doc:"SHA-256 of that text in its canonical form, in hexadecimal"`
 	// Proposal is the owner's signature of the text in spec. Absent once it holds, and after the owner has withdrawn it.
 	Proposal *ContractSignature `json:"proposal,omitempty" doc:"the owner's signature of the text in spec, while the other tenant has not accepted it"`
 

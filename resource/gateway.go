@@ -386,5 +386,5 @@ func (g *Gateway) Carries(agent string, role AgentRole) bool {
 	if len(g.Spec.Agents) == 0 {
 		return role == RoleGateway
 	}
-	return role != RoleHub && slices.Contains(g.Spec.Agents, agent)
+	return role != RoleHub && role != RoleBridge && slices.Contains(g.Spec.Agents, agent)
 }

@@ -17,11 +17,11 @@ func newAgent(w *world) *cobra.Command {
 		Short:   "Run an agent, which joins a network and follows its plan",
 		Example: "  isthmus agent join --token-file join.token\n  isthmus agent run --interface eth0 --dns 192.168.1.2:53",
 	}
-	c.AddCommand(newAgentJoin(w, "agent"), newAgentRun(w))
+	c.AddCommand(newAgentJoin(w, "agent"), newAgentRun(w), newAgentToken(w))
 	return c
 }
 
-// newAgentJoin serves agents, hubs and gateways: all join a network in the same way.
+// newAgentJoin serves agents, hubs, gateways and bridges: all join a network in the same way.
 func newAgentJoin(w *world, role string) *cobra.Command {
 	j := &joining{process: process{w: w}}
 	var cfg agentnode.Config

@@ -42,6 +42,12 @@ func (w *world) columns(kind resource.Kind, objects []resource.Object, wide bool
 		heads = []string{"NAME", "APPROVALS", "LONGEST", "RECORDING", "BREAK GLASS", "TARGETS", "AGE", "STANDING", "SOCKS"}
 	case resource.KindTarget:
 		heads = []string{"NAME", "PROTOCOL", "STATE", "THROUGH", "GRANTS", "SESSIONS", "AGE", "POLICY", "VISIBLE TO", "DESCRIPTION"}
+	case resource.KindContract:
+		heads = []string{"NAME", "WITH", "STATE", "VERSION", "HOLDS", "UNTIL", "AGE", "MESSAGES", "DIGEST", "PURPOSE"}
+	case resource.KindBridge:
+		heads = []string{"NAME", "FROM", "TO", "STATE", "CARRIED BY", "LAG", "RATE", "DEAD", "AGE", "CONTRACT", "WHY"}
+	case resource.KindRoleAssignment:
+		heads = []string{"NAME", "SERVICE", "ROLE", "SCOPE", "WORKLOAD", "KNOWN", "AGE"}
 	}
 	narrow := slices.Index(heads, "AGE") + 1
 	if wide {
@@ -112,6 +118,13 @@ func (w *world) row(o resource.Object) []cell {
 			r[2].colour = red
 		}
 		return r
+	case *resource.Contract:
+		return contractRow(name, age, w, o)
+	case *resource.Bridge:
+		return bridgeRow(name, age, o)
+	case *resource.RoleAssignment:
+		return cells(name, o.Spec.Service, string(o.Spec.Role), first(o.Spec.Scope, "all"), strings.ToLower(string(o.Spec.Workload.Kind))+" "+o.Spec.Workload.Name,
+			strconv.FormatBool(o.Status.Known), age)
 	}
 	return cells(name)
 }

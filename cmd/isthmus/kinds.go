@@ -31,6 +31,9 @@ func kindTable() []kindInfo {
 		{resource.KindIdentityProvider, []string{"idp"}, "where people of a tenant sign in"},
 		{resource.KindAccessPolicy, []string{"policy", "ap"}, "who has to agree before somebody is let into a target, and for how long"},
 		{resource.KindTarget, []string{"tgt"}, "something people may be let into: one way into a machine"},
+		{resource.KindContract, nil, "what two tenants have agreed may cross from one to the other"},
+		{resource.KindBridge, []string{"br"}, "moves events from a hub or event hub to somewhere else, and may change them on the way"},
+		{resource.KindRoleAssignment, []string{"role", "ra"}, "lets a workload use a service with its identity, without any key"},
 	}
 }
 
@@ -74,6 +77,8 @@ func singular(k resource.Kind) string {
 		return "identity provider"
 	case resource.KindAccessPolicy:
 		return "access policy"
+	case resource.KindRoleAssignment:
+		return "role assignment"
 	default:
 		return strings.ToLower(string(k))
 	}

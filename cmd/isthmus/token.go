@@ -16,7 +16,7 @@ func itoa(n int) string { return strconv.Itoa(n) }
 func newToken(w *world) *cobra.Command {
 	c := &cobra.Command{
 		Use: "token", Aliases: []string{"tokens"}, Short: "Make, list and revoke API tokens, and let processes join",
-		Long: `API tokens are for people and programs that use the API. Join tokens are for processes: each lets one agent, gateway, hub or relay in, once, for a short time.
+		Long: `API tokens are for people and programs that use the API. Join tokens are for processes: each lets one agent, gateway, bridge, hub or relay in, once, for a short time.
 The text of a token is shown once, on standard output; the server keeps only a hash of it.`,
 		Example: `  isthmus token create backup --tenant ot --role owner > backup.token
   isthmus token create --mine --expires 30d > laptop.token
@@ -116,7 +116,7 @@ func newTokenJoin(w *world) *cobra.Command {
 		file    string
 	)
 	c := &cobra.Command{
-		Use: "join --for agent|gateway|hub|relay", Short: "Make a token with which a process joins", Args: cobra.NoArgs,
+		Use: "join --for agent|gateway|bridge|hub|relay", Short: "Make a token with which a process joins", Args: cobra.NoArgs,
 		Long: `Make a join token and print the command to paste on the machine that joins. The token also says where the control plane is and how to know it. It lets
 one process in, once, until it expires or is revoked: see "isthmus token joins". For a scale set, --uses lets several in, each once, and --ephemeral-after removes those
 that were not seen for so long, so that machines which went leave nothing behind.`,
@@ -127,15 +127,15 @@ that were not seen for so long, so that machines which went leave nothing behind
 	}
 	n := addConnection(w, c)
 	out.addTo(c, outTable, outJSON, outYAML)
-	c.Flags().StringVar(&req.For, "for", "agent", "`WHAT` joins: agent, gateway, hub or relay")
+	c.Flags().StringVar(&req.For, "for", "agent", "`WHAT` joins: agent, gateway, bridge, hub or relay")
 	c.Flags().StringVarP(&network, "network", "n", "", "`TENANT/NETWORK` it joins; not for relays")
 	c.Flags().StringVar(&req.Name, "name", "", "the only `NAME` that may join with it; the joiner chooses when absent")
 	c.Flags().DurationVar(&req.TTL, "ttl", time.Hour, "how long it may wait, as a `DURATION`")
 	c.Flags().IntVar(&req.Uses, "uses", 1, "how `MANY` processes may join with it, each once; at most 1000")
-	c.Flags().DurationVar(&req.EphemeralAfter, "ephemeral-after", 0, "remove what joined when it was not seen for this `DURATION`; agents and gateways only")
+	c.Flags().DurationVar(&req.EphemeralAfter, "ephemeral-after", 0, "remove what joined when it was not seen for this `DURATION`; agents, gateways and bridges only")
 	c.Flags().StringVar(&file, "out", "", "write the token to a new `FILE` only this user may read, instead of showing it")
 	completeFlag(n, c, "network", resource.KindNetwork)
-	_ = c.RegisterFlagCompletionFunc("for", cobra.FixedCompletions([]string{"agent", "gateway", "hub", "relay"}, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
+	_ = c.RegisterFlagCompletionFunc("for", cobra.FixedCompletions([]string{"agent", "gateway", "bridge", "hub", "relay"}, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
 	c.RunE = n.asking(func(c *cobra.Command, s *session, _ []string) error {
 		if err := joinNetwork(&req, network, s.tenant); err != nil {
 			return err
@@ -187,9 +187,9 @@ func joinNetwork(req *client.JoinTokenRequest, network, tenant string) error {
 			return usagef("a relay belongs to no network").advise("leave --network out")
 		}
 		return nil
-	case "agent", "gateway", "hub":
+	case "agent", "gateway", "bridge", "hub":
 	default:
-		return usagef("--for %q is nothing that joins", req.For).advise("write agent, gateway, hub or relay")
+		return usagef("--for %q is nothing that joins", req.For).advise("write agent, gateway, bridge, hub or relay")
 	}
 	if network == "" {
 		return usagef("--network is missing").advise("name the network the %s joins: --network TENANT/NETWORK", req.For)

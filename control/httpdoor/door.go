@@ -33,6 +33,7 @@ type People interface {
 	Delete(ctx context.Context, p control.Principal, key resource.Key, reason string) error
 	Connections(ctx context.Context, p control.Principal, f control.Filter) ([]control.ConnectionView, error)
 	Decide(ctx context.Context, p control.Principal, endpoint resource.Key, d resource.Decision, reason string) (control.ConnectionView, error)
+	DecideContract(ctx context.Context, p control.Principal, contract resource.Key, d control.ContractChoice) (*resource.Contract, error)
 	CreateJoinToken(ctx context.Context, p control.Principal, req control.JoinTokenRequest) (control.JoinToken, error)
 	ListJoinTokens(ctx context.Context, p control.Principal, f control.Filter) ([]control.JoinTokenView, error)
 	RevokeJoinToken(ctx context.Context, p control.Principal, id, reason string) error
@@ -118,6 +119,7 @@ func New(ctl API, cfg Config, log *slog.Logger, clk clock.Clock, reg prometheus.
 	d.registerSelf(mux)
 	d.registerResources()
 	d.registerConnections()
+	d.registerContracts()
 	d.registerOutlines()
 	d.registerWhy()
 	d.registerTokens()

@@ -17,20 +17,21 @@ const adminToken = "the-admin-token"
 
 // fake is a control plane of one page: it holds nouns and fails on demand.
 type fake struct {
-	mu       sync.Mutex
-	nouns    map[resource.Key]resource.Object
-	fail     error // what every method but Authenticate answers, when set
-	applied  []resource.Object
-	options  control.ApplyOptions
-	deleted  []string
-	decided  []resource.Decision
-	join     control.JoinTokenRequest
-	audit    control.AuditFilter
-	records  []control.AuditRecord // answered by Audit instead of one, when set
-	filter   control.Filter
-	reports  []control.AgentReport
-	hosts    []string
-	enrolled control.EnrolRequest
+	mu        sync.Mutex
+	nouns     map[resource.Key]resource.Object
+	fail      error // what every method but Authenticate answers, when set
+	applied   []resource.Object
+	options   control.ApplyOptions
+	deleted   []string
+	decided   []resource.Decision
+	contracts []control.ContractChoice
+	join      control.JoinTokenRequest
+	audit     control.AuditFilter
+	records   []control.AuditRecord // answered by Audit instead of one, when set
+	filter    control.Filter
+	reports   []control.AgentReport
+	hosts     []string
+	enrolled  control.EnrolRequest
 
 	asked asked
 
@@ -248,4 +249,15 @@ func (f *fake) NetworkNames(_ context.Context, _ control.Principal, key resource
 
 func (f *fake) GatewayOutline(_ context.Context, _ control.Principal, key resource.Key) (control.GatewayOutline, error) {
 	return control.GatewayOutline{Gateway: plan.Gateway{Name: key.Path()}}, nil
+}
+
+func (f *fake) DecideContract(_ context.Context, _ control.Principal, key resource.Key, d control.ContractChoice) (*resource.Contract, error) {
+	unlock, err := f.lock()
+	defer unlock()
+	f.contracts = append(f.contracts, d)
+	o, _ := resource.New(resource.KindContract)
+	n := o.(*resource.Contract)
+	n.Metadata = resource.Meta{Tenant: key.Tenant, Name: key.Name}
+	n.Status = resource.ContractStatus{State: resource.ContractAgreed, Version: d.Version, Digest: d.Digest, Why: d.Reason}
+	return n, err
 }

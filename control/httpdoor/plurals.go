@@ -33,6 +33,12 @@ func Plural(k resource.Kind) string {
 		return "accesspolicies"
 	case resource.KindTarget:
 		return "targets"
+	case resource.KindContract:
+		return "contracts"
+	case resource.KindBridge:
+		return "bridges"
+	case resource.KindRoleAssignment:
+		return "roleassignments"
 	}
 	return ""
 }

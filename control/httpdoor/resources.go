@@ -133,6 +133,9 @@ func (d *door) registerResources() {
 	resourceRoutes[resource.IdentityProvider, tenantPath, removeTenant](d, resource.KindIdentityProvider, "an identity provider")
 	resourceRoutes[resource.AccessPolicy, tenantPath, removeTenant](d, resource.KindAccessPolicy, "an access policy")
 	resourceRoutes[resource.Target, networkPath, removeNetwork](d, resource.KindTarget, "a target")
+	resourceRoutes[resource.Contract, tenantPath, removeTenant](d, resource.KindContract, "a contract")
+	resourceRoutes[resource.Bridge, networkPath, removeNetwork](d, resource.KindBridge, "a bridge")
+	resourceRoutes[resource.RoleAssignment, networkPath, removeNetwork](d, resource.KindRoleAssignment, "a role assignment")
 	d.registerApply()
 }
 
@@ -188,7 +191,7 @@ func typed[T any](o resource.Object) (*T, error) {
 }
 
 // etag names what people asked for, not what Isthmus says about it, so that an agent's report does not spoil somebody's change: the
-// uid, the generation, and for an endpoint the decision.
+// uid, the generation, and for an endpoint or a contract the decision.
 func etag(o resource.Object) string {
 	m := o.Head().Metadata
 	tag := fmt.Sprintf("%s.%d", m.UID, m.Generation)
@@ -198,6 +201,10 @@ func etag(o resource.Object) string {
 		if !c.DecidedAt.IsZero() {
 			tag += fmt.Sprintf(".%x", c.DecidedAt.UnixNano())
 		}
+	}
+	if n, ok := o.(*resource.Contract); ok && len(n.Status.History) > 0 {
+		last := n.Status.History[len(n.Status.History)-1]
+		tag += fmt.Sprintf(".%s.%x", last.What, last.At.UnixNano())
 	}
 	return `"` + tag + `"`
 }

@@ -15,14 +15,14 @@ type tokenMade struct {
 }
 
 type joinTokenBody struct {
-	For     control.Joiner `json:"for" enum:"agent,hub,relay,gateway" doc:"what may join with it"`
+	For     control.Joiner `json:"for" enum:"agent,hub,relay,gateway,bridge" doc:"what may join with it"`
 	Tenant  string         `json:"tenant,omitempty" doc:"the tenant it joins; not for relays" example:"ot"`
 	Network string         `json:"network,omitempty" doc:"the network it joins; not for relays" example:"plant-7"`
 	Name    string         `json:"name,omitempty" doc:"the only name that may join with it; the joiner chooses when absent"`
 	TTL     string         `json:"ttl,omitempty" doc:"how long it may be used; an hour when absent" example:"24h"`
 	Uses    int            `json:"uses,omitempty" minimum:"1" maximum:"1000" doc:"how many processes may join with it, each once; 1 when absent"`
 
-	EphemeralAfter string `json:"ephemeralAfter,omitempty" doc:"remove what joined when it was not seen for so long; agents and gateways only" example:"1h"`
+	EphemeralAfter string `json:"ephemeralAfter,omitempty" doc:"remove what joined when it was not seen for so long; agents, gateways and bridges only" example:"1h"`
 }
 
 func (d *door) registerTokens() {
