@@ -54,7 +54,7 @@ func newNamespaces(ctx context.Context, cfg HubConfig, hubs *hub.Server, events 
 		},
 		Authorize: n.authorize,
 		Plain:     plainEvent,
-		Refused: func(r *http.Request, who string, err error) { hubhttp.ArrivalOf(r.Context()).Conn.Refuse(who, err) },
+		Refused:   func(r *http.Request, who string, err error) { hubhttp.ArrivalOf(r.Context()).Conn.Refuse(who, err) },
 	}, log, clk)
 	return n, nil
 }
