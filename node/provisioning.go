@@ -90,7 +90,7 @@ func (p *provisioners) carryOut(ctx context.Context, hubs []plan.Hub) error {
 	var out []provisioning.Spec
 	for _, h := range hubs {
 		if h.Type == resource.TypeDPS {
-			out = append(out, provisioning.Spec{ID: h.ID, Name: h.Name, HostNames: h.HostNames})
+			out = append(out, provisioning.Spec{ID: h.ID, Name: h.Name, HostNames: h.HostNames, KeysOff: h.KeysOff})
 		}
 	}
 	return p.server.SetServices(ctx, out)

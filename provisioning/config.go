@@ -60,6 +60,7 @@ type Spec struct {
 	ID        string   // uid of the service
 	Name      string   // ot/ot-cloud/provisioning
 	HostNames []string // all it answers to; the first is the public name
+	KeysOff   bool     // no policy's key opens it; devices go on with their own
 }
 
 // Hubs are the hubs a service reaches without a connection string: those of the same process and tenant.

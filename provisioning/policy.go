@@ -70,6 +70,10 @@ func (s *Service) setPolicies(list []provisioningstore.Policy) {
 // Authorize checks a service's SAS token: a policy's, covering this service, with the right needed. It returns the policy's name.
 func (s *Service) Authorize(token string, need Right) (policy string, err error) {
 	op := "provisioning.Authorize"
+	if s.spec.Load().KeysOff {
+		return "", fault.New(op, fault.Unauthenticated, "shared keys are switched off for this service").
+			Advise("work on the machine that serves it, or set spec.keyAccess of the service to Enabled")
+	}
 	t, err := sas.Parse(token)
 	if err != nil {
 		return "", err
