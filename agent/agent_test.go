@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/isthmus-io/isthmus/clock"
+	"github.com/isthmus-io/isthmus/clock/clocktest"
 	"github.com/isthmus-io/isthmus/identity"
 	"github.com/isthmus-io/isthmus/link/relay"
 	"github.com/isthmus-io/isthmus/plan"
@@ -197,11 +198,11 @@ func TestTwoAgentsAndARelayCarryOutTheirPlans(t *testing.T) {
 
 	reset := func(c net.Conn, what string) {
 		t.Helper()
-		start := time.Now()
+		watch := clocktest.Start(t)
 		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("%s: %v", what, err)
 		}
-		if d := time.Since(start); d > time.Second {
+		if d := watch.Took(); d > time.Second {
 			t.Errorf("%s took %s", what, d)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/isthmus-io/isthmus/clock/clocktest"
 	"github.com/isthmus-io/isthmus/identity"
 	"github.com/isthmus-io/isthmus/link/mux"
 	"github.com/isthmus-io/isthmus/plan"
@@ -35,11 +36,11 @@ func TestProviderCutsExactlyWhatIsRevoked(t *testing.T) {
 			b, targetB := w.dial("127.0.0.2")
 			send(t, a, "hello") // the target has a connection before the provider has heard that it was dialled
 			expect(t, targetA, "hello")
-			start := time.Now()
+			watch := clocktest.Start(t)
 			w.services.Set(revoke(w))
 			expectReset(t, a)
 			expectReset(t, targetA)
-			if d := time.Since(start); d > time.Second {
+			if d := watch.Took(); d > time.Second {
 				t.Errorf("cutting took %s", d)
 			}
 			send(t, b, "alive")
@@ -84,11 +85,11 @@ func TestConsumerCutsExactlyWhatIsNoLongerOpen(t *testing.T) {
 			w.start()
 			a, targetA := w.dial("127.0.0.1")
 			b, targetB := w.dial("127.0.0.2")
-			start := time.Now()
+			watch := clocktest.Start(t)
 			w.endpoints.Set(append(next, w.plan[1]))
 			expectReset(t, a)
 			expectReset(t, targetA)
-			if d := time.Since(start); d > time.Second {
+			if d := watch.Took(); d > time.Second {
 				t.Errorf("cutting took %s", d)
 			}
 			if c, err := net.Dial("tcp", netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), w.port).String()); err == nil {
@@ -189,12 +190,12 @@ func TestManyFlowsAreCutAtOnce(t *testing.T) {
 		c, _ := w.dial("127.0.0.1")
 		clients = append(clients, c)
 	}
-	start := time.Now()
+	watch := clocktest.Start(t)
 	w.endpoints.Set(w.plan[1:])
 	for _, c := range clients {
 		expectReset(t, c)
 	}
-	if d := time.Since(start); d > time.Second {
+	if d := watch.Took(); d > time.Second {
 		t.Errorf("cutting took %s", d)
 	}
 	w.await("the other agent", func() bool { return len(w.services.Flows()) == 0 })

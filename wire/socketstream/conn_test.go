@@ -18,6 +18,7 @@ import (
 	"github.com/coder/websocket"
 	"go.uber.org/goleak"
 
+	"github.com/isthmus-io/isthmus/clock/clocktest"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/wire/socketstream"
 )
@@ -189,7 +190,7 @@ func TestCutSaysWhyAndWaitsForNobody(t *testing.T) {
 	<-cut
 
 	a, _, _ = pair(t, t.Context())
-	begun := time.Now()
+	watch := clocktest.Start(t)
 	stuck := make(chan struct{})
 	go func() { // nobody reads that
 		defer close(stuck)
@@ -201,7 +202,7 @@ func TestCutSaysWhyAndWaitsForNobody(t *testing.T) {
 	}()
 	a.Cut("")
 	<-stuck
-	if took := time.Since(begun); took > 2*time.Second {
+	if took := watch.Took(); took > 2*time.Second {
 		t.Errorf("it took %v", took)
 	}
 }
