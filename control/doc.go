@@ -28,5 +28,5 @@
 // An administrator of the deployment acts for every tenant, and is named in the records of each.
 //
 // The package starts goroutines only inside Run and ends them before it returns. WatchPlan runs on its caller's goroutine. Locks,
-// outermost first: Control.writing, the store's one writer, Control.mu, presence.mu.
+// outermost first: Control.writing, the store's one writer, Control.mu, presence.mu or carried.mu.
 package control

@@ -213,6 +213,12 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, f Field, path string) {
 		d.resolve--
 		return
 	}
+	if v.Kind() == reflect.Interface {
+		if free := d.free(n, path); free != nil {
+			v.Set(reflect.ValueOf(free))
+		}
+		return
+	}
 	if !d.spend(n) {
 		return
 	}
@@ -253,6 +259,8 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, f Field, path string) {
 			return
 		}
 		v.SetBool(strings.EqualFold(n.Value, "true"))
+	case reflect.Float64:
+		d.fraction(n, v, f, path)
 	default:
 		d.number(n, v, f, path)
 	}

@@ -161,6 +161,10 @@ func words(t reflect.Type) string {
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
 		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		return "a whole number"
+	case reflect.Float32, reflect.Float64:
+		return "a number"
+	case reflect.Interface:
+		return anyWords
 	case reflect.Slice:
 		return "a list of " + plural(words(t.Elem()))
 	case reflect.Map:
@@ -170,7 +174,10 @@ func words(t reflect.Type) string {
 	}
 }
 
-const mappingWords = "a mapping"
+const (
+	mappingWords = "a mapping"
+	anyWords     = "a value of any sort"
+)
 
 func plural(s string) string {
 	switch s {

@@ -297,7 +297,7 @@ func splice(here, there net.Conn) {
 func TestTheWireFitsTheControlPlane(t *testing.T) {
 	for name, c := range map[string]struct{ ours, theirs any }{
 		"enrol":  {enrolRequest{"a", "b", "c", "d", "e", "f", time.Unix(1, 0)}, &control.EnrolRequest{}},
-		"report": {Report{"a", "b", "c", []string{"d"}, []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:53")}}, &control.AgentReport{}},
+		"report": {Report{"a", "b", "c", []string{"d"}, []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:53")}, []BridgeReport{{ID: "u"}}}, &control.AgentReport{}},
 		"renew":  {certificateReply{"a", "b"}, &control.CertificateReply{}},
 	} {
 		b, err := json.Marshal(c.ours)

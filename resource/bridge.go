@@ -19,11 +19,11 @@ type Bridge struct {
 type BridgeSpec struct {
 	Agent       string            `json:"agent,omitempty" doc:"the process of the same network that carries it; chosen when absent" example:"bridge-1"`
 	Paused      bool              `json:"paused,omitempty" doc:"read nothing; what is not sent stays in the source"`
-	Source      BridgeSource      `json:"source"`
+	Source      BridgeSource      `json:"source" doc:"what is read"`
 	Contract    string            `json:"contract,omitempty" doc:"TENANT/NAME of what was agreed about what may cross; required when the destination belongs to another tenant" example:"ot/telemetry"`
 	Steps       []BridgeStep      `json:"steps,omitempty" doc:"what is done with the events, in order"`
 	References  []ReferenceTable  `json:"references,omitempty" doc:"tables that windows join with"`
-	Destination BridgeDestination `json:"destination"`
+	Destination BridgeDestination `json:"destination" doc:"where it is sent"`
 	DeadLetters DeadLetters       `json:"deadLetters,omitzero" doc:"how long events that could not be sent are kept, at the source's side"`
 	Batch       BatchSize         `json:"batch,omitzero" doc:"how many events are handled together"`
 	Tests       []BridgeTest      `json:"tests,omitempty" doc:"what isthmus bridge test tries without any network"`
@@ -63,7 +63,7 @@ type BatchSize struct {
 // BridgeTest is events and what is to come of them.
 type BridgeTest struct {
 	Name   string      `json:"name" doc:"unique in the bridge" example:"celsius"`
-	Input  []TestEvent `json:"input"`
+	Input  []TestEvent `json:"input" doc:"events as they come from the source"`
 	Output []TestEvent `json:"output,omitempty" doc:"what is sent, in this order; nothing when absent"`
 	Dead   []TestDead  `json:"dead,omitempty" doc:"what is dead-lettered, in this order"`
 }
@@ -73,7 +73,7 @@ type TestEvent struct {
 	Body       any               `json:"body,omitempty" doc:"JSON, or a text"`
 	Properties map[string]string `json:"properties,omitempty" doc:"the application's"`
 	System     map[string]string `json:"system,omitempty" doc:"such as iothub-connection-device-id"`
-	Enqueued   time.Time         `json:"enqueued,omitzero"`
+	Enqueued   time.Time         `json:"enqueued,omitzero" doc:"when it came in"`
 }
 
 // TestDead is an event that is expected not to be sent.
@@ -94,7 +94,7 @@ const (
 
 // BridgeStatus is what Isthmus says of a bridge.
 type BridgeStatus struct {
-	State BridgeState `json:"state,omitempty" enum:"Running,Waiting,Paused,Failed"`
+	State BridgeState `json:"state,omitempty" enum:"Running,Waiting,Paused,Failed" doc:"Waiting goes on by itself once what it waits for is there; Failed does not"`
 	Why   string      `json:"why,omitempty" doc:"what it waits for, or why it failed"`
 	Step  string      `json:"step,omitempty" doc:"where that is: source, the name of a step, contract, destination"`
 
@@ -105,7 +105,7 @@ type BridgeStatus struct {
 
 	Contract int64 `json:"contract,omitempty" doc:"the version of the contract that is enforced"`
 
-	Partitions    []BridgePartition `json:"partitions,omitempty"`
+	Partitions    []BridgePartition `json:"partitions,omitempty" doc:"where it stands in each partition of the source"`
 	Sent          int64             `json:"sent,omitempty" doc:"events the destination has acknowledged since the bridge was made"`
 	Repeated      int64             `json:"repeated,omitempty" doc:"of these, marked as possibly sent before"`
 	Dropped       int64             `json:"dropped,omitempty" doc:"second copies from another bridge that were left out"`
@@ -125,7 +125,7 @@ type BridgeStatus struct {
 
 // BridgePartition is where a bridge stands in a partition of its source.
 type BridgePartition struct {
-	Partition string    `json:"partition"`
+	Partition string    `json:"partition" doc:"of the source"`
 	Next      int64     `json:"next" doc:"the sequence number of the first event that is not done with"`
 	Reserved  int64     `json:"reserved,omitempty" doc:"events below it may have been sent already"`
 	End       int64     `json:"end" doc:"the sequence number that the source's next event gets"`
@@ -134,9 +134,9 @@ type BridgePartition struct {
 
 // BridgeError is what went wrong at a step.
 type BridgeError struct {
-	Step  string    `json:"step"`
-	Words string    `json:"words"`
-	At    time.Time `json:"at"`
+	Step  string    `json:"step" doc:"where it was"`
+	Words string    `json:"words" doc:"what it was"`
+	At    time.Time `json:"at" doc:"when it was last so"`
 	Count int64     `json:"count" doc:"so often since the process began"`
 }
 

@@ -89,7 +89,7 @@ type KafkaDestination struct {
 // MQTTDestination is a broker. Events are published with quality of service 1.
 type MQTTDestination struct {
 	Topic  string `json:"topic" doc:"with {device}, {partition} and {NAME} of properties" example:"plant/{device}/telemetry"`
-	Retain bool   `json:"retain,omitempty"`
+	Retain bool   `json:"retain,omitempty" doc:"let the broker keep the last message of each topic"`
 	TLS    bool   `json:"tls,omitempty" doc:"the secret may hold user:password"`
 }
 

@@ -62,10 +62,10 @@ type ReferenceTable struct {
 
 // ReferenceBlob is a blob behind a private endpoint.
 type ReferenceBlob struct {
-	Endpoint  string `json:"endpoint"`
-	Container string `json:"container"`
-	Name      string `json:"name" example:"machines.csv"`
-	Secret    string `json:"secret,omitempty"`
+	Endpoint  string `json:"endpoint" doc:"the private endpoint of the same network that leads to the blob service" example:"lake"`
+	Container string `json:"container" doc:"its container"`
+	Name      string `json:"name" doc:"the blob" example:"machines.csv"`
+	Secret    string `json:"secret,omitempty" doc:"the name of a file of the agent with a connection string; the bridge's own identity when absent"`
 }
 
 func (s *BridgeSpec) validateSteps(op string) error {

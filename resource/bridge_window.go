@@ -67,8 +67,8 @@ func AggregateFunctions() []AggregateFunction {
 
 // Aggregate is one value of a row. Values that are null are left out of all but count without a value.
 type Aggregate struct {
-	Name       string            `json:"name" example:"p95"`
-	Function   AggregateFunction `json:"function" enum:"count,countDistinct,sum,avg,min,max,first,last,percentile,stddev"`
+	Name       string            `json:"name" doc:"the column it becomes" example:"p95"`
+	Function   AggregateFunction `json:"function" enum:"count,countDistinct,sum,avg,min,max,first,last,percentile,stddev" doc:"how the values of a group become one"`
 	Value      string            `json:"value,omitempty" doc:"Bloblang; required for all but count" example:"this.temperature"`
 	Percentile float64           `json:"percentile,omitempty" minimum:"0" maximum:"100" doc:"of percentile" example:"95"`
 }

@@ -64,7 +64,7 @@ type ContractField struct {
 
 // ContractLimits bounds what crosses. 0 is no limit.
 type ContractLimits struct {
-	EventsPerSecond int   `json:"eventsPerSecond,omitempty" minimum:"0"`
+	EventsPerSecond int   `json:"eventsPerSecond,omitempty" minimum:"0" doc:"over any second"`
 	EventsPerDay    int64 `json:"eventsPerDay,omitempty" minimum:"0" doc:"days are those of UTC"`
 	BytesPerDay     int64 `json:"bytesPerDay,omitempty" minimum:"0" doc:"of bodies and properties as they cross"`
 	MaxEventBytes   int   `json:"maxEventBytes,omitempty" minimum:"0" doc:"a larger one breaks the contract"`
@@ -82,7 +82,7 @@ const (
 
 // ContractStatus is what Isthmus says of a contract. Both tenants see the same.
 type ContractStatus struct {
-	State   ContractState `json:"state,omitempty" enum:"Proposed,Agreed,Changed,Withdrawn"`
+	State   ContractState `json:"state,omitempty" enum:"Proposed,Agreed,Changed,Withdrawn" doc:"Agreed: what is in spec holds; Changed: an older version holds"`
 	Version int64         `json:"version,omitempty" doc:"of the text in spec"`
 	Digest  string        `json:"digest,omitempty" doc:"SHA-256 of that text in its canonical form, in hexadecimal"`
 	// Proposal is the owner's signature of the text in spec. Absent once it holds, and after the owner has withdrawn it.
@@ -96,18 +96,18 @@ type ContractStatus struct {
 
 // AgreedContract is a version that both tenants have signed.
 type AgreedContract struct {
-	Version    int64               `json:"version"`
-	Digest     string              `json:"digest"`
+	Version    int64               `json:"version" doc:"of the text"`
+	Digest     string              `json:"digest" doc:"SHA-256 of the text, in hexadecimal"`
 	Text       string              `json:"text" doc:"what was signed, byte for byte"`
-	Signatures []ContractSignature `json:"signatures"`
+	Signatures []ContractSignature `json:"signatures" doc:"one of each side"`
 }
 
 // ContractSignature says that a tenant agreed, by whom and when. It is made with the key of the deployment's authority, which signs
 // checkpoints of the audit log too, over the bytes that SignedBytes returns.
 type ContractSignature struct {
-	Tenant    string    `json:"tenant"`
-	By        string    `json:"by"`
-	At        time.Time `json:"at"`
+	Tenant    string    `json:"tenant" doc:"for which it was made"`
+	By        string    `json:"by" doc:"who agreed for the tenant"`
+	At        time.Time `json:"at" doc:"when"`
 	Authority string    `json:"authority" doc:"fingerprint (SHA-256) of the certificate of the authority whose key it was made with"`
 	Signature string    `json:"signature" doc:"base64; over the lines isthmus-contract/v1, the contract's path, version, digest, tenant, by, at and authority"`
 }
@@ -144,12 +144,12 @@ func (a *AgreedContract) Read() (contract Key, spec ContractSpec, err error) {
 
 // ContractHistory is one decision.
 type ContractHistory struct {
-	At      time.Time `json:"at"`
-	By      string    `json:"by"`
-	Tenant  string    `json:"tenant"`
-	What    string    `json:"what" enum:"proposed,accepted,rejected,withdrawn"`
-	Version int64     `json:"version"`
-	Reason  string    `json:"reason,omitempty"`
+	At      time.Time `json:"at" doc:"when"`
+	By      string    `json:"by" doc:"who decided"`
+	Tenant  string    `json:"tenant" doc:"for which side"`
+	What    string    `json:"what" enum:"proposed,accepted,rejected,withdrawn" doc:"what was decided"`
+	Version int64     `json:"version" doc:"of the text then"`
+	Reason  string    `json:"reason,omitempty" doc:"as both sides read it"`
 }
 
 // Bounds of a contract.

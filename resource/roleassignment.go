@@ -52,9 +52,9 @@ type Workload struct {
 // RoleAssignmentSpec says who may do what with which service.
 type RoleAssignmentSpec struct {
 	Service  string   `json:"service" doc:"the service, of the same network" example:"lake"`
-	Role     DataRole `json:"role" enum:"Data Sender,Data Receiver,Data Owner,Blob Reader,Blob Contributor,Hub Reader,Hub Contributor,Registry Puller,Registry Pusher"`
+	Role     DataRole `json:"role" enum:"Data Sender,Data Receiver,Data Owner,Blob Reader,Blob Contributor,Hub Reader,Hub Contributor,Registry Puller,Registry Pusher" doc:"what the workload may do"`
 	Scope    string   `json:"scope,omitempty" doc:"one event hub, container or repository; the whole service when absent" example:"telemetry"`
-	Workload Workload `json:"workload"`
+	Workload Workload `json:"workload" doc:"who may"`
 }
 
 // RoleAssignmentStatus is what Isthmus says of an assignment.
