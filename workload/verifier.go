@@ -5,7 +5,9 @@ import (
 	"crypto/elliptic"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -147,6 +149,9 @@ func examine(token string, roots *x509.CertPool, now time.Time) (known, error) {
 	}
 	if h.typ != Type || h.alg != string(jose.ES256) {
 		return bad("the token is not one of a workload, signed with ES256", nil)
+	}
+	if _, err := base64.RawURLEncoding.Strict().DecodeString(token[strings.LastIndexByte(token, '.')+1:]); err != nil { // one text for one signature
+		return bad("the signature of the token cannot be read", err)
 	}
 	chain, err := h.chain()
 	if err != nil {
