@@ -112,7 +112,7 @@ func (c compiler) trouble(b *resource.Bridge, l look) (problem, step string) {
 	}
 	for i := range s.Steps {
 		if h := s.Steps[i].HTTP; h != nil {
-			if words := endTrouble(b, l, h.Endpoint, "an HTTP function", false, resource.TypeFunction, resource.TypeTCP); words != "" {
+			if words := functionTrouble(b, l, h); words != "" {
 				return words, s.Steps[i].Name
 			}
 		}
@@ -146,6 +146,18 @@ func (c compiler) sourceTrouble(b *resource.Bridge, l look) string {
 			src.Endpoint, s.Metadata.Tenant, s.Metadata.Tenant)
 	case s.Spec.Type == resource.TypeEventHubs && src.EventHub == "":
 		return "a namespace has several event hubs: name the one to read in spec.source.eventHub"
+	}
+	return ""
+}
+
+// functionTrouble also refuses a function of another tenant: it would be sent what the contract, which comes last, would not let cross.
+func functionTrouble(b *resource.Bridge, l look, h *resource.HTTPFunction) string {
+	if words := endTrouble(b, l, h.Endpoint, "an HTTP function", false, resource.TypeFunction, resource.TypeTCP); words != "" {
+		return words
+	}
+	if _, s := l.end(h.Endpoint); s.Metadata.Tenant != b.Metadata.Tenant {
+		return fmt.Sprintf("the function that %s leads to belongs to the tenant %s, and would see events before the contract has let them cross: use one of the tenant %s",
+			h.Endpoint, s.Metadata.Tenant, b.Metadata.Tenant)
 	}
 	return ""
 }
@@ -207,12 +219,15 @@ func contractKey(b *resource.Bridge) resource.Key {
 // contractTrouble says why what the bridge names does not let it send to where it sends. It is asked once every end is open.
 func (c compiler) contractTrouble(b *resource.Bridge, l look) string {
 	own := b.Metadata.Tenant
-	others := foreign(b, l)
+	to := own
+	if e, s := l.end(b.Spec.Destination.Endpoint); e != nil && s != nil && e.Status.Connection.Open() {
+		to = s.Metadata.Tenant
+	}
 	if b.Spec.Contract == "" {
-		if len(others) == 0 {
+		if to == own {
 			return ""
 		}
-		return fmt.Sprintf("it sends to the tenant %s, and nothing crosses without a contract: name one in spec.contract", others[0])
+		return fmt.Sprintf("it sends to the tenant %s, and nothing crosses without a contract: name one in spec.contract", to)
 	}
 	key := contractKey(b)
 	if key.Tenant != own {
@@ -229,13 +244,8 @@ func (c compiler) contractTrouble(b *resource.Bridge, l look) string {
 	if !spec.Until.IsZero() && c.now != nil && !spec.Until.After(c.now()) {
 		return fmt.Sprintf("the contract %s ended at %s", b.Spec.Contract, spec.Until.UTC().Format(time.RFC3339))
 	}
-	if len(others) == 0 {
-		others = []string{own}
-	}
-	for _, t := range others {
-		if t != spec.With {
-			return fmt.Sprintf("the contract %s is with the tenant %s, and the bridge sends to the tenant %s", b.Spec.Contract, spec.With, t)
-		}
+	if to != spec.With {
+		return fmt.Sprintf("the contract %s is with the tenant %s, and the bridge sends to the tenant %s", b.Spec.Contract, spec.With, to)
 	}
 	return ""
 }
@@ -253,25 +263,4 @@ func notAgreed(n *resource.Contract) string {
 		return words
 	}
 	return fmt.Sprintf("the contract %s waits for the tenant %s to accept version %d", path, n.Spec.With, n.Status.Version)
-}
-
-// foreign lists the other tenants to which the bridge gives events, each once. An end that is not open counts for nothing.
-func foreign(b *resource.Bridge, l look) []string {
-	var out []string
-	add := func(endpoint string) {
-		e, s := l.end(endpoint)
-		if e == nil || s == nil || !e.Status.Connection.Open() || s.Metadata.Tenant == b.Metadata.Tenant || slices.Contains(out, s.Metadata.Tenant) {
-			return
-		}
-		out = append(out, s.Metadata.Tenant)
-	}
-	if d := b.Spec.Destination.Endpoint; d != "" {
-		add(d)
-	}
-	for i := range b.Spec.Steps {
-		if h := b.Spec.Steps[i].HTTP; h != nil {
-			add(h.Endpoint)
-		}
-	}
-	return out
 }
