@@ -1,7 +1,7 @@
 package workload
 
-// MaxKnown is how many tokens a verifier remembers, and Known how many one does.
-const MaxKnown = maxKnown
+// Bound has a verifier remember so many tokens at most, and Known tells how many it does.
+func Bound(v *Verifier, most int) { v.most = most }
 
 func Known(v *Verifier) int {
 	v.mu.Lock()
