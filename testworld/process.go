@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"syscall"
 
 	"github.com/isthmus-io/isthmus/fault"
 )
@@ -51,6 +52,20 @@ func (p *Process) Start(ctx context.Context) error {
 	case <-ctx.Done():
 		return errors.Join(ctx.Err(), p.Stop())
 	}
+}
+
+// startOn starts a process for the first time, on a free port, which is stored in listen. Somebody else may take that before the process
+// does; then it is another.
+func (p *Process) startOn(ctx context.Context, listen *string) (err error) {
+	for range 10 {
+		if *listen, err = freePort(ctx); err != nil {
+			return err
+		}
+		if err = p.Start(ctx); !errors.Is(err, syscall.EADDRINUSE) {
+			return err
+		}
+	}
+	return err
 }
 
 // Stop ends the process, waits for everything it started, and returns its error.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -41,6 +42,7 @@ type World struct {
 	Dir           string
 
 	cfg       Config
+	mark      io.Closer // keeps others from the block
 	temporary bool
 	server    *Process
 	relay     *Process
@@ -64,13 +66,14 @@ func Start(ctx context.Context, cfg Config) (w *World, err error) {
 		}
 		w.temporary = true
 	}
+	made := w
 	defer func() {
 		if err != nil {
-			_ = w.Close()
+			_ = made.Close()
 		}
 	}()
 	if !w.cfg.Block.IsValid() {
-		if w.cfg.Block, err = freeBlock(ctx); err != nil {
+		if w.cfg.Block, w.mark, err = freeBlock(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -78,14 +81,7 @@ func Start(ctx context.Context, cfg Config) (w *World, err error) {
 		return nil, err
 	}
 	w.RelayAddress = w.Tap.listener.Addr().String()
-	serverListen, err := freePort(ctx)
-	if err != nil {
-		return nil, err
-	}
-	relayListen, err := freePort(ctx)
-	if err != nil {
-		return nil, err
-	}
+	var serverListen, relayListen string
 	var ready node.ServerReady
 	w.server = w.process("server", func(ctx context.Context, up func()) error {
 		return node.Server(ctx, node.ServerConfig{
@@ -98,7 +94,7 @@ func Start(ctx context.Context, cfg Config) (w *World, err error) {
 			},
 		}, w.log("server"), w.cfg.Clock, prometheus.NewRegistry())
 	})
-	if err = w.server.Start(ctx); err != nil {
+	if err = w.server.startOn(ctx, &serverListen); err != nil {
 		return nil, err
 	}
 	w.ServerAddress, w.Admin, w.CAFile = ready.Address, ready.AdminToken, ready.CAFile
@@ -114,16 +110,16 @@ func Start(ctx context.Context, cfg Config) (w *World, err error) {
 	if err != nil {
 		return nil, err
 	}
-	rc := node.RelayConfig{DataDir: filepath.Join(w.Dir, "relay-1"), Listen: relayListen, Address: w.RelayAddress, Control: w.ServerAddress, Version: "testworld"}
+	rc := node.RelayConfig{DataDir: filepath.Join(w.Dir, "relay-1"), Address: w.RelayAddress, Control: w.ServerAddress, Version: "testworld"}
 	if err = node.JoinRelay(ctx, rc, token.Secret, "relay-1", w.cfg.Clock); err != nil {
 		return nil, err
 	}
 	w.relay = w.process("relay-1", func(ctx context.Context, up func()) error {
 		rc := rc
-		rc.Ready = func(string) { up() }
+		rc.Listen, rc.Ready = relayListen, func(string) { up() }
 		return node.Relay(ctx, rc, w.log("relay-1"), w.cfg.Clock, prometheus.NewRegistry())
 	})
-	if err = w.relay.Start(ctx); err != nil {
+	if err = w.relay.startOn(ctx, &relayListen); err != nil {
 		return nil, err
 	}
 	w.Tap.start(relayListen)
@@ -182,11 +178,17 @@ func (w *World) Close() error {
 	if w.Tap != nil {
 		w.Tap.close()
 	}
+	if w.mark != nil {
+		_ = w.mark.Close()
+	}
 	if w.temporary {
 		errs = append(errs, os.RemoveAll(w.Dir))
 	}
 	return errors.Join(errs...)
 }
+
+// markPort is listened on, where devices find the first hub, for as long as a world has its block: nothing in it needs this port.
+const markPort = 8882
 
 func freePort(ctx context.Context) (string, error) {
 	var lc net.ListenConfig
@@ -198,20 +200,25 @@ func freePort(ctx context.Context) (string, error) {
 	return l.Addr().String(), nil
 }
 
-// freeBlock finds a 127.x.0.0 in which nobody listens on the port that worlds mark theirs with while they choose.
-func freeBlock(ctx context.Context) (netip.Addr, error) {
+// freeBlock finds a 127.x.0.0 that no other world has. It is another's again when the mark is closed.
+func freeBlock(ctx context.Context) (block netip.Addr, mark io.Closer, err error) {
 	var lc net.ListenConfig
 	start := rand.IntN(200)
 	for i := range 200 {
 		a := netip.AddrFrom4([4]byte{127, byte(20 + (start+i)%200), 0, 0})
 		b := a.As4()
 		b[2], b[3] = 7, 4
+		mark, err := lc.Listen(ctx, "tcp", netip.AddrPortFrom(netip.AddrFrom4(b), markPort).String())
+		if err != nil {
+			continue
+		}
 		l, err := lc.Listen(ctx, "tcp", netip.AddrPortFrom(netip.AddrFrom4(b), 8883).String())
 		if err == nil {
 			l.Close()
-			return a, nil
+			return a, mark, nil
 		}
+		mark.Close()
 	}
-	return netip.Addr{}, fault.New("testworld.Start", fault.Exhausted, "no free block of loopback addresses was found").
+	return netip.Addr{}, nil, fault.New("testworld.Start", fault.Exhausted, "no free block of loopback addresses was found").
 		Advise("on systems other than Linux, add the addresses first: sudo ifconfig lo0 alias 127.77.7.4")
 }
