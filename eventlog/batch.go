@@ -17,6 +17,7 @@ type Batch struct {
 	Stream    string
 	Partition int    // -1: by Key, or round robin when that is empty
 	Key       string // partition key of all the events
+	OwnKeys   bool   // it is not: each has its own in PartitionKey, or none; Key only chooses the partition
 	Events    []Event
 	Producer  Producer // ID 0: none
 	// Existing answers NotFound when there is no such stream instead of making it. Always so with a partition or a producer.
@@ -56,7 +57,7 @@ func (l *Log) batchRequest(b *Batch) (*request, error) {
 	}
 	size := 0
 	for i := range b.Events {
-		size += len(b.Events[i].Body) + headerLen + len(b.Key) + 4
+		size += len(b.Events[i].Body) + headerLen + max(len(b.Key), len(b.Events[i].PartitionKey)) + 4
 	}
 	size = min(size, MaxBatchBytes)
 	r, err := l.request(b.Stream, b.Key, size)
@@ -67,7 +68,11 @@ func (l *Log) batchRequest(b *Batch) (*request, error) {
 	r.existing = b.Existing || b.Partition >= 0 || b.Producer.ID > 0
 	r.rec = slices.Grow(r.rec[:0], size)
 	for i := range b.Events {
-		if err := l.encode(r, &b.Events[i]); err != nil {
+		key := r.key
+		if b.OwnKeys {
+			key = b.Events[i].PartitionKey
+		}
+		if err := l.encodeAs(r, key, &b.Events[i]); err != nil {
 			putRequest(r)
 			return nil, err
 		}
@@ -81,9 +86,11 @@ func (l *Log) batchRequest(b *Batch) (*request, error) {
 }
 
 // encode adds an event to a request.
-func (l *Log) encode(r *request, ev *Event) error {
+func (l *Log) encode(r *request, ev *Event) error { return l.encodeAs(r, r.key, ev) }
+
+func (l *Log) encodeAs(r *request, key string, ev *Event) error {
 	before := len(r.rec)
-	r.rec = appendRecord(r.rec, r.key, ev)
+	r.rec = appendRecord(r.rec, key, ev)
 	if n := len(r.rec) - before; n > l.cfg.MaxEventBytes {
 		return fault.Newf("eventlog.Append", fault.TooLarge, "an event takes at most %d bytes, this one %d", l.cfg.MaxEventBytes, n).
 			Advise("send less in one message, or put the content elsewhere and send where it is")

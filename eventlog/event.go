@@ -2,7 +2,8 @@ package eventlog
 
 import "time"
 
-// Event is one entry of a partition. To Append only Body, Properties, System and Format are of interest: the log sets the rest.
+// Event is one entry of a partition. To Append only Body, Properties, System and Format are of interest, and in a Batch with OwnKeys
+// PartitionKey: the log sets the rest.
 type Event struct {
 	Body       []byte
 	Properties map[string]string // the application's own

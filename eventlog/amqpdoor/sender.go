@@ -64,7 +64,7 @@ func (s *sender) receive(d *engine.Delivery) {
 		return
 	}
 	n := len(b.Events)
-	s.entity.Append(eventlog.Batch{Partition: s.partition, Key: b.Key, Events: b.Events, Producer: b.Producer}, func(_ eventlog.Position, err error) {
+	s.entity.Append(eventlog.Batch{Partition: s.partition, Key: b.Key, OwnKeys: b.OwnKeys, Events: b.Events, Producer: b.Producer}, func(_ eventlog.Position, err error) {
 		if err != nil {
 			s.reject(d, err)
 			return

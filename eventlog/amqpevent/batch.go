@@ -3,6 +3,7 @@ package amqpevent
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	"github.com/isthmus-io/isthmus/eventlog"
 	"github.com/isthmus-io/isthmus/fault"
@@ -12,6 +13,7 @@ import (
 // Batch is the events of one transfer. It may be read into again and again; its zero value is empty.
 type Batch struct {
 	Key      string            // partition key; empty when none
+	OwnKeys  bool              // events have keys of their own, or none: Key is that of the first one that has any
 	Events   []eventlog.Event  // of format Encoded; bodies point into the transfer, mostly
 	Producer eventlog.Producer // of the first event; ID 0 when none
 	Bytes    int               // of the events as their sender encoded them
@@ -50,11 +52,16 @@ func (b *Batch) Read(format uint32, payload []byte) error {
 	if err := checkKeys(envelope.MessageAnnotations, textCodes+ulongCodes); err != nil {
 		return malformed("The annotations of the batch cannot be read", err)
 	}
-	if err := b.annotations(envelope.MessageAnnotations, nil); err != nil {
+	if err := b.annotations(envelope.MessageAnnotations, nil, nil); err != nil {
 		return err
 	}
+	common := b.Key != ""
 	b.Producer = eventlog.Producer{} // an envelope repeats what stands in the first of its events
-	return amqp.EachData(envelope.Body, b.single)
+	if err := amqp.EachData(envelope.Body, b.single); err != nil {
+		return err
+	}
+	b.OwnKeys = !common && slices.ContainsFunc(b.Events, func(e eventlog.Event) bool { return e.PartitionKey != b.Key })
+	return nil
 }
 
 // single adds one event.
@@ -73,7 +80,8 @@ func (b *Batch) single(message []byte) error {
 		return fault.Newf("amqpevent", fault.TooLarge, "A batch has at most %d events.", eventlog.MaxBatchEvents)
 	}
 	var p eventlog.Producer
-	if err := b.annotations(s.MessageAnnotations, &p); err != nil {
+	var key string
+	if err := b.annotations(s.MessageAnnotations, &p, &key); err != nil {
 		return err
 	}
 	if len(b.Events) == 0 {
@@ -83,16 +91,16 @@ func (b *Batch) single(message []byte) error {
 			Because(eventlog.ErrOutOfOrder)
 	}
 	b.Bytes += len(message)
-	b.Events = append(b.Events, eventlog.Event{Body: strip(message, &s), Format: Encoded})
+	b.Events = append(b.Events, eventlog.Event{Body: strip(message, &s), Format: Encoded, PartitionKey: key})
 	return nil
 }
 
 // after adds as producers do: 0 comes after 2147483647.
 func after(sequence int32, n int) int32 { return int32((int64(sequence) + int64(n)) & (1<<31 - 1)) }
 
-// annotations reads what the service wants to know of an event. The first partition key is that of the batch: clients write it on the
-// envelope and on each of its events.
-func (b *Batch) annotations(section []byte, p *eventlog.Producer) error {
+// annotations reads what the service wants to know of an event, or of a batch when p and own are nil. The first partition key is that of the
+// batch: clients write it on the envelope and on each of its events.
+func (b *Batch) annotations(section []byte, p *eventlog.Producer, own *string) error {
 	if section == nil {
 		return nil
 	}
@@ -103,8 +111,16 @@ func (b *Batch) annotations(section []byte, p *eventlog.Producer) error {
 			text, ok := amqp.TextOf(value)
 			if !ok || len(text) > MaxKeyBytes {
 				wrong = partitionKey
-			} else if b.Key == "" {
+				break
+			}
+			if b.Key == "" {
 				b.Key = string(text)
+			}
+			if own == nil {
+				break
+			}
+			if *own = b.Key; *own != string(text) {
+				*own = string(text)
 			}
 		case producerID, producerEpoch, producerSequence:
 			if p == nil {

@@ -188,3 +188,45 @@ func IntegerOf(value []byte) (int64, bool) {
 	}
 	return 0, false
 }
+
+// EachField calls f with every field of a list, with or without the descriptor of a section before it, until f returns false. value is
+// the encoded value, and points into section. An empty section has no fields. The list's form is checked as far as f lets it run, and of
+// values their extent.
+func EachField(section []byte, f func(i int, value []byte) bool) error {
+	if len(section) == 0 {
+		return nil
+	}
+	if section[0] == tagDescribed {
+		rest, err := skip(section[1:])
+		if err != nil {
+			return err
+		}
+		section = rest
+	}
+	tag, body, _, err := take(section)
+	if err != nil {
+		return err
+	}
+	if !isList(tag) {
+		return malformed("1.6.22", "a list is wanted, not code %#02x", tag)
+	}
+	count, b, err := counted(tag, body)
+	if err != nil {
+		return err
+	}
+	for i := range count {
+		rest, err := skip(b)
+		if err != nil {
+			return err
+		}
+		n := len(b) - len(rest)
+		if !f(i, b[:n:n]) {
+			return nil
+		}
+		b = rest
+	}
+	if len(b) > 0 {
+		return errTail
+	}
+	return nil
+}
