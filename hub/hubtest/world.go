@@ -30,6 +30,7 @@ import (
 	"github.com/isthmus-io/isthmus/resource"
 	"github.com/isthmus-io/isthmus/store/hubstore"
 	"github.com/isthmus-io/isthmus/wire/proxyproto"
+	"github.com/isthmus-io/isthmus/workload"
 )
 
 // Host names of the two hubs every world has.
@@ -46,16 +47,18 @@ const (
 
 // Options change what a world is made of.
 type Options struct {
-	Log     hub.EventLog // instead of an eventlog.Log in memory
-	Clock   clock.Clock  // instead of the system's
-	Front   front.Config
-	MQTT    mqttdoor.Config
-	Logger  *slog.Logger   // instead of silence
-	Full    bool           // with jobs and configurations, which otherwise are not carried out
-	Journal stream.Journal // is told of device streams, with Full; may be nil
-	MQTTOn  string         // address of the MQTT door; 127.0.0.1:0
-	HTTPSOn string         // address of the HTTPS door; 127.0.0.1:0
-	AMQPOn  string         // address of the door for AMQP, with AMQP; 127.0.0.1:0
+	Log    hub.EventLog // instead of an eventlog.Log in memory
+	Clock  clock.Clock  // instead of the system's
+	Front  front.Config
+	MQTT   mqttdoor.Config
+	Logger *slog.Logger // instead of silence
+	// Workloads checks tokens of workloads; nil refuses all of them.
+	Workloads *workload.Verifier
+	Full      bool           // with jobs and configurations, which otherwise are not carried out
+	Journal   stream.Journal // is told of device streams, with Full; may be nil
+	MQTTOn    string         // address of the MQTT door; 127.0.0.1:0
+	HTTPSOn   string         // address of the HTTPS door; 127.0.0.1:0
+	AMQPOn    string         // address of the door for AMQP, with AMQP; 127.0.0.1:0
 	// Rooms returns what the HTTPS door serves besides the hub's own, when the world has a Server and a Front; may be nil.
 	Rooms func(*World) httpdoor.Config
 	// AMQP returns what speaks AMQP, on a port of its own and over WebSockets, when the world has a Server, a Front and its rooms; may be nil.
@@ -124,7 +127,7 @@ func Start(t testing.TB, o Options) *World {
 		}
 	}
 	var err error
-	w.Server, err = hub.New(ctx, hub.Config{Dir: filepath.Join(dir, "hub")}, w.Log, o.Logger, o.Clock, nil)
+	w.Server, err = hub.New(ctx, hub.Config{Dir: filepath.Join(dir, "hub"), Workloads: o.Workloads}, w.Log, o.Logger, o.Clock, nil)
 	must(t, err)
 	w.Plans = []plan.Hub{
 		{ID: "uid-contoso", Name: "ot/ot-cloud/contoso", HostNames: []string{Contoso}, LinkKey: []byte("contoso-key-contoso-key"), Links: []uint32{ContosoLink}, Public: resource.PublicEnabled, DeviceStreams: resource.StreamsByKey},
