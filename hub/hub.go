@@ -72,8 +72,8 @@ func (s *Server) open(ctx context.Context, p plan.Hub) (*Hub, error) {
 	h.reports.room.L = &h.reports.mu
 	h.calls.last.Store(rand.Uint32()) //nolint:gosec // no secret; it only has to differ from what an earlier process gave out
 	policies := builtInPolicies()
-	if p.Type == resource.TypeDPS || p.Type == resource.TypeEventHubs {
-		policies = nil // provisioning services and namespaces have their own
+	if p.Type != "" && p.Type != resource.TypeIoTHub {
+		policies = nil // the others have their own, or none
 	}
 	list, err := s.store.EnsurePolicies(ctx, p.ID, policies)
 	if err != nil {
@@ -172,7 +172,7 @@ func (h *Hub) DeviceConnectionString(ctx context.Context, device string) (string
 	return sas.ConnectionString{HostName: h.HostName(), DeviceID: d.ID, Key: d.PrimaryKey}.String(), nil
 }
 
-// Type is iothub, dps for a provisioning service, or eventhubs for a namespace of event hubs: these have a name and sides as a hub does,
+// Type is iothub, dps for a provisioning service, eventhubs for a namespace of event hubs, or blob for a blob service: these have a name and sides as a hub does,
 // and policies of their own, and no devices.
 func (h *Hub) Type() resource.ServiceType { return cmp.Or(h.plan.Load().Type, resource.TypeIoTHub) }
 
@@ -181,6 +181,9 @@ func (h *Hub) Provisioning() bool { return h.Type() == resource.TypeDPS }
 
 // Namespace tells whether this is no hub but a namespace of event hubs.
 func (h *Hub) Namespace() bool { return h.Type() == resource.TypeEventHubs }
+
+// Storage tells whether this is no hub but a blob service.
+func (h *Hub) Storage() bool { return h.Type() == resource.TypeBlob }
 
 // PolicyConnectionString returns what a person gives to a service's SDK. It holds the policy's primary key.
 func (h *Hub) PolicyConnectionString(policy string) (string, error) {

@@ -16,13 +16,13 @@ import (
 	"github.com/isthmus-io/isthmus/hub/hubtest"
 )
 
-// storage is a blob store as far as transfers know one.
-type storage struct {
+// elsewhere is a blob store as far as transfers know one.
+type elsewhere struct {
 	mu    sync.Mutex // guards the field below
 	blobs map[string]string
 }
 
-func (s *storage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *elsewhere) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -48,7 +48,7 @@ func TestContainers(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = files.Close() })
-	far := httptest.NewTLSServer(&storage{blobs: map[string]string{}})
+	far := httptest.NewTLSServer(&elsewhere{blobs: map[string]string{}})
 	t.Cleanup(far.Close)
 	h, ctx := w.Hub(hubtest.Contoso), t.Context()
 	c := newContainers(files, []string{"127.0.0.1", "*.blob.example.net"})

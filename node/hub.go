@@ -23,6 +23,7 @@ import (
 	"github.com/isthmus-io/isthmus/membership"
 	"github.com/isthmus-io/isthmus/node/accessnode"
 	"github.com/isthmus-io/isthmus/plan"
+	"github.com/isthmus-io/isthmus/storage"
 	"github.com/isthmus-io/isthmus/wire/amqp/engine"
 )
 
@@ -39,6 +40,7 @@ type HubConfig struct {
 	Version  string
 	Log      eventlog.Config // Dir is DataDir/events when empty
 	Files    file.Config     // Blobs.Dir is DataDir/files when empty
+	Storage  storage.Config  // of blob services; Dir, Database and Workloads are those of the process
 	// Engine bounds connections of AMQP, EventDoor what is spoken of event hubs on them.
 	Engine    engine.Config
 	EventDoor eventdoor.Config

@@ -38,6 +38,7 @@ type hubProcess struct {
 	server   *hub.Server
 	prov     *provisioners
 	spaces   *namespaces
+	accounts *accounts
 	files    *file.Service
 	forwards *forward.Forwarders
 	rooms    httpdoor.Config
@@ -111,13 +112,17 @@ func openHub(ctx context.Context, cfg HubConfig, find front.Certificate, log *sl
 		return h, err
 	}
 	h.later(func() { _ = h.spaces.server.Close() })
+	if h.accounts, err = newAccounts(ctx, cfg, h.server, log, clk, reg); err != nil {
+		return h, err
+	}
+	h.later(func() { _ = h.accounts.server.Close() })
 	if h.files, err = file.New(ctx, cfg.Files, h.server, log, clk, reg); err != nil {
 		return h, err
 	}
 	h.later(func() { _ = h.files.Close() })
 	h.rooms = httpdoor.Config{
 		Jobs: job.New(job.Config{Containers: newContainers(h.files, cfg.TransferHosts)}, h.server, log, clk), Configurations: configuration.New(configuration.Config{}, h.server, log, clk),
-		Streams: stream.New(stream.Config{Journal: cfg.sessions}, log, clk), Files: h.files, Provisioning: h.prov, Namespaces: h.spaces,
+		Streams: stream.New(stream.Config{Journal: cfg.sessions}, log, clk), Files: h.files, Provisioning: h.prov, Namespaces: h.spaces, Storage: h.accounts,
 	}
 	h.forwards = forward.New(forward.Config{Bucket: endpointFiles{h.files.Blobs()}}, h.server, log, clk, reg)
 	h.mqtt = mqttdoor.New(mqttdoor.Config{Provisioning: h.prov.serveMQTT}, h.server, fr, log, clk)
@@ -140,7 +145,7 @@ func (h *hubProcess) close() {
 
 // carryOut makes the process serve these hubs, provisioning services and namespaces. It needs the event log to run.
 func (h *hubProcess) carryOut(ctx context.Context, hubs []plan.Hub) error {
-	err := errors.Join(h.server.SetHubs(hubs), h.prov.carryOut(ctx, hubs), h.spaces.carryOut(ctx, hubs))
+	err := errors.Join(h.server.SetHubs(hubs), h.prov.carryOut(ctx, hubs), h.spaces.carryOut(ctx, hubs), h.accounts.carryOut(ctx, hubs))
 	h.amqp.Recheck()
 	return err
 }
@@ -161,7 +166,7 @@ func (h *hubProcess) run(ctx context.Context, first func(context.Context) error,
 
 	g, ctx := errgroup.WithContext(ctx)
 	for _, run := range append([]func(context.Context) error{
-		h.server.Run, h.rooms.Jobs.Run, h.rooms.Streams.Run, h.rooms.Configurations.Run, h.files.Run, h.forwards.Run, h.prov.server.Run, h.spaces.server.Run,
+		h.server.Run, h.rooms.Jobs.Run, h.rooms.Streams.Run, h.rooms.Configurations.Run, h.files.Run, h.forwards.Run, h.prov.server.Run, h.spaces.server.Run, h.accounts.server.Run,
 		func(ctx context.Context) error {
 			return h.https.ServeAdmin(ctx, filepath.Join(h.cfg.DataDir, adminSocket))
 		},

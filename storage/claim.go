@@ -1,11 +1,13 @@
 package storage
 
 import (
-	"context"
+	"fmt"
 	"slices"
 	"time"
 
 	"github.com/isthmus-io/isthmus/fault"
+	"github.com/isthmus-io/isthmus/resource"
+	"github.com/isthmus-io/isthmus/workload"
 )
 
 // Right is what somebody may do (Blob service: permissions of a shared access signature).
@@ -36,9 +38,10 @@ const (
 
 // Claim is what somebody proved that he may do.
 type Claim struct {
-	Who     string    // for logs: "key 1", a signature, an identity
-	Expires time.Time // zero: never
-	scopes  []scope
+	Who      string    // for logs: "key 1", a signature, a workload
+	Workload string    // SPIFFE id, when it is one's
+	Expires  time.Time // zero: never
+	scopes   []scope
 }
 
 // scope is rights at levels, in one container and with one blob where they are named.
@@ -55,7 +58,7 @@ func Whole(who string) Claim {
 
 // Narrow returns the claim with no more than these rights, at these levels, in one container when it is named, and with one blob when that is.
 func (c Claim) Narrow(who, container, blob string, levels Level, rights Right, expires time.Time) Claim {
-	out := Claim{Who: who, Expires: expires}
+	out := Claim{Who: who, Workload: c.Workload, Expires: expires}
 	for _, s := range c.scopes {
 		if container != "" && s.container != "" && s.container != container || blob != "" && s.blob != "" && s.blob != blob {
 			continue
@@ -105,24 +108,37 @@ func (a *Account) ByKey(signed func(key []byte) bool) (Claim, error) {
 		Advise("compare the account's name and key with those of the connection string, and the clocks of both machines").Because(WrongSignature)
 }
 
-// ByIdentity returns the claim of whoever a token is about. Unauthenticated, Expired.
-func (a *Account) ByIdentity(ctx context.Context, token string) (Claim, error) {
-	op := "storage.ByIdentity"
-	check := a.server.cfg.Tokens
-	if check == nil {
-		return Claim{}, fault.New(op, fault.Unauthenticated, "this account takes no tokens").Advise("use a connection string, or a shared access signature").Because(NoIdentity)
+// ByWorkload returns the claim of the workload that a token is about. Unauthenticated, Expired; Denied when it has no role here.
+func (a *Account) ByWorkload(token string) (Claim, error) {
+	op := "storage.ByWorkload"
+	v, spec := a.server.cfg.Workloads, a.spec.Load()
+	if v == nil || !workload.Is(token) {
+		return Claim{}, fault.New(op, fault.Unauthenticated, "this account takes no such tokens").
+			Advise("use the token of a workload of the deployment, a connection string, or a shared access signature").Because(NoIdentity)
 	}
-	who, err := check(ctx, *a.spec.Load(), token)
+	p, err := v.Verify(token, slices.Concat([]string{workload.AudienceStorage}, spec.HostNames)...)
 	if err != nil {
-		return Claim{}, err
+		return Claim{}, fault.Wrap(op, fault.Internal, fmt.Errorf("%w: %w", NoIdentity, err), "")
 	}
-	out := Claim{Who: who.Who, Expires: who.Expires}
-	for _, g := range who.Grants {
-		s := scope{container: g.Container, levels: EveryLevel, rights: g.Rights}
-		if g.Container != "" {
+	out := Claim{Who: p.Workload, Workload: p.Workload, Expires: p.Expires}
+	for _, g := range workload.Rights(spec.Assignments, p) {
+		s := scope{container: g.Scope, levels: EveryLevel}
+		switch g.Role {
+		case resource.RoleBlobReader:
+			s.rights = Read | List
+		case resource.RoleBlobContributor:
+			s.rights = EveryRight
+		default:
+			continue
+		}
+		if g.Scope != "" {
 			s.levels &^= Service // which would tell of other containers
 		}
 		out.scopes = append(out.scopes, s)
+	}
+	if len(out.scopes) == 0 {
+		return Claim{}, fault.Newf(op, fault.Denied, "the workload %s has no role at %s", p.Workload, a.HostName()).
+			Advise("make a RoleAssignment for it, and compare which agent carries it").Because(MayNot)
 	}
 	return out, nil
 }

@@ -1,20 +1,20 @@
 package storage
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"net"
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub/blob"
+	"github.com/isthmus-io/isthmus/plan"
 	"github.com/isthmus-io/isthmus/store/storagestore"
+	"github.com/isthmus-io/isthmus/workload"
 )
 
 // Config is how a server is made. Dir, or Database and Blobs.Dir, must be given; every other field's zero value works.
@@ -27,8 +27,8 @@ type Config struct {
 	MaxBlobs int64       // of one account; 20 million
 	MaxBytes int64       // of one account's blobs together; 0 leaves it to the disk
 
-	// Tokens checks a token that proves an identity. nil refuses all of them.
-	Tokens func(ctx context.Context, account Spec, token string) (Identity, error)
+	// Workloads checks the tokens of workloads. nil refuses all of them.
+	Workloads *workload.Verifier
 }
 
 func (c Config) withDefaults() Config {
@@ -47,19 +47,6 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Identity is whom a token is about, and what that one may do.
-type Identity struct {
-	Who     string
-	Grants  []Grant
-	Expires time.Time
-}
-
-// Grant is rights in one container, or in all when none is named.
-type Grant struct {
-	Container string
-	Rights    Right
-}
-
 // Spec says which account is served, as its plan has it.
 type Spec struct {
 	ID         string   // uid of the service
@@ -68,6 +55,8 @@ type Spec struct {
 	Account    string   // its name in signatures; the first label of the public name when empty
 	Containers []string // declared by the resource
 	KeysOff    bool     // neither its keys nor signatures made with them open it
+
+	Assignments []plan.Assignment // what workloads may do
 }
 
 // account is the name that signatures are made with.
@@ -148,7 +137,7 @@ func newETag() string {
 }
 
 func (s Spec) clone() Spec {
-	s.HostNames, s.Containers = slices.Clone(s.HostNames), slices.Clone(s.Containers)
+	s.HostNames, s.Containers, s.Assignments = slices.Clone(s.HostNames), slices.Clone(s.Containers), slices.Clone(s.Assignments)
 	return s
 }
 

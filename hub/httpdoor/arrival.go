@@ -16,6 +16,8 @@ type Arrival struct {
 	// Limited says that it came from the public side of a service which has closed it (hub.Server.EnterTrusted): only a workload that the
 	// service trusts may be answered, by its token.
 	Limited bool
+	// Refused says why the peer may not speak to the service, for handlers that tell it in their own protocol; Hub is what it asked for.
+	Refused error
 }
 
 type arrivalKey struct{}

@@ -30,6 +30,7 @@ type Config struct {
 
 	Provisioning http.Handler // everything but WebSockets for the host name of a provisioning service; see ArrivalOf
 	Namespaces   http.Handler // the same for the host name of a namespace of event hubs
+	Storage      http.Handler // the same for the host name of a blob service, also for peers who may not speak to it
 
 	// WebSocket holds the doors of what is spoken inside WebSockets, by subprotocol. A door has the connection from then on.
 	WebSocket map[string]func(context.Context, *front.Conn)

@@ -72,6 +72,8 @@ func (x *exchange) serve(table router) error {
 		x.hub, x.limited, err = x.enter()
 	}
 	switch {
+	case err != nil && x.refusedByStorage(err):
+		return nil
 	case err != nil && (found == nil || !found.local):
 		return err
 	case err == nil && (x.hub.Type() != resource.TypeIoTHub || isWebSocket(x.Request)) && (found == nil || !found.both):
@@ -103,11 +105,24 @@ func (x *exchange) elsewhere() error {
 	if x.hub.Namespace() {
 		h, what = x.door.cfg.Namespaces, "event hubs"
 	}
+	if x.hub.Storage() {
+		h, what = x.door.cfg.Storage, "blobs"
+	}
 	if h == nil {
 		return code.With(fault.Newf("httpdoor.serve", fault.NotFound, "%s serves no %s here", x.hub.HostName(), what), code.NotFound)
 	}
-	h.ServeHTTP(x.w, x.WithContext(withArrival(x.Context(), Arrival{x.conn, x.hub, x.limited})))
+	h.ServeHTTP(x.w, x.WithContext(withArrival(x.Context(), Arrival{x.conn, x.hub, x.limited, nil})))
 	return nil
+}
+
+// refusedByStorage has a blob service tell a peer in its own words that he may not speak to it; false when he asked for none.
+func (x *exchange) refusedByStorage(why error) bool {
+	h, ok := x.door.server.ByHost(x.Host)
+	if x.local() || !ok || !h.Storage() || x.door.cfg.Storage == nil {
+		return false
+	}
+	x.door.cfg.Storage.ServeHTTP(x.w, x.WithContext(withArrival(x.Context(), Arrival{Conn: x.conn, Hub: h, Refused: why})))
+	return true
 }
 
 // enter returns the hub that is meant, if the peer may speak to it from its side. Only doors at which trusted workloads may come in are open to
@@ -125,6 +140,9 @@ func sortOf(path string) resource.ServiceType {
 		first, _, _ = strings.Cut(noun, "/")
 		if first == "eventhubs" || first == "namespace" {
 			return resource.TypeEventHubs
+		}
+		if first == "storage" {
+			return resource.TypeBlob
 		}
 	}
 	if slices.Contains([]string{"enrollments", "enrollmentgroups", "registrations", "provisioning", "linkedhubs", "certificates"}, first) {

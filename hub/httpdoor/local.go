@@ -14,13 +14,15 @@ type hubJSON struct {
 	Provisioning bool `json:"provisioning,omitempty"`
 	// EventHubs says that it is a namespace of event hubs.
 	EventHubs bool `json:"eventHubs,omitempty"`
+	// Storage says that it is a blob service.
+	Storage bool `json:"storage,omitempty"`
 	hub.Stats
 }
 
 func listHubs(x *exchange) error {
 	out := []hubJSON{}
 	for _, h := range x.door.server.Hubs() {
-		out = append(out, hubJSON{h.Name(), h.HostNames(), h.Public(), h.Provisioning(), h.Namespace(), h.Stats()})
+		out = append(out, hubJSON{h.Name(), h.HostNames(), h.Public(), h.Provisioning(), h.Namespace(), h.Storage(), h.Stats()})
 	}
 	return x.reply(out)
 }

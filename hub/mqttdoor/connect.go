@@ -95,6 +95,10 @@ func (d *Door) admit(ctx context.Context, conn *front.Conn, p *mqtt.Connect) (c 
 		return nil, "", fault.Newf(op, fault.Denied, "%s is a namespace of event hubs, and the device speaks to it as to a hub", h.HostName()).
 			Advise("event hubs speak AMQP; compare HostName in the device's connection string with the hub's public name")
 	}
+	if h.Storage() {
+		return nil, "", fault.Newf(op, fault.Denied, "%s is a blob service, and the device speaks to it as to a hub", h.HostName()).
+			Advise("compare HostName in the device's connection string with the hub's public name")
+	}
 	device, module, _ := strings.Cut(u.identity, "/")
 	n := hub.Name{Device: device, Module: module}
 	c = &client{door: d, conn: conn, topics: topicsOf(n), keeps: !p.CleanSession}

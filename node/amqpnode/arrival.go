@@ -81,7 +81,7 @@ func (a *arrival) byPassword(ctx context.Context, host, user, password string) (
 		a.proved = (*hub.Hub).Provisioning
 		return doors.Provisioning.AuthenticatePlain(ctx, a.conn, a.conn.Certificates, user, password)
 	case strings.Contains(user, "@sas."):
-		a.proved = func(h *hub.Hub) bool { return !h.Provisioning() && !h.Namespace() } // which hub is for its door to say
+		a.proved = func(h *hub.Hub) bool { return h.Type() == resource.TypeIoTHub } // which hub is for its door to say
 		return doors.Hubs.AuthenticatePlain(ctx, a.conn, user, password)
 	}
 	h, limited, err := a.find(host)
@@ -216,6 +216,9 @@ func (a *arrival) onlyNamespace() *hub.Hub {
 
 // directory returns the event hubs that a service's host name leads to.
 func (a *arrival) directory(h *hub.Hub) (eventhub.Directory, error) {
+	if h.Storage() {
+		return nil, fault.Newf("amqpnode.directory", fault.NotFound, "%s does not speak AMQP", h.HostName())
+	}
 	if !h.Namespace() {
 		return a.router.doors.Builtin(h), nil
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub"
 	"github.com/isthmus-io/isthmus/provisioning"
+	"github.com/isthmus-io/isthmus/resource"
 	"github.com/isthmus-io/isthmus/store/hubstore"
 )
 
@@ -28,7 +29,7 @@ func (a Hubs) Names(service string) []string {
 	}
 	var out []string
 	for _, h := range a.server.Hubs() {
-		if !h.Provisioning() && !h.Namespace() && tenant(h) == tenant(own) {
+		if h.Type() == resource.TypeIoTHub && tenant(h) == tenant(own) {
 			out = append(out, h.HostName())
 		}
 	}
