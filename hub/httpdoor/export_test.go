@@ -8,6 +8,7 @@ import (
 
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/hub"
+	"github.com/isthmus-io/isthmus/resource"
 )
 
 // Route is a row of the table as tests see it.
@@ -57,3 +58,18 @@ var (
 
 // Operation is one of a digital twin's patch.
 type Operation = operation
+
+// RouteRoles is a row of the table with the roles of workloads it is open to.
+type RouteRoles struct {
+	Route
+	Roles []resource.DataRole
+}
+
+// RolesOfRoutes returns them.
+func RolesOfRoutes() []RouteRoles {
+	var out []RouteRoles
+	for i, r := range routes() {
+		out = append(out, RouteRoles{Routes()[i], r.roles()})
+	}
+	return out
+}
