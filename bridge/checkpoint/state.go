@@ -8,16 +8,27 @@ import (
 // State is how far a bridge has come.
 type State struct {
 	Partitions map[string]Partition `json:"partitions"`
+	Assignment int64                `json:"assignment"`     // under which it was written: another one means that somebody else may have carried the bridge
 	Days       []Day                `json:"days,omitempty"` // those seen last, the last one last; at most maxDays
 	Counts     Counts               `json:"counts"`
-	Spec       string               `json:"spec,omitempty"` // of the steps before and with the window: what Window means depends on them
-	Window     []byte               `json:"-"`              // its snapshot; nil without a window
+	Steps      string               `json:"steps,omitempty"` // what Window means depends on the steps up to it: a digest of them
+	Window     []byte               `json:"-"`               // its snapshot; nil without a window
 }
 
 // Partition is how far a bridge has come in one partition of its source.
 type Partition struct {
-	Next     int64 `json:"next"`     // the first event that is not done with
-	Reserved int64 `json:"reserved"` // events below it may have been sent
+	Next     int64    `json:"next"`               // the first event that is not done with; -1: none was read yet
+	Reserved int64    `json:"reserved,omitempty"` // events below it may have been sent
+	Foreign  bool     `json:"foreign,omitempty"`  // all may have been, by another process, up to where the source ends when it is next heard of
+	Origins  []Origin `json:"origins,omitempty"`  // where bridges stand that write into the source; those moved last are last
+}
+
+// Origin is the last event of a partition of another bridge's source that was met.
+type Origin struct {
+	Bridge    string `json:"bridge"` // uid
+	Partition string `json:"partition"`
+	Sequence  int64  `json:"sequence"`
+	Index     int    `json:"index,omitempty"`
 }
 
 // Counts are of the whole life of a bridge. They are as old as the state they stand in.
@@ -25,6 +36,7 @@ type Counts struct {
 	Sent     int64 `json:"sent"`
 	Repeated int64 `json:"repeated"`
 	Filtered int64 `json:"filtered"`
+	Dropped  int64 `json:"dropped"`
 	Dead     int64 `json:"dead"`
 }
 
@@ -41,7 +53,7 @@ const maxDays = 8
 // Today returns the account of the day of now.
 func (s *State) Today(now time.Time) *Day {
 	date := now.UTC().Format(time.DateOnly)
-	for i := range s.Days {
+	for i := len(s.Days) - 1; i >= 0; i-- {
 		if s.Days[i].Date == date {
 			return &s.Days[i]
 		}
