@@ -21,7 +21,7 @@ type Enforcer struct {
 	name     string // "the contract ot/telemetry, version 3"
 	spec     *resource.ContractSpec
 	messages []*messageType
-	largest  int64 // bytes an event may have; 0: any
+	largest  int64     // bytes an event may have; 0: any
 	scratch  sync.Pool // of *scratch
 	rate     rate
 }
@@ -83,7 +83,7 @@ func (x *Enforcer) compile(spec *resource.ContractMessage) (*messageType, error)
 	var err error
 	if spec.When != "" {
 		if m.when, err = message.Compile(spec.When); err != nil {
-			return nil, fault.Wrap("contract.Compile", fault.Invalid, err, m.name+": when: "+fault.Message(err))
+			return nil, at(m.name+": when: ", err)
 		}
 	}
 	if !spec.WholeBody {
@@ -112,4 +112,9 @@ func (m *messageType) hashes() bool {
 		}
 	}
 	return m.device == hashed || m.key == hashed || m.properties.hashes || m.system.hashes
+}
+
+// at says where in the contract something is wrong.
+func at(where string, err error) error {
+	return fault.New("contract.Compile", fault.Invalid, where+fault.Message(err)).Advise("%s", fault.Next(err)).Because(err)
 }

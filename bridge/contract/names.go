@@ -32,7 +32,7 @@ func compileNames(what string, list []resource.ContractField) (*names, error) {
 		f := &list[i]
 		r := &nameRule{said: f.Path, becomes: f.Rename, drop: f.Drop, hash: f.Hash, required: f.Required}
 		if err := r.compile(f); err != nil {
-			return nil, fault.Wrap("contract.Compile", fault.Invalid, err, what+fault.Message(err))
+			return nil, at(what, err)
 		}
 		to := r.becomes
 		if to == "" {

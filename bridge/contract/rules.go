@@ -36,7 +36,7 @@ type node struct {
 	few   []branch // the same, while they are few
 	star  *node
 	rule  *rule
-	each  []int // required rules for which this node is the last *: each value here must have them
+	each  []int // required rules for which this node is the last * before their end: each value here must have them
 }
 
 type branch struct {
@@ -89,14 +89,14 @@ func (m *messageType) compileFields(list []resource.ContractField) error {
 		f := &list[i]
 		r := &rule{index: i, said: f.Path, path: strings.Split(f.Path, "."), drop: f.Drop, hash: f.Hash, required: f.Required}
 		if err := r.compile(f); err != nil {
-			return fault.Wrap("contract.Compile", fault.Invalid, err, m.name+": "+fault.Message(err))
+			return at(m.name+": ", err)
 		}
 		to := f.Path
 		if f.Rename != "" {
 			to = f.Rename
 		}
 		if err := r.aim(strings.Split(to, ".")); err != nil {
-			return fault.Wrap("contract.Compile", fault.Invalid, err, m.name+": "+fault.Message(err))
+			return at(m.name+": ", err)
 		}
 		stars = stars || slices.Contains(r.path, star)
 		local = local || r.local != nil
@@ -106,9 +106,9 @@ func (m *messageType) compileFields(list []resource.ContractField) error {
 			m.root = &node{}
 		}
 		n, last := m.root, (*node)(nil)
-		for _, name := range r.path {
+		for j, name := range r.path {
 			n = n.grow(name)
-			if name == star {
+			if name == star && j < len(r.path)-1 {
 				last = n
 			}
 		}
@@ -116,7 +116,7 @@ func (m *messageType) compileFields(list []resource.ContractField) error {
 			return fault.Newf("contract.Compile", fault.Invalid, "%s lists %s twice", m.name, r.said).Advise("a field has one rule")
 		}
 		n.rule = r
-		if r.required && last != nil && last != n {
+		if r.required && last != nil {
 			last.each = append(last.each, i)
 		}
 	}

@@ -70,7 +70,7 @@ func (s *scratch) unlisted(h how) (wrote bool, err error) {
 
 // cross writes a value that may cross: in its place, or where its rule says.
 func (s *scratch) cross(lo, hi int, r *rule, h how, compound bool) (inPlace bool, err error) {
-	inPlace = h.write && h.identity && (r.identity || r.local != nil)
+	inPlace = h.write && h.identity && (r.identity || r.local != nil && s.m.stream)
 	if !inPlace && h.write { // the value around it is being written to this buffer
 		s.nest++
 		defer func() { s.nest-- }()

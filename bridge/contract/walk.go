@@ -276,7 +276,7 @@ func (s *scratch) putKey(more bool, r *rule, h how, raw []byte) (mark int) {
 	if more {
 		b = append(b, ',')
 	}
-	if r != nil && r.local != nil && h.identity && !r.drop {
+	if r != nil && r.local != nil && s.m.stream && !r.drop {
 		b = append(b, r.local...)
 	} else {
 		b = append(append(append(b, '"'), raw...), '"', ':')
