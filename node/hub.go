@@ -13,6 +13,7 @@ import (
 
 	"github.com/isthmus-io/isthmus/backoff"
 	"github.com/isthmus-io/isthmus/clock"
+	"github.com/isthmus-io/isthmus/eventhub"
 	"github.com/isthmus-io/isthmus/eventhub/bearer"
 	"github.com/isthmus-io/isthmus/eventlog"
 	eventdoor "github.com/isthmus-io/isthmus/eventlog/amqpdoor"
@@ -50,8 +51,9 @@ type HubConfig struct {
 	TransferHosts []string
 	// DevicePort is where devices find the HTTPS door, when that is not the port it listens on; they are told it with a stream's address.
 	DevicePort int
-	// Ready is called once the doors are open.
-	Ready func(*hub.Server)
+	// Ready is called once the doors are open, and Serves with what else is behind them.
+	Ready  func(*hub.Server)
+	Serves func(*eventhub.Server, *storage.Server)
 
 	sessions  stream.Journal // nil: nobody is told of device streams
 	workloads *workloads     // nil: none counts

@@ -194,6 +194,9 @@ func (h *hubProcess) run(ctx context.Context, first func(context.Context) error,
 	for _, l := range h.plainOn {
 		g.Go(func() error { return h.front.ServePlain(ctx, l, "amqp without TLS", h.amqp.HandlePlain) })
 	}
+	if h.cfg.Serves != nil {
+		h.cfg.Serves(h.spaces.server, h.accounts.server)
+	}
 	if h.cfg.Ready != nil {
 		h.cfg.Ready(h.server)
 	}

@@ -10,11 +10,13 @@ import (
 
 	"github.com/isthmus-io/isthmus/agent"
 	"github.com/isthmus-io/isthmus/client"
+	"github.com/isthmus-io/isthmus/eventhub"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/gateway"
 	"github.com/isthmus-io/isthmus/hub"
 	"github.com/isthmus-io/isthmus/node"
 	"github.com/isthmus-io/isthmus/node/agentnode"
+	"github.com/isthmus-io/isthmus/storage"
 )
 
 // Agent is a running agent of the world.
@@ -74,8 +76,10 @@ func (w *World) Gateway(ctx context.Context, network, name string) (*Agent, erro
 // Hub is a running hub process of the world.
 type Hub struct {
 	*Process
-	mu     sync.Mutex // guards the field below
-	server *hub.Server
+	mu       sync.Mutex // guards the fields below
+	server   *hub.Server
+	spaces   *eventhub.Server
+	accounts *storage.Server
 }
 
 // Server gives the hubs it serves.
@@ -83,6 +87,20 @@ func (h *Hub) Server() *hub.Server {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.server
+}
+
+// Namespaces gives the namespaces of event hubs it serves, and Accounts the blob services.
+func (h *Hub) Namespaces() *eventhub.Server {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.spaces
+}
+
+// Accounts gives the blob services it serves.
+func (h *Hub) Accounts() *storage.Server {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.accounts
 }
 
 // Hub joins a network as a hub and serves.
@@ -98,6 +116,11 @@ func (w *World) Hub(ctx context.Context, network, name string, cfg node.HubConfi
 	h := &Hub{}
 	h.Process = w.process(name, func(ctx context.Context, up func()) error {
 		cfg := cfg
+		cfg.Serves = func(n *eventhub.Server, a *storage.Server) {
+			h.mu.Lock()
+			h.spaces, h.accounts = n, a
+			h.mu.Unlock()
+		}
 		cfg.Ready = func(s *hub.Server) {
 			h.mu.Lock()
 			h.server = s
