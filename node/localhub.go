@@ -24,6 +24,7 @@ import (
 	"github.com/isthmus-io/isthmus/plan"
 	"github.com/isthmus-io/isthmus/provisioning"
 	"github.com/isthmus-io/isthmus/resource"
+	"github.com/isthmus-io/isthmus/storage"
 )
 
 // LocalHubConfig is a hub, and a provisioning service beside it, for one machine: without a deployment to belong to.
@@ -33,6 +34,8 @@ type LocalHubConfig struct {
 	ProvisioningHosts []string            // those of the provisioning service; none when empty
 	NamespaceHosts    []string            // those of the namespace of event hubs; none when empty
 	EventHubs         []resource.EventHub // it has at least
+	StorageHosts      []string            // those of the blob service; none when empty
+	Containers        []string            // it has at least
 	// PlainAMQP are addresses, host:port, at which the namespace speaks AMQP without TLS, as clients want it that are told to use an emulator. They
 	// must be this machine's own.
 	PlainAMQP []string
@@ -47,6 +50,7 @@ type LocalServices struct {
 	Hub           *hub.Hub
 	Provisioning  *provisioning.Service // nil when there is none
 	Namespace     *eventhub.Namespace   // nil when there is none
+	Storage       *storage.Account      // nil when there is none
 	AuthorityFile string                // with the certificate that clients have to trust
 }
 
@@ -55,6 +59,7 @@ const (
 	localHubID          = "local-hub"
 	localProvisioningID = "local-provisioning"
 	localNamespaceID    = "local-event-hubs"
+	localStorageID      = "local-storage"
 )
 
 // authorityName is the file with the certificate that clients of a local hub have to trust.
@@ -67,7 +72,7 @@ func LocalHub(ctx context.Context, cfg LocalHubConfig, log *slog.Logger, clk clo
 	if err != nil {
 		return err
 	}
-	certs := &localCertificates{authority: authority, clock: clk, hosts: slices.Concat(cfg.Hosts, cfg.ProvisioningHosts, cfg.NamespaceHosts)}
+	certs := &localCertificates{authority: authority, clock: clk, hosts: slices.Concat(cfg.Hosts, cfg.ProvisioningHosts, cfg.NamespaceHosts, cfg.StorageHosts)}
 	cfg.aliases, cfg.testToken, cfg.amqpPlain = loopbackNames(), cfg.TestToken, cfg.PlainAMQP
 	h, err := openHub(ctx, cfg.HubConfig, certs.find, log, clk, reg)
 	defer h.close()
@@ -86,6 +91,11 @@ func LocalHub(ctx context.Context, cfg LocalHubConfig, log *slog.Logger, clk clo
 			EventHubs: cfg.EventHubs,
 		})
 	}
+	if len(cfg.StorageHosts) > 0 {
+		hubs = append(hubs, plan.Hub{
+			ID: localStorageID, Name: "local/local/storage", HostNames: cfg.StorageHosts, Type: resource.TypeBlob, Public: resource.PublicEnabled, Containers: cfg.Containers,
+		})
+	}
 	h.cfg.Ready = func(s *hub.Server) {
 		local, ok := s.ByName(localHubID)
 		if !ok || cfg.Ready == nil {
@@ -93,7 +103,8 @@ func LocalHub(ctx context.Context, cfg LocalHubConfig, log *slog.Logger, clk clo
 		}
 		p, _ := h.prov.server.Service(localProvisioningID)
 		n, _ := h.spaces.server.Namespace(localNamespaceID)
-		cfg.Ready(LocalServices{local, p, n, filepath.Join(cfg.DataDir, authorityName)})
+		blobs, _ := h.accounts.server.Account(localStorageID)
+		cfg.Ready(LocalServices{local, p, n, blobs, filepath.Join(cfg.DataDir, authorityName)})
 	}
 	return h.run(ctx, func(ctx context.Context) error { return h.carryOut(ctx, hubs) })
 }
