@@ -11,6 +11,7 @@ It reaches each end through an approved private endpoint and through nothing els
 		Example: `  isthmus bridge join --token-file join.token --data-dir /var/lib/isthmus/bridge
   isthmus bridge run --data-dir /var/lib/isthmus/bridge`,
 	}
+	c.AddCommand(newBridgeList(w), newBridgeShow(w), newBridgeStatus(w), newBridgePause(w, true), newBridgePause(w, false))
 	c.AddCommand(newAgentJoin(w, "bridge"))
 	return c
 }

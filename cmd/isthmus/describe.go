@@ -79,6 +79,10 @@ func describe(ctx context.Context, w *world, s *session, o resource.Object) erro
 		next = describeProvider(w, o)
 	case *resource.Zone:
 		next = describeZone(ctx, w, s, o)
+	case *resource.Contract:
+		next = describeContract(w, o)
+	case *resource.Bridge:
+		next = describeBridge(w, o)
 	default:
 		describeSpec(w, o)
 	}
@@ -245,13 +249,14 @@ func describeNetwork(ctx context.Context, w *world, s *session, n *resource.Netw
 		[2]string{"Address ranges", texts(n.Spec.AddressRanges)},
 		[2]string{"DNS upstreams", first(strings.Join(n.Spec.DNS.Upstreams, ", "), "none: other names are refused")},
 	)
-	for _, k := range []resource.Kind{resource.KindAgent, resource.KindService, resource.KindPrivateEndpoint, resource.KindGateway, resource.KindAllowlist} {
+	for _, k := range []resource.Kind{resource.KindAgent, resource.KindService, resource.KindPrivateEndpoint, resource.KindGateway, resource.KindAllowlist,
+		resource.KindBridge, resource.KindRoleAssignment} {
 		list, err := s.List(ctx, k, client.Filter{Tenant: n.Metadata.Tenant, Scope: n.Metadata.Name})
 		if err != nil {
 			continue // what may not be listed is not described
 		}
 		title := strings.ToUpper(client.Plural(k)[:1]) + client.Plural(k)[1:]
-		if len(list) == 0 && (k == resource.KindGateway || k == resource.KindAllowlist) {
+		if len(list) == 0 && k != resource.KindAgent && k != resource.KindService && k != resource.KindPrivateEndpoint {
 			continue // most networks have none
 		}
 		if len(list) == 0 {
