@@ -1,6 +1,7 @@
 package eventhub_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -203,5 +204,26 @@ func BenchmarkWorkloadClaimValid(b *testing.B) {
 		if !c.Valid() {
 			b.Fatal("it is not")
 		}
+	}
+}
+
+// An identity provider's tokens count beside those of workloads, and neither is taken for the other.
+func TestProvidersTokensBesideThoseOfWorkloads(t *testing.T) {
+	clk := clock.NewFake(time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC))
+	d := wt.New(t, clk)
+	asked := 0
+	w := et.Start(t, et.Options{Clock: clk, Change: func(c *eventhub.Config) {
+		c.Workloads = d.Verifier
+		c.Tokens = func(context.Context, eventhub.Spec, string) (eventhub.Identity, error) {
+			asked++
+			return eventhub.Identity{Who: "somebody", Rights: eventhub.EveryRight}, nil
+		}
+	}})
+	c, err := w.Namespace.Prove(t.Context(), eventhub.TokenJWT, "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.e30.AAAA")
+	if err != nil || c.Who != "somebody" || c.Workload != "" || asked != 1 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if c, err := w.Namespace.Prove(t.Context(), eventhub.TokenJWT, d.Token(wt.Agent, wt.Bridge, et.Host)); fault.KindOf(err) != fault.Denied || asked != 1 {
+		t.Errorf("a workload without a role asks the provider: %+v, %v", c, err)
 	}
 }
