@@ -14,11 +14,11 @@ import (
 type Kind uint8
 
 const (
-	Null Kind = iota
-	Bool      // Bits is 0 or 1
-	Int       // Bits is an int64; every number that is one is of this kind, 21.0 too
-	Float     // Bits is a finite float64 that is no int64
-	Time      // Bits is nanoseconds of the epoch, an int64
+	Null  Kind = iota
+	Bool       // Bits is 0 or 1
+	Int        // Bits is an int64; every number that is one is of this kind, 21.0 too
+	Float      // Bits is a finite float64 that is no int64
+	Time       // Bits is nanoseconds of the epoch, an int64
 	Text
 	JSON // Text is an array or object, with its members in order of their names
 )

@@ -12,10 +12,10 @@
 //     Percentiles are of float64: integers beyond 2^53 are rounded for them. What no float64 can say is null.
 //   - first and last go by time, then by partition and place in it.
 //
-// The one thing that does depend on the clock is a partition that has been idle, which holds no window open. What was closed that way is
-// given only after the next Snapshot, which remembers that it is closed; so a restart cannot make another row of the same id, provided
-// that a snapshot is durable before rows are asked for again. When all partitions are idle, time goes on from the latest event as fast as
-// the clock does, and a clock that jumps moves it by no more than half a minute.
+// The one thing that does depend on the clock is a partition that has been idle, which holds no window open. That a window is closed is
+// part of the state: rows must be sent only when a snapshot that was taken after Closed gave them is durable, and then no restart makes
+// other rows of the same ids. When all partitions are idle, time goes on from the latest event as fast as the clock does, and a clock
+// that jumps moves it by no more than half a minute.
 //
 // Reference tables change when they change: an event is joined with the row that stands in the table when the event is read. After a crash
 // events since the last snapshot are read again and joined with what the table says then, so rows of windows that were sent and not

@@ -17,7 +17,6 @@ type panes struct {
 	list    []*pane // by start, then from
 	n       int
 	closed  int64 // windows up to this end take nothing in any more
-	sealed  int64 // windows up to this end may be given
 	done    int64 // windows up to this end are forgotten
 	leaving []*leaving
 }
@@ -38,7 +37,7 @@ type leaving struct {
 }
 
 func newPanes(s *spec) *panes {
-	return &panes{spec: s, closed: math.MinInt64, sealed: math.MinInt64, done: math.MinInt64}
+	return &panes{spec: s, closed: math.MinInt64, done: math.MinInt64}
 }
 
 // floor rounds down to a multiple of step.
@@ -112,8 +111,6 @@ func (p *panes) advance(to int64) (kept int) {
 	return 0
 }
 
-func (p *panes) seal()              { p.sealed = p.closed }
-func (p *panes) unsealed() bool     { return p.next(p.sealed, p.closed) != math.MaxInt64 }
 func (p *panes) open() int          { return p.n }
 func (p *pane) last(s *spec) int64  { return p.start + s.size }
 func (p *pane) first(s *spec) int64 { return max(p.start, p.from) + s.hop }
@@ -142,7 +139,7 @@ func (p *panes) lead() bool {
 	if n := len(p.leaving); n > 0 {
 		above = p.leaving[n-1].end
 	}
-	end := p.next(above, p.sealed)
+	end := p.next(above, p.closed)
 	if end == math.MaxInt64 {
 		return false
 	}
@@ -174,14 +171,18 @@ func (p *panes) lead() bool {
 	return true
 }
 
-func (p *panes) rows(most int) []*event.Event {
+func (p *panes) rows(skip, most int) []*event.Event {
 	var out []*event.Event
 	for i := 0; len(out) < most; i++ {
 		if i == len(p.leaving) && !p.lead() {
 			break
 		}
 		w := p.leaving[i]
-		for _, key := range w.keys[w.gone:min(len(w.keys), w.gone+most-len(out))] {
+		keys := w.keys[w.gone:]
+		over := min(skip, len(keys))
+		skip -= over
+		keys = keys[over:]
+		for _, key := range keys[:min(len(keys), most-len(out))] {
 			out = append(out, p.spec.row(w.end-p.spec.size, w.end, key, w.group(p.spec, key)))
 		}
 	}
@@ -263,7 +264,6 @@ func (p *panes) append(b []byte) []byte {
 
 func (p *panes) read(r *reader) (kept int) {
 	p.closed, p.done = r.varint(), r.varint()
-	p.sealed = p.closed
 	gone := r.text()
 	for range r.count(4) {
 		in := &pane{start: r.varint(), from: r.varint()}

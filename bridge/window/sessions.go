@@ -20,7 +20,6 @@ type sessions struct {
 	due    deadlines
 	closed int64
 	out    []*session // closed, in the order in which the watermark has passed them
-	sealed int        // so many of out may be given
 }
 
 // runs is those of one group.
@@ -198,25 +197,23 @@ func (s *sessions) close(key string, of *runs) (kept int) {
 	return kept
 }
 
-func (s *sessions) seal()          { s.sealed = len(s.out) }
-func (s *sessions) unsealed() bool { return s.sealed < len(s.out) }
-func (s *sessions) open() int      { return s.n }
+func (s *sessions) open() int { return s.n }
 
-func (s *sessions) rows(most int) []*event.Event {
+func (s *sessions) rows(skip, most int) []*event.Event {
 	var out []*event.Event
-	for _, w := range s.out[:min(s.sealed, most)] {
+	due := s.out[min(skip, len(s.out)):]
+	for _, w := range due[:min(len(due), most)] {
 		out = append(out, s.spec.row(w.start, w.end, w.key, w.group))
 	}
 	return out
 }
 
 func (s *sessions) forget(n int) (kept int) {
-	n = min(n, s.sealed)
+	n = min(n, len(s.out))
 	for _, w := range s.out[:n] {
 		kept -= groupCost + len(w.key) + w.group.kept()
 	}
 	s.out = slices.Delete(s.out, 0, n)
-	s.sealed -= n
 	s.n -= n
 	return kept
 }
@@ -277,6 +274,5 @@ func (s *sessions) read(r *reader) (kept int) {
 		s.n++
 		kept += groupCost + len(w.key) + w.group.kept()
 	}
-	s.sealed = len(s.out)
 	return kept
 }

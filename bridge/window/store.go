@@ -16,11 +16,7 @@ type store interface {
 	add(key []byte, t, passed int64) (g *group, kept int)
 	// advance closes what the watermark has passed.
 	advance(to int64) (kept int)
-	// seal lets rows give what is closed.
-	seal()
-	// unsealed tells whether something is closed that rows does not give yet.
-	unsealed() bool
-	rows(max int) []*event.Event
+	rows(skip, most int) []*event.Event
 	// forget drops the first n of rows, and says how many bytes less are kept.
 	forget(n int) (kept int)
 	open() int

@@ -197,11 +197,11 @@ func (w *Window) Idle(lane string, now time.Time) {
 
 // advance moves the watermark, and closes what it has passed.
 func (w *Window) advance() {
-	all, active := int64(math.MaxInt64), int64(math.MaxInt64)
+	active := int64(math.MaxInt64)
 	latest, quiet := int64(math.MinInt64), time.Duration(math.MaxInt64)
 	for _, l := range w.lanes {
 		own := w.own(l.seen, l.latest)
-		all, latest, quiet = min(all, own), max(latest, own), min(quiet, l.idle)
+		latest, quiet = max(latest, own), min(quiet, l.idle)
 		if l.idle < w.spec.idle {
 			active = min(active, own)
 		}
@@ -216,28 +216,21 @@ func (w *Window) advance() {
 	if to <= w.passed {
 		return
 	}
-	certain := to <= all && !w.store.unsealed()
 	w.passed = to
 	w.kept += w.store.advance(to)
-	if certain {
-		w.store.seal()
-	}
 }
 
 // maxQuiet is far longer than anything waits for.
 const maxQuiet = 365 * 24 * time.Hour
 
-// Closed returns the rows that are due and not forgotten, oldest first, at most so many.
-func (w *Window) Closed(most int) []*event.Event { return w.store.rows(most) }
+// Closed returns rows that are due and not forgotten, oldest first, at most limit, the first skip left out.
+func (w *Window) Closed(skip, limit int) []*event.Event { return w.store.rows(skip, limit) }
 
 // Forget drops the first n rows of Closed.
 func (w *Window) Forget(n int) {
 	w.kept += w.store.forget(n)
 	w.closed += int64(n)
 }
-
-// Unsaved tells whether rows wait for a snapshot before Closed gives them.
-func (w *Window) Unsaved() bool { return w.store.unsealed() }
 
 // Counts tells of late events, open groups, and rows that were forgotten.
 func (w *Window) Counts() bridge.WindowCounts {
