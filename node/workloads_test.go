@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-
 	"github.com/isthmus-io/isthmus/eventhub"
 	"github.com/isthmus-io/isthmus/hub"
 	"github.com/isthmus-io/isthmus/hub/builtin"
@@ -257,4 +256,3 @@ func TestGuestsWhoWaitAreBounded(t *testing.T) {
 		t.Errorf("who is known still waits: %v", err)
 	}
 }
-
