@@ -130,8 +130,10 @@ func TestWhatAWorkloadLoses(t *testing.T) {
 		assign(false, both...)
 		claim, err := w.Namespace.Prove(t.Context(), eventhub.TokenJWT, d.Token(wt.Agent, wt.Bridge, et.Host))
 		must(t, err)
-		if !claim.Valid() || !claim.Valid() {
-			t.Fatalf("%s: it is not valid to begin with", name)
+		for range 2 { // the second time it is known
+			if !claim.Valid() {
+				t.Fatalf("%s: it is not valid to begin with", name)
+			}
 		}
 		told := w.Namespace.Renewed()
 		if c.do != nil {
