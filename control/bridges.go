@@ -143,7 +143,8 @@ func (w *work) assignBridgesIn(k placeKey) error {
 }
 
 // choose returns the process that carries a bridge: the one its owner names, else the one that does already, else the oldest that is there for
-// it, else the oldest agent; empty when there is none. agents are the network's, the oldest first.
+// it; empty when there is none. Agents carry only what names them: not every program that joins as one can. agents are the network's, the
+// oldest first.
 func choose(b *resource.Bridge, agents []*resource.Agent) string {
 	find := func(fits func(a *resource.Agent) bool) string {
 		for _, a := range agents {
@@ -159,16 +160,11 @@ func choose(b *resource.Bridge, agents []*resource.Agent) string {
 	if b.Spec.Agent != "" {
 		return find(named(b.Spec.Agent))
 	}
-	for _, fits := range []func(a *resource.Agent) bool{
-		named(b.Status.Agent),
-		func(a *resource.Agent) bool { return a.Spec.Role == resource.RoleBridge },
-		func(a *resource.Agent) bool { return a.Spec.Role == resource.RoleAgent },
-	} {
-		if name := find(fits); name != "" {
-			return name
-		}
+	there := func(a *resource.Agent) bool { return a.Spec.Role == resource.RoleBridge }
+	if name := find(func(a *resource.Agent) bool { return there(a) && a.Metadata.Name == b.Status.Agent }); name != "" {
+		return name
 	}
-	return ""
+	return find(there)
 }
 
 // carrierPortrait is what an audit record shows of who carries a bridge.

@@ -203,7 +203,11 @@ func TestBridgeMovesWhenItsProcessGoes(t *testing.T) {
 	if b := r.bridge(otOps); b.Status.State != resource.BridgeWaiting || !strings.Contains(b.Status.Why, "no process carries it") {
 		t.Fatalf("without a process it is %+v", b.Status)
 	}
-	gw := r.join(JoinAgent, "ot/ot-cloud/gw")
+	r.join(JoinAgent, "ot/ot-cloud/an-agent") // which is not asked unless it is named
+	if b := r.bridge(otOps); b.Status.Agent != "" {
+		t.Fatalf("it is carried by %q", b.Status.Agent)
+	}
+	gw := r.join(JoinBridge, "ot/ot-cloud/gw")
 	if b := r.bridge(otOps); b.Status.Agent != "gw" || b.Status.Assignment != 1 {
 		t.Fatalf("it is carried by %q", b.Status.Agent)
 	}

@@ -17,7 +17,7 @@ type Bridge struct {
 
 // BridgeSpec is what its owner, the tenant of the source, says.
 type BridgeSpec struct {
-	Agent       string            `json:"agent,omitempty" doc:"the process of the same network that carries it; chosen when absent" example:"bridge-1"`
+	Agent       string            `json:"agent,omitempty" doc:"the process of the same network that carries it, a bridge process or an agent; one of the network's bridge processes when absent" example:"bridge-1"`
 	Paused      bool              `json:"paused,omitempty" doc:"read nothing; what is not sent stays in the source"`
 	Source      BridgeSource      `json:"source" doc:"what is read"`
 	Contract    string            `json:"contract,omitempty" doc:"TENANT/NAME of what was agreed about what may cross; required when the destination belongs to another tenant" example:"ot/telemetry"`
