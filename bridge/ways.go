@@ -95,6 +95,9 @@ func (w *ways) end(name, secret string) (*end.End, error) {
 	out.Connect = func(ctx context.Context, port uint16) (net.Conn, error) { return w.connect(ctx, name, port) }
 	if e.Served && w.token != nil {
 		out.Token = func(ctx context.Context, audience string) (end.Token, error) {
+			if e.HostName != "" { // for this service alone: whoever serves it could show another token to others
+				audience = "https://" + e.HostName + "/"
+			}
 			return w.token(ctx, w.identity, audience)
 		}
 	}
