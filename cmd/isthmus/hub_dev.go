@@ -22,7 +22,7 @@ func newHubDev(w *world) *cobra.Command {
 	p := &process{w: w}
 	var cfg node.LocalHubConfig
 	var devices, eventHubs []string
-	var fresh bool
+	var fresh, storage bool
 	var out output
 	c := &cobra.Command{
 		Use:   "dev",
@@ -34,9 +34,10 @@ directory.
 
 Devices use port 8883 or 5671, and 443 for HTTPS and WebSockets: most SDKs cannot be told another one. Who may not open 443 gets 8443 instead, which does
 for the commands here and for tools that take a port. On port 5672 the namespace speaks AMQP without TLS, for connection strings that say
-UseDevelopmentEmulator=true; it is open to this machine only.`,
+UseDevelopmentEmulator=true; it is open to this machine only. With --storage there is a blob service too, for unmodified Azure Blob Storage SDKs.`,
 		Example: `  isthmus hub dev --device press-1
   isthmus hub dev --device press-1 --event-hub telemetry
+  isthmus hub dev --storage --container checkpoints
   isthmus hub dev --fresh --device press-1 -o json > hub.json &`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -51,6 +52,7 @@ UseDevelopmentEmulator=true; it is open to this machine only.`,
 			if err := ownData(p.dataDir); err != nil {
 				return err
 			}
+			devStorage(c, &cfg, storage)
 			if !c.Flags().Changed("https") {
 				cfg.HTTPS = withPort(cfg.HTTPS, firstFree(c.Context(), cfg.HTTPS))
 			}
@@ -93,6 +95,7 @@ UseDevelopmentEmulator=true; it is open to this machine only.`,
 	f.StringVar(&cfg.TestToken, "event-hubs-test-token", "", "`TEXT` that stands for every right in the namespace: only to test clients that cannot be given a key")
 	f.StringSliceVar(&eventHubs, "event-hub", nil, "`EVENT HUBS` to make unless they exist, and to print connection strings of")
 	f.StringSliceVar(&devices, "device", nil, "`DEVICES` to create unless they exist, and to print connection strings of")
+	addDevStorage(c, &cfg, &storage)
 	f.BoolVar(&fresh, "fresh", false, "begin with nothing and keep nothing")
 	return c
 }

@@ -35,6 +35,7 @@ type devView struct {
 	Events      string            `json:"eventHubsConnectionString,omitempty"`      // of the whole namespace
 	EventsPlain string            `json:"eventHubsPlainConnectionString,omitempty"` // the same without TLS
 
+	Storage        string            `json:"storageConnectionString,omitempty"`
 	EventHubs      map[string]string `json:"eventHubConnectionStrings,omitempty"`
 	EventHubsPlain map[string]string `json:"eventHubPlainConnectionStrings,omitempty"`
 }
@@ -181,6 +182,9 @@ func tellDev(ctx context.Context, w *world, out *output, s node.LocalServices, c
 			return err
 		}
 	}
+	if err := v.storage(s, cfg); err != nil {
+		return err
+	}
 	if out.structured() {
 		return out.write(w, v)
 	}
@@ -198,6 +202,9 @@ func tellDev(ctx context.Context, w *world, out *output, s node.LocalServices, c
 		if text, ok := v.EventHubsPlain[name]; ok {
 			rows = append(rows, [2]string{"  without TLS", text})
 		}
+	}
+	if v.Storage != "" {
+		rows = append(rows, [2]string{"Blobs", v.Storage})
 	}
 	w.pairs(rows...)
 	here := ""

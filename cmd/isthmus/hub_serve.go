@@ -21,7 +21,7 @@ func newHubServe(w *world) *cobra.Command {
 		Use:   "serve",
 		Short: "Serve the hubs that name this process in servedBy",
 		Long: `Serve the hubs of this member's plan: every service of type iothub whose spec.servedBy is this process. Devices come over MQTT or AMQP,
-people and programs over HTTPS or AMQP; an unmodified Azure IoT SDK works with both. Services of type dps and eventhubs are served beside them.
+people and programs over HTTPS or AMQP; an unmodified Azure IoT SDK works with both. Services of type dps, eventhubs and blob are served beside them.
 
 Devices, twins and enrollments are kept in SQLite in the data directory, or in the PostgreSQL database that ISTHMUS_HUB_DATABASE names (postgres://...).`,
 		Example: "  isthmus hub serve --mqtt :8883 --https :443 --amqp :5671",
@@ -51,6 +51,8 @@ Devices, twins and enrollments are kept in SQLite in the data directory, or in t
 	f.DurationVar(&cfg.Log.Retention.Age, "keep", node.DefaultRetention, "how long events are kept, as a `DURATION`")
 	f.Int64Var(&cfg.Log.Retention.Bytes, "keep-bytes", 0, "how many `BYTES` each partition may hold at most; no limit but the disk when 0")
 	f.StringVar(&cfg.Files.Blobs.Bucket, "files", "", "`URL` of a bucket for files from devices, such as s3://name?region=eu-central-1; a folder of the data directory when absent")
+	f.StringVar(&cfg.Storage.Blobs.Bucket, "storage", "", "`URL` of a bucket for the contents of blob services; a folder of the data directory when absent")
+	f.Int64Var(&cfg.Storage.MaxBytes, "max-storage", 0, "how many `BYTES` the blobs of one blob service may have together; 0 leaves it to the disk")
 	f.Int64Var(&cfg.Files.Blobs.MaxBlob, "max-file", 16<<30, "how many `BYTES` a file from a device may have at most")
 	f.StringVar(&cfg.Tokens.Issuer, "event-hubs-issuer", "", "`URL` of the identity provider whose access tokens open event hubs; none when absent")
 	f.StringVar(&cfg.Tokens.Audience, "event-hubs-audience", bearer.Audience, "`AUDIENCE` such tokens are for")

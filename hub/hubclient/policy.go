@@ -14,6 +14,7 @@ type Hub struct {
 	Public       bool     `json:"public"`
 	Provisioning bool     `json:"provisioning,omitempty"`
 	EventHubs    bool     `json:"eventHubs,omitempty"` // a namespace of event hubs
+	Storage      bool     `json:"storage,omitempty"`   // a blob service
 	Connected    int      `json:"connected"`
 	Messages     int64    `json:"messages"`
 	PerSecond    float64  `json:"perSecond"`
@@ -95,7 +96,7 @@ func (c *Client) HostName(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	list = slices.DeleteFunc(list, func(h Hub) bool { return h.Provisioning || h.EventHubs })
+	list = slices.DeleteFunc(list, func(h Hub) bool { return h.Provisioning || h.EventHubs || h.Storage })
 	for _, h := range list {
 		if len(list) == 1 || h.Name == c.cfg.Hub || h.HostNames[0] == c.cfg.Hub {
 			return h.HostNames[0], nil

@@ -3,6 +3,7 @@ package httpdoor
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/isthmus-io/isthmus/fault"
@@ -55,12 +56,16 @@ func answerTo(err error) (status int, code string) {
 	return a.status, a.code
 }
 
+// NextHeader repeats, percent-encoded, what to do next, so that a program can tell it from what happened.
+const NextHeader = "isthmus-next"
+
 // fail writes an error.
 func (x *exchange) fail(err error) {
 	status, code := answerTo(err)
 	text := fault.Message(err)
 	if next := fault.Next(err); next != "" {
 		text = strings.TrimSuffix(text, ".") + ". " + next
+		x.w.Header().Set(NextHeader, url.PathEscape(next))
 	}
 	head := x.w.Header()
 	text += "\nRequestId:" + head.Get("x-ms-request-id") + "\nTime:" + x.door.clock.Now().UTC().Format("2006-01-02T15:04:05.0000000Z")
