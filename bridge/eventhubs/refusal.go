@@ -34,8 +34,11 @@ func explain(err error) error {
 		return err
 	}
 	k, ok := kinds[e.Condition]
-	if !ok {
+	switch {
+	case !ok:
 		return err
+	case fault.KindOf(err) == fault.Unauthenticated: // an answer to a token says more than its condition
+		k = kinds["com.microsoft:auth-failed"]
 	}
 	f := fault.New("eventhubs", k.kind, fault.Message(err)).Because(err)
 	switch {
