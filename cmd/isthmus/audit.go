@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/isthmus-io/isthmus/client"
+	"github.com/isthmus-io/isthmus/resource"
 )
 
 func newAudit(w *world) *cobra.Command {
@@ -68,6 +69,9 @@ func newAuditList(w *world) *cobra.Command {
 					return err
 				}
 				filter.Path = key.Path()
+				if k.kind == resource.KindContract { // both sides have records of it
+					filter.Tenant = first(filter.Tenant, s.tenant)
+				}
 				filter.Tenant = first(filter.Tenant, key.Tenant)
 			}
 		}

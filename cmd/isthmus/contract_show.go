@@ -145,11 +145,14 @@ func contractLines(owner string, s resource.ContractSpec) []string {
 		until = s.Until.UTC().Format(time.RFC3339)
 	}
 	out := []string{"From:    " + owner, "To:      " + s.With, "Purpose: " + s.Purpose, "Until:   " + until, ""}
-	for _, m := range s.Messages {
+	for i, m := range s.Messages {
 		head := "Messages of type " + m.Name
-		if m.When != "" {
+		switch {
+		case m.When != "":
 			head += ", which are those for which " + m.When
-		} else {
+		case i == 0:
+			head += ", which are all there are"
+		default:
 			head += ", which are all others"
 		}
 		out = append(out, head+":")

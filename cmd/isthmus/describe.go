@@ -295,7 +295,11 @@ func describeSpec(w *world, o resource.Object) {
 // history prints the last audit records about the noun, if they may be read.
 func history(ctx context.Context, w *world, s *session, o resource.Object) {
 	key := o.Head().Key()
-	records, err := s.Audit(ctx, client.AuditFilter{Tenant: key.Tenant, Kind: string(key.Kind), Path: key.Path(), Limit: 5, Last: true})
+	f := client.AuditFilter{Tenant: key.Tenant, Kind: string(key.Kind), Path: key.Path(), Limit: 5, Last: true}
+	if key.Kind == resource.KindContract && s.tenant != "" {
+		f.Tenant = s.tenant // both sides have records of it
+	}
+	records, err := s.Audit(ctx, f)
 	if err != nil || len(records) == 0 {
 		return
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/isthmus-io/isthmus/resource"
@@ -33,7 +34,7 @@ func describeBridge(w *world, b *resource.Bridge) (next []string) {
 		[2]string{"Consumer group", first(sp.Source.ConsumerGroup, "$Default")},
 		[2]string{"Begins at", first(sp.Source.Start, "earliest")},
 		[2]string{"Identity", st.Identity},
-		[2]string{"Assignment", itoa(int(st.Assignment))},
+		[2]string{"Assignment", positive(st.Assignment)},
 	)
 	path := b.Key().Path()
 	switch {
@@ -47,4 +48,12 @@ func describeBridge(w *world, b *resource.Bridge) (next []string) {
 		next = append(next, "see who has to approve:  isthmus endpoint list --state Pending")
 	}
 	return append(next, "watch it:  isthmus bridge status "+path+" --watch")
+}
+
+// positive is a number, and nothing for none.
+func positive(n int64) string {
+	if n <= 0 {
+		return ""
+	}
+	return strconv.FormatInt(n, 10)
 }

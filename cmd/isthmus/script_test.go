@@ -40,7 +40,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "enrol": enrol, "report": report, "mode": mode, "capture": capture,
 			"resolves": resolves, "free": free, "fill": fill, "until": until, "dial": dial, "answers": answers,
 			"serve": serve, "here": here, "sees": sees, "play": play, "register": register, "keep": keep, "sign": sign,
-			"provider": provider, "sits": sits, "embed": embed, "edit": edit, "visit": visit},
+			"provider": provider, "sits": sits, "embed": embed, "edit": edit, "visit": visit, "tells": tells},
 	})
 }
 
@@ -147,14 +147,18 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 
 // enrol TENANT/NETWORK NAME lets an agent join, as its process would.
 func enrol(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: enrol TENANT/NETWORK NAME")
+	if neg || len(args) != 2 && len(args) != 3 {
+		ts.Fatalf("usage: enrol TENANT/NETWORK NAME [ROLE]")
+	}
+	as := control.JoinAgent
+	if len(args) == 3 {
+		as, args = control.Joiner(args[2]), args[:2]
 	}
 	p := planeOf(ts)
 	tenant, network, _ := strings.Cut(args[0], "/")
 	ctx := context.Background()
 	t, err := p.ctl.CreateJoinToken(ctx, control.Principal{Name: "admin", Role: control.RoleAdmin},
-		control.JoinTokenRequest{For: control.JoinAgent, Tenant: tenant, Network: network, Name: args[1]})
+		control.JoinTokenRequest{For: as, Tenant: tenant, Network: network, Name: args[1]})
 	ts.Check(err)
 	key, _, err := identity.NewKey()
 	ts.Check(err)
