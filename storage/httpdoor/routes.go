@@ -68,6 +68,7 @@ func operations() []operation {
 		{name: "Get Blob Service Stats", methods: "GET", restype: "service", comp: "stats", why: "there is no second region whose state could be told"},
 		{name: "Get User Delegation Key", methods: "POST", restype: "service", comp: "userdelegationkey", why: "signatures are made with the account's keys only"},
 		{name: "Blob Batch", methods: "POST", comp: "batch", why: "requests come one by one"},
+		{name: "Blob Batch", methods: "POST", restype: "container", comp: "batch", why: "requests come one by one"}, // SDKs take an account in the path for a container
 		{name: "Blob Batch", methods: "POST", place: ofContainer, restype: "container", comp: "batch", why: "requests come one by one"},
 		{name: "Find Blobs by Tags", methods: "GET", comp: "blobs", why: "blobs have no tags"},
 		{name: "Find Blobs by Tags in Container", methods: "GET", place: ofContainer, restype: "container", comp: "blobs", why: "blobs have no tags"},

@@ -1,11 +1,6 @@
 package eventhubs
 
 import (
-	"bufio"
-	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -15,70 +10,33 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
+
+	"github.com/isthmus-io/isthmus/storage/storagetest"
+	"github.com/isthmus-io/isthmus/wire/azureblob"
 )
 
-// The account that every Azurite has (Azurite: README, default storage account).
-const (
-	blobAccount = "devstoreaccount1"
-	blobKey     = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-)
-
-// azurite runs a blob store until the test ends, and returns its URL, with the account.
-func azurite(t *testing.T) string {
-	t.Helper()
-	ctx, kill := context.WithCancel(context.Background()) // ended by the cleanup below
-	c := exec.CommandContext(ctx, "node", "node_modules/azurite/dist/src/blob/main.js", "--inMemoryPersistence", "--blobHost", "127.0.0.1", "--blobPort", "0",
-		"--skipApiVersionCheck", "--disableTelemetry", "--silent")
-	out, err := c.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Stderr = os.Stderr
-	if err := c.Start(); err != nil {
-		t.Fatalf("%v: run make deps", err)
-	}
-	t.Cleanup(func() {
-		kill()
-		_ = c.Wait() // it was killed
-	})
-	late := time.AfterFunc(patience, kill)
-	defer late.Stop()
-	for lines := bufio.NewScanner(out); lines.Scan(); {
-		if _, at, ok := strings.Cut(lines.Text(), "successfully listens on "); ok {
-			go func() {
-				for lines.Scan() { //nolint:revive // so that it never waits for somebody to listen
-				}
-			}()
-			return strings.TrimSpace(at) + "/" + blobAccount
-		}
-	}
-	t.Fatal("Azurite does not say where it listens")
-	return ""
+// store is a blob service of ours, which keeps checkpoints for processors of both SDKs.
+type store struct {
+	url  string     // with the account
+	sign url.Values // a signature for everything in the account
 }
 
-// pass is a signature for everything in the account, as a query (Azure Storage: create an account SAS).
-func pass(t *testing.T) url.Values {
+func blobs(t *testing.T) store {
 	t.Helper()
-	const permissions, services, types, version = "rwdlacup", "b", "sco", "2021-10-04"
-	expiry := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
-	key, err := base64.StdEncoding.DecodeString(blobKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	mac := hmac.New(sha256.New, key)
-	fmt.Fprintf(mac, "%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n", blobAccount, permissions, services, types, "", expiry, "", "", version, "")
-	return url.Values{"sp": {permissions}, "ss": {services}, "srt": {types}, "se": {expiry}, "sv": {version}, "sig": {base64.StdEncoding.EncodeToString(mac.Sum(nil))}}
+	w := storagetest.Start(t, storagetest.Options{})
+	srv := httptest.NewServer(w.Door) // the programs under test know no authority of ours
+	t.Cleanup(srv.Close)
+	pass := azureblob.SAS{Version: azureblob.SASVersion, Services: "b", Types: "sco", Permissions: "rwdlacup", Expires: azureblob.SASTime(time.Now().Add(time.Hour))}
+	return store{srv.URL + "/" + w.Account.AccountName(), pass.Query(w.Key(t), w.Account.AccountName(), "", "")}
 }
 
 // container makes a container for checkpoints and returns its URL, with what it takes to use it.
-func container(t *testing.T, blobs string) string {
+func container(t *testing.T, blobs store) string {
 	t.Helper()
-	at := fmt.Sprintf("%s/checkpoints-%d?%s", blobs, time.Now().UnixNano(), pass(t).Encode())
+	at := fmt.Sprintf("%s/checkpoints-%d?%s", blobs.url, time.Now().UnixNano(), blobs.sign.Encode())
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, at+"&restype=container", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -93,22 +51,21 @@ func container(t *testing.T, blobs string) string {
 	return at
 }
 
-// storage is a blob store that takes anybody's token: Azurite behind HTTPS, which lets in by signature who comes with a token for Azure.
+// storage is a blob store that takes anybody's token: ours behind HTTPS, which lets in by signature who comes with a token for Azure.
 type storage struct{ url, ca string }
 
 func (w *world) storage(t *testing.T) storage {
 	t.Helper()
-	blobs := azurite(t)
-	to, err := url.Parse(blobs)
+	b := blobs(t)
+	to, err := url.Parse(b.url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	sign := pass(t)
 	s := httptest.NewTLSServer(&httputil.ReverseProxy{ErrorLog: log.New(io.Discard, "", 0), Rewrite: func(r *httputil.ProxyRequest) {
 		r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = to.Scheme, to.Host, to.Host
 		r.Out.Header.Del("Authorization")
 		q := r.Out.URL.Query()
-		for k, v := range sign {
+		for k, v := range b.sign {
 			q[k] = v
 		}
 		r.Out.URL.RawQuery = q.Encode()
@@ -118,5 +75,5 @@ func (w *world) storage(t *testing.T) storage {
 	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return storage{url: s.URL + "/" + blobAccount, ca: ca}
+	return storage{url: s.URL + to.Path, ca: ca}
 }

@@ -11,7 +11,7 @@ import (
 func TestProcessors(t *testing.T) {
 	t.Parallel()
 	w := start(t, options{})
-	blobs := azurite(t)
+	blobs := blobs(t)
 	kinds := map[string][]m{
 		js.name:     {{"kind": "processor"}, {}},
 		golang.name: {{"kind": "consumer"}, {"update": 200, "expiration": 5000}},

@@ -2,7 +2,6 @@ package azureblob
 
 import (
 	"encoding/base64"
-	"encoding/xml"
 	"maps"
 	"net/http"
 	"slices"
@@ -49,15 +48,29 @@ type ListedBlob struct {
 	Metadata      map[string]string // nil: not asked for
 }
 
-// document writes XML. Texts are escaped; what XML cannot hold becomes U+FFFD, which names here never have.
+// document writes XML.
 type document struct{ strings.Builder }
+
+// escapes are those that every reader of XML knows, and no numbers, which the Node SDK shows as they are.
+var escapes = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;")
+
+// escaped writes text. What XML 1.0 cannot hold becomes U+FFFD.
+func (d *document) escaped(text string) {
+	text = strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\t' && r != '\n' || r == 0xFFFE || r == 0xFFFF {
+			return '\uFFFD'
+		}
+		return r
+	}, text)
+	_, _ = escapes.WriteString(d, text) // a Builder takes everything
+}
 
 func (d *document) open(name string)  { d.WriteString("<" + name + ">") }
 func (d *document) close(name string) { d.WriteString("</" + name + ">") }
 
 func (d *document) text(name, value string) {
 	d.open(name)
-	_ = xml.EscapeText(d, []byte(value)) // a Builder takes everything
+	d.escaped(value)
 	d.close(name)
 }
 
@@ -70,10 +83,10 @@ func (d *document) optional(name, value string) {
 
 func (d *document) begin(h ListHead) {
 	d.WriteString(`<?xml version="1.0" encoding="utf-8"?><EnumerationResults ServiceEndpoint="`)
-	_ = xml.EscapeText(d, []byte(h.Endpoint))
+	d.escaped(h.Endpoint)
 	if h.Container != "" {
 		d.WriteString(`" ContainerName="`)
-		_ = xml.EscapeText(d, []byte(h.Container))
+		d.escaped(h.Container)
 	}
 	d.WriteString(`">`)
 	d.optional("Prefix", h.Prefix)

@@ -87,9 +87,11 @@ type Error struct {
 
 // RenderError writes the body of a refusal, beside which x-ms-error-code says the same code.
 func RenderError(code, message string) []byte {
-	b, err := xml.Marshal(Error{Code: code, Message: strings.ToValidUTF8(message, "?")})
-	if err != nil { // strings cannot fail
-		b = []byte("<Error><Code>" + code + "</Code><Message></Message></Error>")
-	}
-	return append([]byte(`<?xml version="1.0" encoding="utf-8"?>`), b...)
+	var d document
+	d.WriteString(`<?xml version="1.0" encoding="utf-8"?>`)
+	d.open("Error")
+	d.text("Code", code)
+	d.text("Message", message)
+	d.close("Error")
+	return []byte(d.String())
 }
