@@ -209,8 +209,12 @@ func (w *writing) send(ctx context.Context, s *share) {
 	defer cancel()
 	to, err := w.o.sender(ctx, s.partition)
 	if err != nil {
-		kind := fault.KindOf(explain(err))
-		w.fail(err, w.o.conn.Err() != nil || kind == fault.Timeout || kind == fault.Invalid) // its partitions may be others by now
+		switch fault.KindOf(explain(err)) {
+		case fault.Denied, fault.NotFound, fault.Exhausted: // the connection is not to blame
+			w.fail(err, w.o.conn.Err() != nil)
+		default:
+			w.fail(err, true)
+		}
 		return
 	}
 	limit := to.MaxMessage()

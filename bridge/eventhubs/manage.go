@@ -2,6 +2,7 @@ package eventhubs
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/isthmus-io/isthmus/fault"
@@ -137,11 +138,16 @@ func (m *manager) try(ctx context.Context, kind, partition string) (amqp.Map, er
 		}
 	}
 	answer, err := ask(ctx, m.access, m.conn, m.asks, kind, partition)
-	if err != nil && !told(err) {
+	if _, refused := errors.AsType[*refusal](err); err != nil && !refused {
 		m.drop()
 	}
 	return answer, err
 }
+
+// refusal is an answer that says no: there is nothing wrong with the way.
+type refusal struct{ error }
+
+func (r *refusal) Unwrap() error { return r.error }
 
 // ask sends one request to $management (Event Hubs: AMQP protocol guide, management operations).
 func ask(ctx context.Context, a *access, c *connection, q *client.Requester, kind, partition string) (amqp.Map, error) {
@@ -160,7 +166,7 @@ func ask(ctx context.Context, a *access, c *connection, q *client.Requester, kin
 		return nil, err
 	}
 	if err := q.Status(answer); err != nil {
-		return nil, err
+		return nil, &refusal{err}
 	}
 	values, ok := answer.Value.(amqp.Map)
 	if !ok {

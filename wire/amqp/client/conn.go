@@ -163,6 +163,9 @@ func (c *Conn) end(err error) {
 	c.more.ring()
 	c.room.ring()
 	close(c.done)
+	if !c.closing { // there are no last words to be written
+		_ = c.net.Close()
+	}
 	c.release()
 }
 
