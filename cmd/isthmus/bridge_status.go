@@ -108,6 +108,7 @@ func (v *bridgeWatch) show(b *resource.Bridge, again bool) error {
 	case again:
 		w.printf("\n")
 	}
+	w.printf("%s  ", w.painter()(bold, "Bridge "+b.Key().Path()))
 	w.bridgePicture(b)
 	return nil
 }
@@ -115,7 +116,7 @@ func (v *bridgeWatch) show(b *resource.Bridge, again bool) error {
 // bridgePicture draws the way events take, with what is the matter where.
 func (w *world) bridgePicture(b *resource.Bridge) {
 	st, paint := b.Status, w.painter()
-	w.printf("%s  %s%s\n\n", paint(bold, "Bridge "+b.Key().Path()), paint(bridgeCell(st.State).colour, string(st.State)), harmless(carriedWords(w, b)))
+	w.printf("%s%s\n\n", paint(bridgeCell(st.State).colour, string(st.State)), harmless(carriedWords(w, b)))
 	stops := bridgeStops(b)
 	wide, what := 0, 0
 	for _, s := range stops {
@@ -132,18 +133,18 @@ func (w *world) bridgePicture(b *resource.Bridge) {
 		case st.State != resource.BridgeRunning && (stopped || st.Step == ""):
 			mark, colour = ".", dim
 		}
-		line := fmt.Sprintf("%-*s  %-*s", wide, s.name, what, s.what)
-		w.printf("  %s %s", paint(colour, mark), harmless(line))
-		if s.note != "" {
-			w.printf("  %s", harmless(s.note))
+		line := fmt.Sprintf("%-*s  %-*s  %s", wide, s.name, what, s.what, s.note)
+		w.printf("  %s %s\n", paint(colour, mark), harmless(strings.TrimRight(line, " ")))
+		under := paint(dim, "|")
+		if i == len(stops)-1 {
+			under = " "
 		}
-		w.printf("\n")
 		if mark == "x" {
-			w.printf("  %s %s %s\n", paint(dim, "|"), paint(colour, "^"), harmless(st.Why))
+			w.printf("  %s %s %s\n", under, paint(colour, "^"), harmless(st.Why))
 		}
 		for _, e := range st.RecentErrors {
 			if e.Step == s.name && (mark != "x" || e.Words != st.Why) {
-				w.printf("  %s   %s (%s, %s)\n", paint(dim, "|"), harmless(e.Words), w.ago(e.At), count(int(e.Count), "time"))
+				w.printf("  %s   %s (%s, %s)\n", under, harmless(e.Words), w.ago(e.At), count(int(e.Count), "time"))
 			}
 		}
 		if i < len(stops)-1 {
@@ -228,6 +229,10 @@ func (w *world) bridgeFigures(b *resource.Bridge) {
 	if st.Dead > 0 {
 		dead += fmt.Sprintf(", of which %d are kept: isthmus bridge dead-letters list, where the bridge runs", st.DeadKept)
 	}
+	second := ""
+	if st.Dropped > 0 {
+		second = strconv.FormatInt(st.Dropped, 10) + " of another bridge's, left out"
+	}
 	sent := strconv.FormatInt(st.Sent, 10)
 	if st.Repeated > 0 {
 		sent += fmt.Sprintf(", of which %d are marked as possibly sent before", st.Repeated)
@@ -237,6 +242,7 @@ func (w *world) bridgeFigures(b *resource.Bridge) {
 		[2]string{"Lag", count(int(st.Lag), "event")},
 		[2]string{"Oldest unsent", oldest},
 		[2]string{"Sent", sent},
+		[2]string{"Second copies", second},
 		[2]string{"Today (UTC)", fmt.Sprintf("%s, %s", count(int(st.EventsToday), "event"), count(int(st.VolumeToday), "byte"))},
 		[2]string{"Dead letters", dead},
 	)
