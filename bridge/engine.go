@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"strconv"
 	"sync"
 
@@ -107,6 +108,7 @@ func (g *engine) build(id string, links int) (*service.Stream, error) {
 	b := g.env.NewStreamBuilder()
 	b.SetLogger(g.log)
 	b.SetThreads(1)
+	b.SetHTTPMux(noPaths{}) // or it makes a server, which it does not start
 	b.SetEnvVarLookupFunc(func(string) (string, bool) { return "", false })
 	lane := "{lane: '" + id + "'}"
 	for _, err := range []error{
@@ -123,6 +125,12 @@ func (g *engine) build(id string, links int) (*service.Stream, error) {
 	}
 	return b.Build()
 }
+
+// noPaths serves none of what streams have to tell.
+type noPaths struct{}
+
+// HandleFunc does nothing.
+func (noPaths) HandleFunc(string, func(http.ResponseWriter, *http.Request)) {}
 
 // carried is the context of a message that stands for a batch.
 type carried struct {

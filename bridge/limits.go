@@ -6,7 +6,6 @@ import (
 
 	"github.com/isthmus-io/isthmus/bridge/checkpoint"
 	"github.com/isthmus-io/isthmus/bridge/event"
-	"github.com/isthmus-io/isthmus/fault"
 )
 
 // shortWait is how long it is worth waiting for a batch to cross as it is; otherwise less of it may cross sooner.
@@ -89,28 +88,43 @@ func (r *run) countToday(events []*event.Event) {
 	})
 }
 
+// several is of stores that make many letters durable at once.
+type several interface {
+	PutAll(ctx context.Context, lane string, dead []Dead) error
+}
+
 // bury puts dead letters where they are kept, whatever it takes.
 func (r *run) bury(ctx context.Context, lane string, dead []Dead) error {
 	if len(dead) == 0 {
 		return nil
 	}
 	p := r.troubles.patience("letters/" + lane)
-	for i := range dead {
-		d := &dead[i]
-		for {
-			err := ctx.Err()
-			if err == nil {
-				err = safely("the store of dead letters", func() error { return r.letters.Put(ctx, lane, d.Step, d.Event, d.Reason) })
-			}
-			if err == nil {
-				break
-			}
-			if !p.again(ctx, AtDeadLetters, err) {
-				return ctx.Err()
+	put := func() error {
+		if s, ok := r.letters.(several); ok {
+			return s.PutAll(ctx, lane, dead)
+		}
+		for i := range dead {
+			if err := r.letters.Put(ctx, lane, dead[i].Step, dead[i].Event, dead[i].Reason); err != nil {
+				return err
 			}
 		}
-		p.over()
-		r.troubles.note(d.Step, fault.New("", fault.Invalid, d.Reason).Message)
+		return nil
+	}
+	for {
+		err := ctx.Err()
+		if err == nil {
+			err = safely("the store of dead letters", put)
+		}
+		if err == nil {
+			break
+		}
+		if !p.again(ctx, AtDeadLetters, err) {
+			return ctx.Err()
+		}
+	}
+	p.over()
+	for i := range dead {
+		r.troubles.note(dead[i].Step, dead[i].Reason)
 	}
 	return nil
 }

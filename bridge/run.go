@@ -247,7 +247,6 @@ func (r *run) restore() (state *checkpoint.State, takenOver bool, err error) {
 		}
 		if k.Next > at.Next {
 			at.Next, at.Reserved = k.Next, max(at.Reserved, k.Reserved, k.Next)
-			at.Foreign = true
 			state.Partitions[k.Partition] = at
 		}
 	}

@@ -17,7 +17,7 @@ import (
 // Whatever happens to the process, its ends and its plan, at whatever moment: no event is lost, those of a partition stay in order, and
 // every second copy is marked.
 func TestNothingIsLostWhateverHappens(t *testing.T) {
-	for seed := range uint64(40) {
+	for seed := range uint64(6) {
 		synctest.Test(t, func(t *testing.T) { storm(t, seed) })
 	}
 }
@@ -71,7 +71,7 @@ func storm(t *testing.T, seed uint64) {
 	w.start(p)
 	dirs, at := []string{w.cfg.Dir, t.TempDir()}, 0
 	kills := 0
-	for range 30 {
+	for range 20 {
 		add(dice.IntN(200))
 		pass(time.Duration(dice.IntN(400)) * time.Millisecond)
 		switch dice.IntN(8) {
@@ -98,7 +98,7 @@ func storm(t *testing.T, seed uint64) {
 			p.Spec.Batch.Events = 1 + dice.IntN(50)
 			set()
 		case 4: // another process takes over, in the middle of whatever this one does
-			if st := w.status(); len(st.Partitions) == partitions {
+			if st := w.status(); len(st.Partitions) == partitions && dice.IntN(2) == 0 { // or it knows less, or nothing
 				p.Known = st.Partitions
 			}
 			pass(time.Duration(dice.IntN(300)) * time.Millisecond)
