@@ -25,6 +25,7 @@ import (
 	"github.com/isthmus-io/isthmus/provisioning"
 	"github.com/isthmus-io/isthmus/resource"
 	"github.com/isthmus-io/isthmus/storage"
+	"github.com/isthmus-io/isthmus/workload"
 )
 
 // LocalHubConfig is a hub, and a provisioning service beside it, for one machine: without a deployment to belong to.
@@ -41,8 +42,17 @@ type LocalHubConfig struct {
 	PlainAMQP []string
 	// TestToken stands for every right in the namespace, whatever it says: for tests of clients that cannot be given another token.
 	TestToken string
+	// Identities are those that open the namespace beside its keys, or instead of them: for tests of clients that use identities.
+	Identities LocalIdentities
 	// Ready is called once the doors are open and the hub serves.
 	Ready func(LocalServices)
+}
+
+// LocalIdentities are workloads of a deployment that a local hub process does not belong to.
+type LocalIdentities struct {
+	Verifier    *workload.Verifier // nil: no workload counts
+	Assignments []plan.Assignment
+	KeysOff     bool
 }
 
 // LocalServices is what a local hub process serves.
@@ -73,6 +83,9 @@ func LocalHub(ctx context.Context, cfg LocalHubConfig, log *slog.Logger, clk clo
 		return err
 	}
 	certs := &localCertificates{authority: authority, clock: clk, hosts: slices.Concat(cfg.Hosts, cfg.ProvisioningHosts, cfg.NamespaceHosts, cfg.StorageHosts)}
+	if who := cfg.Identities; who.Verifier != nil {
+		cfg.workloads = &workloads{Verifier: who.Verifier}
+	}
 	cfg.aliases, cfg.testToken, cfg.amqpPlain = loopbackNames(), cfg.TestToken, cfg.PlainAMQP
 	h, err := openHub(ctx, cfg.HubConfig, certs.find, log, clk, reg)
 	defer h.close()
@@ -88,7 +101,7 @@ func LocalHub(ctx context.Context, cfg LocalHubConfig, log *slog.Logger, clk clo
 	if len(cfg.NamespaceHosts) > 0 {
 		hubs = append(hubs, plan.Hub{
 			ID: localNamespaceID, Name: "local/local/event-hubs", HostNames: cfg.NamespaceHosts, Type: resource.TypeEventHubs, Public: resource.PublicEnabled,
-			EventHubs: cfg.EventHubs,
+			EventHubs: cfg.EventHubs, Assignments: cfg.Identities.Assignments, KeysOff: cfg.Identities.KeysOff,
 		})
 	}
 	if len(cfg.StorageHosts) > 0 {

@@ -32,6 +32,7 @@ type options struct {
 	frame uint32        // the largest frame it takes and sends
 	idle  time.Duration // its idle timeout
 	azure bool          // it refuses what only Azure's service refuses
+	who   node.LocalIdentities
 }
 
 // world is a running hub process with a namespace of event hubs, on a loopback address of its own.
@@ -69,6 +70,7 @@ func start(t *testing.T, o options) *world {
 		NamespaceHosts: []string{w.namespace, address},
 		PlainAMQP:      []string{w.plain},
 		TestToken:      testToken,
+		Identities:     o.who,
 	}
 	cfg.Log.FS = vfs.NewMem() // what is on disk afterwards is for others to show
 	cfg.Engine.MaxFrame, cfg.Engine.IdleTimeout, cfg.EventDoor.OneClaimsLink = o.frame, o.idle, o.azure
