@@ -78,7 +78,7 @@ func (p *partition) next(ctx context.Context) (*batch, error) {
 				}
 				p.run.troubles.end("source/" + p.name) // it is there again, whether or not it has anything new
 			}
-			p.waiting.Store(p.read >= p.end.Load())
+			p.waiting.Store(p.atEnd())
 			events, err = p.reader.Next(ctx, p.run.maxEvents, p.run.maxBytes)
 			p.waiting.Store(false)
 			return err
@@ -95,6 +95,13 @@ func (p *partition) next(ctx context.Context) (*batch, error) {
 		}
 	}
 	return nil, ctx.Err()
+}
+
+// atEnd tells whether nothing is known of that is still to be handed out: also of a partition that is empty, or has had nothing since the time
+// at which the bridge begins.
+func (p *partition) atEnd() bool {
+	end := p.end.Load()
+	return end >= 0 && (p.read >= end || p.read < 0 && (end == 0 || !p.start.Time.IsZero()))
 }
 
 // open begins to read behind what was handed out last.
