@@ -17,11 +17,14 @@ import (
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/eventhub"
 	"github.com/isthmus-io/isthmus/eventlog"
+	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/hub"
 	"github.com/isthmus-io/isthmus/hub/builtin"
 	"github.com/isthmus-io/isthmus/hub/hubtest"
 	"github.com/isthmus-io/isthmus/plan"
 	"github.com/isthmus-io/isthmus/resource"
+	"github.com/isthmus-io/isthmus/workload"
+	wt "github.com/isthmus-io/isthmus/workload/workloadtest"
 )
 
 // free returns an address nobody listens on.
@@ -155,5 +158,64 @@ func TestBridgesReadHubsAndWriteEventHubs(t *testing.T) {
 	}
 	if info, err := e.Info(int(eventlog.Lookup3("press-4") % 2)); err != nil || info.Next != 80 {
 		t.Errorf("the partition of the device ends at %d, %v", info.Next, err)
+	}
+}
+
+// TestABridgeNeedsNoKey: one that has roles reads a hub and writes to a namespace, both of which take no keys, and is told when a role is taken away.
+func TestABridgeNeedsNoKey(t *testing.T) {
+	p := startProcess(t)
+	for i := range p.hubs {
+		p.change(i, func(h *plan.Hub) {
+			h.KeysOff = true
+			h.Assignments = []plan.Assignment{wt.Assign(resource.RoleDataSender, ""), wt.Assign(resource.RoleDataReceiver, "")}
+		})
+	}
+	through := func(kind resource.ServiceType, name string) *end.End {
+		return &end.End{
+			BridgeEnd: plan.BridgeEnd{Name: "ot/ot-cloud/" + string(kind), Open: true, Type: kind, HostName: name, Ports: []uint16{5671}, Served: true},
+			TLS:       &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: p.roots},
+			Connect: func(ctx context.Context, _ uint16) (net.Conn, error) {
+				return (&net.Dialer{}).DialContext(ctx, "tcp", p.h.amqpOn[0].Addr().String())
+			},
+			Token: func(_ context.Context, audience string) (end.Token, error) {
+				return end.Token{Text: p.d.Token(wt.Agent, wt.Bridge, audience), Expires: time.Now().Add(workload.Lifetime)}, nil
+			},
+		}
+	}
+	source, err := eventhubs.NewSource(through(resource.TypeIoTHub, hubHost), resource.BridgeSource{}, hubtest.Silent(), clock.System{})
+	p.must(err)
+	defer func() { _ = source.Close() }()
+	to, err := eventhubs.NewDestination(through(resource.TypeEventHubs, lakeHost), "b1", resource.EventHubDestination{Name: "telemetry"}, hubtest.Silent(), clock.System{})
+	p.must(err)
+	defer func() { _ = to.Close() }()
+	h, _ := p.h.server.ByHost(hubHost)
+	stream, err := h.Stream("")
+	p.must(err)
+	p.must(stream.Append(p.ctx, "press-4", eventlog.Event{Body: []byte("a"), System: map[string]string{event.DeviceID: "press-4"}}))
+	partitions, err := source.Partitions(p.ctx)
+	p.must(err)
+	var r bridge.Reader
+	for _, name := range partitions {
+		one, err := source.Read(p.ctx, name, bridge.Earliest(), 1)
+		p.must(err)
+		if next, _ := one.End(); next > 0 {
+			r = one
+			continue
+		}
+		p.must(one.Close())
+	}
+	if r == nil {
+		t.Fatal("the event is nowhere")
+	}
+	list, err := r.Next(p.ctx, 10, 1<<20)
+	p.must(err)
+	p.must(to.Write(p.ctx, "0", list))
+	p.change(1, func(h *plan.Hub) { h.Assignments = nil })
+	if _, err = r.Next(p.ctx, 1, 1); err == nil || p.ctx.Err() != nil {
+		t.Errorf("%v", err)
+	}
+	p.change(0, func(h *plan.Hub) { h.Assignments = h.Assignments[1:] })
+	if err := to.Write(p.ctx, "0", list); fault.KindOf(err) != fault.Denied {
+		t.Errorf("%v", err)
 	}
 }
