@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -40,6 +41,16 @@ var ( //nolint:gochecknoglobals // constants in all but name: lipgloss styles ar
 	bad   = lipgloss.NewStyle().Foreground(lipgloss.Color("1"))
 	frame = lipgloss.NewStyle().Border(lipgloss.RoundedBorder()).Padding(0, 1).Width(28)
 )
+
+// Look implements picture.
+func (m *model) Look(ctx context.Context, width int) string {
+	m.width = width
+	m.take(m.st.look(ctx))
+	return m.View()
+}
+
+// Press implements picture.
+func (m *model) Press(byte) {}
 
 // View draws everything from the last look; it reads nothing else.
 func (m *model) View() string {

@@ -75,7 +75,7 @@ func Show(ctx context.Context, cfg ShowConfig) (err error) {
 	actors.Go(func() { st.stray(ctx) })
 	actors.Go(func() { st.officeDevice(ctx) })
 	if cfg.Terminal {
-		return screen(ctx, st)
+		return screen(ctx, cfg, &model{st: st}, func() error { return lines(ctx, st) })
 	}
 	return lines(ctx, st)
 }

@@ -21,35 +21,42 @@ const (
 	clearBelow  = "\x1b[J"
 )
 
-// screen draws the world until the person quits. A library for it asked the terminal for its colours before any command of this program
-// ran, and waited seconds where none answers; redrawing everything twice a second needs no library.
-func screen(ctx context.Context, st *stage) error {
-	in, ok := st.cfg.In.(*os.File)
+// picture is what a screen shows.
+type picture interface {
+	// Look draws the world as it is now, for a terminal so wide.
+	Look(ctx context.Context, width int) string
+	// Press is told of keys that do not quit.
+	Press(key byte)
+}
+
+// screen draws a picture until the person quits; instead is for whoever has no terminal. A library for it asked the terminal for its colours
+// before any command of this program ran, and waited seconds where none answers; redrawing everything twice a second needs no library.
+func screen(ctx context.Context, cfg ShowConfig, p picture, instead func() error) error {
+	in, ok := cfg.In.(*os.File)
 	if !ok {
-		return lines(ctx, st)
+		return instead()
 	}
 	was, err := term.MakeRaw(int(in.Fd()))
 	if err != nil {
-		return lines(ctx, st)
+		return instead()
 	}
 	defer func() { _ = term.Restore(int(in.Fd()), was) }()
-	_, _ = io.WriteString(st.cfg.Out, enterScreen)
-	defer func() { _, _ = io.WriteString(st.cfg.Out, leaveScreen) }()
+	_, _ = io.WriteString(cfg.Out, enterScreen)
+	defer func() { _, _ = io.WriteString(cfg.Out, leaveScreen) }()
 	quit := make(chan struct{})
 	go func() { // ends with the process where nobody presses a key: a terminal cannot be read for a while only
 		defer close(quit)
-		waitForQuit(in)
+		waitForQuit(in, p.Press)
 	}()
-	m := &model{st: st, width: 100}
+	width := 100
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
 		rows := 0
 		if w, h, err := term.GetSize(int(in.Fd())); err == nil && w > 0 {
-			m.width, rows = w, h
+			width, rows = w, h
 		}
-		m.take(st.look(ctx))
-		draw(st.cfg.Out, m.View(), rows)
+		draw(cfg.Out, p.Look(ctx, width), rows)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -61,14 +68,17 @@ func screen(ctx context.Context, st *stage) error {
 }
 
 // waitForQuit reads keys until q, Escape or Ctrl-C, which a raw terminal gives as bytes, or the end of input. An escape sequence, such as an
-// arrow's, comes in one piece and is none of them.
-func waitForQuit(in io.Reader) {
+// arrow's, comes in one piece and is none of them. Other keys are given to press.
+func waitForQuit(in io.Reader, press func(byte)) {
 	buf := make([]byte, 64)
 	for {
 		n, err := in.Read(buf)
 		keys := buf[:n]
 		if err != nil || bytes.ContainsAny(keys, "qQ\x03") || n == 1 && keys[0] == 0x1b {
 			return
+		}
+		if n == 1 {
+			press(keys[0])
 		}
 	}
 }

@@ -22,13 +22,13 @@ func (k *typed) Read(p []byte) (int, error) {
 func TestKeysThatQuit(t *testing.T) {
 	for _, quit := range []string{"q", "Q", "\x03", "\x1b", "abcq"} {
 		k := typed{"x", "\x1b[A", "\x1b[1;5C", quit, "never read"}
-		waitForQuit(&k)
+		waitForQuit(&k, func(byte) {})
 		if len(k) != 1 {
 			t.Errorf("%q: %d pieces are left", quit, len(k))
 		}
 	}
 	var none typed
-	waitForQuit(&none) // a terminal that goes away
+	waitForQuit(&none, func(byte) {}) // a terminal that goes away
 }
 
 func TestDrawLeavesNothingOfBefore(t *testing.T) {

@@ -16,22 +16,32 @@ import (
 
 func newDemo(w *world) *cobra.Command {
 	var check, asJSON, verbose bool
+	var scenario string
 	var cfg demo.CheckConfig
 	var show demo.ShowConfig
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Run a whole world on this machine and watch it",
 		Long: `Run a whole world on loopback, without root and without a cloud: a plant with ten sensors, a relay, a hub in another network, names, and an
-endpoint of another tenant that waits for approval. With --check, send and compare instead of showing; exit 0 only if all is well.`,
-		Example: "  isthmus demo\n  isthmus demo --check --devices 50 --messages 200 --json",
+endpoint of another tenant that waits for approval. With --check, send and compare instead of showing; exit 0 only if all is well.
+
+--scenario cross-tenant is another world: examples/cross-tenant, in which a bridge takes the plant's telemetry into the office's event hub once the office
+has accepted the contract and approved the endpoint, and another one aggregates it into a blob store.`,
+		Example: "  isthmus demo\n  isthmus demo --check --devices 50 --messages 200 --json\n  isthmus demo --scenario cross-tenant",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			log := slog.New(slog.DiscardHandler)
 			if verbose {
 				log = slog.New(slog.NewTextHandler(w.err, &slog.HandlerOptions{Level: slog.LevelDebug}))
 			}
+			if scenario != standardScenario && scenario != crossTenantScenario {
+				return usagef("--scenario %q is not known", scenario).advise("use %s or %s", standardScenario, crossTenantScenario)
+			}
 			if check {
 				cfg.Log = log
+				if scenario == crossTenantScenario {
+					return checkCrossTenant(c.Context(), w, cfg, asJSON)
+				}
 				return checkDemo(c.Context(), w, cfg, asJSON)
 			}
 			self, err := os.Executable()
@@ -45,10 +55,15 @@ endpoint of another tenant that waits for approval. With --check, send and compa
 			if show.Terminal { // its size is asked of the file itself
 				show.In, show.Out = os.Stdin, os.Stdout
 			}
+			if scenario == crossTenantScenario {
+				return demo.ShowCrossTenant(c.Context(), show)
+			}
 			return demo.Show(c.Context(), show)
 		},
 	}
 	f := c.Flags()
+	f.StringVar(&scenario, "scenario", standardScenario, "`WHAT` world: "+standardScenario+" or "+crossTenantScenario)
+	_ = c.RegisterFlagCompletionFunc("scenario", cobra.FixedCompletions([]string{standardScenario, crossTenantScenario}, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
 	f.BoolVar(&check, "check", false, "send, compare and end, instead of showing")
 	f.BoolVar(&asJSON, "json", false, "with --check: print one JSON object")
 	f.BoolVar(&verbose, "verbose", false, "log everything to standard error")
@@ -56,6 +71,43 @@ endpoint of another tenant that waits for approval. With --check, send and compa
 	f.IntVar(&cfg.Messages, "messages", 200, "with --check: how many messages each sends")
 	f.IntVar(&show.Sensors, "sensors", 10, "how many sensors the plant has")
 	return c
+}
+
+// The worlds a demo shows.
+const (
+	standardScenario    = "standard"
+	crossTenantScenario = "cross-tenant"
+)
+
+func checkCrossTenant(ctx context.Context, w *world, cfg demo.CheckConfig, asJSON bool) error {
+	if !asJSON {
+		w.printf("building a world: a plant and an office, a hub, an event hub, a blob store, two bridges, a relay …\n")
+		cfg.Progress = func(done, all int) {
+			if w.terminal {
+				w.printf("\r%d of %d readings acknowledged", done, all)
+			}
+		}
+	}
+	res, err := demo.CheckCrossTenant(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		b, err := json.Marshal(res)
+		if err != nil {
+			return err
+		}
+		w.printf("%s\n", b)
+	} else {
+		w.printf("\rsent %d within the contract and %d against it; crossed %d, before both had agreed %d, after the approval was taken back %d\n",
+			res.Sent, res.Broken, res.Crossed, res.BeforeYes, res.AfterNo)
+		w.printf("with what was not agreed: %d; second copies %d, unmarked %d; dead letters %d; %d rows of %d readings; %.0f events/s over both endpoints\n",
+			res.Unagreed, res.Repeats, res.Unmarked, res.DeadLetters, res.Rows, res.Counted, res.CrossedPerSec)
+	}
+	if !res.OK() {
+		return fault.New("isthmus.demo", fault.Unavailable, "the world is not well: see the numbers above").Advise("run it again with --verbose for the log")
+	}
+	return nil
 }
 
 func checkDemo(ctx context.Context, w *world, cfg demo.CheckConfig, asJSON bool) error {
