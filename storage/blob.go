@@ -216,6 +216,9 @@ func (a *Account) before(tx *storagestore.Tx, op, incarnation string, of Ref, co
 	return old, cond.forChange(op, old.ETag, old.Modified, ok)
 }
 
+// rowBytes is about what a row takes of the disk, with its content when that is small.
+const rowBytes = 2 * Small
+
 // room refuses what would be more than an account may have. It is a bound and not a count: a few writers at once may pass it by what they
 // write.
 func (a *Account) room(op string, size int64) error {
@@ -226,5 +229,5 @@ func (a *Account) room(op string, size int64) error {
 	if cfg.MaxBytes > 0 && a.bytes.Load()+size > cfg.MaxBytes {
 		return fault.Newf(op, fault.Exhausted, "the account's blobs have %d bytes, of %d there can be", a.bytes.Load(), cfg.MaxBytes).Advise("delete some, or raise the limit")
 	}
-	return nil
+	return a.server.contents.Spare(rowBytes) // what is larger is counted where it is written
 }

@@ -71,5 +71,14 @@ func (s *Store) appendRun(ctx context.Context, w io.Writer, part Part) error {
 	return copyN(ctx, w, r, part.Size)
 }
 
+// Spare refuses what would take of the disk what is left alone. It is for those who write beside the store.
+func (s *Store) Spare(bytes int64) error {
+	release, err := s.room("blob.Spare", bytes)
+	if err == nil {
+		release()
+	}
+	return err
+}
+
 // Known tells whether anything waits, or may wait, for an upload.
 func (s *Store) Known(u Upload) bool { return s.number(u) != 0 }
