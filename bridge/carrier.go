@@ -84,6 +84,7 @@ func (c *carrier) leave() {
 func (c *carrier) cut() {
 	if c.current != nil {
 		c.stop(errReplaced)
+		c.current.running.Store(false)
 		c.current.ways.close()
 	}
 }

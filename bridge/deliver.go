@@ -102,6 +102,9 @@ func (d *deliver) write(ctx context.Context, b *batch, begin, end int, l *landin
 					l.repeated++
 				}
 			}
+			if d.buffer == nil {
+				d.tell(l)
+			}
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -156,16 +159,26 @@ func (d *deliver) watch(age time.Duration) {
 	}
 }
 
-// land says that a batch is done with.
-func (d *deliver) land(l *landing) {
-	d.run.landed(l)
-	l.b.land(func(s *checkpoint.State) { l.count(s) })
+// tell counts what was sent.
+func (d *deliver) tell(l *landing) {
+	d.run.c.rates.add(d.run.clk.Now(), l.sent)
+	d.run.account.change(func(s *checkpoint.State) {
+		s.Counts.Sent += l.sent
+		s.Counts.Repeated += l.repeated
+	})
+	l.sent, l.repeated = 0, 0
 }
 
+// land says that a batch is done with.
+func (d *deliver) land(l *landing) {
+	d.tell(l)
+	d.run.took(l.b)
+	l.b.land(l.count)
+}
+
+// count counts what was not sent.
 func (l *landing) count(s *checkpoint.State) {
 	c := &s.Counts
-	c.Sent += l.sent
-	c.Repeated += l.repeated
 	c.Filtered += l.b.filtered
 	c.Dropped += l.b.dropped
 	c.Dead += int64(len(l.b.dead))

@@ -379,7 +379,9 @@ func telemetry(steps ...resource.BridgeStep) plan.Bridge {
 	return p
 }
 
-func mapping(name, text string) resource.BridgeStep { return resource.BridgeStep{Name: name, Mapping: text} }
+func mapping(name, text string) resource.BridgeStep {
+	return resource.BridgeStep{Name: name, Mapping: text}
+}
 
 // until waits for the truth, and fails the test when it does not come.
 func (w *world) until(what string, ok func() bool) {

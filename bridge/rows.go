@@ -122,7 +122,7 @@ func (x *rows) add(ctx context.Context, name string, b *batch) (err error) {
 		return err // the run has ended, and what is in the window is forgotten with it
 	}
 	l := landing{b: b}
-	x.run.landed(&l)
+	x.run.took(b)
 	b.land(l.count)
 	inside = false
 	return nil

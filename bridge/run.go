@@ -94,7 +94,7 @@ func (r *run) carry(ctx context.Context) (err error) {
 	lanes.Go(func() { r.watch(ctx) })
 	r.ctx = ctx
 	r.c.began()
-	r.running.Store(true)
+	r.running.Store(ctx.Err() == nil)
 	<-ctx.Done()
 	r.running.Store(false)
 	lanes.Wait()
@@ -357,5 +357,9 @@ func (r *run) openLanes(ctx context.Context, names []string) error {
 	return nil
 }
 
-// landed counts for the rates of the status.
-func (r *run) landed(l *landing) { r.c.landed(l, r.clk.Now()) }
+// took measures a batch that is done with.
+func (r *run) took(b *batch) {
+	if !b.began.IsZero() {
+		r.c.b.metrics.took(r.c, r.clk.Now().Sub(b.began))
+	}
+}

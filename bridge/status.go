@@ -54,14 +54,6 @@ func (r *rates) perSecond(now time.Time) float64 {
 	return float64(sum) / float64(seconds)
 }
 
-// landed counts a batch for the rates.
-func (c *carrier) landed(l *landing, now time.Time) {
-	c.rates.add(now, l.sent)
-	if !l.b.began.IsZero() {
-		c.b.metrics.took(c, now.Sub(l.b.began))
-	}
-}
-
 // status is all that is known of the bridge.
 func (c *carrier) status() Status {
 	now := c.b.clk.Now()
