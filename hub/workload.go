@@ -42,7 +42,7 @@ func (h *Hub) NotTrusted(op, who string) error {
 	if who != "" {
 		words = "this service allows no public network access, and the workload " + shorten(who) + " is not among those it trusts"
 	}
-	return fault.New(op, fault.Denied, words).Advise("connect through a private endpoint, or name the workload in spec.trustedWorkloads of the service %s", h.Name())
+	return fault.New(op, fault.Denied, words).Advise("connect through a private endpoint, or name the workload in spec.trustedWorkloads of the service")
 }
 
 // KeysOff tells whether shared keys are switched off: then no policy's key and no token made with one opens the service, while devices go on
@@ -52,7 +52,7 @@ func (h *Hub) KeysOff() bool { return h.plan.Load().KeysOff }
 // keysAreOff is what the holder of a policy's key is told.
 func (h *Hub) keysAreOff(op string) error {
 	return fault.New(op, fault.Unauthenticated, "shared keys are switched off for this service: use an identity").
-		Advise("give the workload a role: isthmus apply a RoleAssignment for the service %s; or set its spec.keyAccess to Enabled", h.Name())
+		Advise("give the workload a role by a RoleAssignment, or set spec.keyAccess of the service to Enabled")
 }
 
 // WorkloadClaim is what a workload proved at a hub.

@@ -137,6 +137,10 @@ func (x *exchange) admit() (err error) {
 	} else {
 		x.claim, err = x.namespace.Authorize(x.Context(), x.Header.Get("Authorization"), x.eventHub(), x.route.right)
 	}
+	if err == nil && x.route.keys && x.claim.Workload != "" {
+		err = fault.New("httpdoor.admit", fault.Denied, "no role gives a workload the right to see or change policies").
+			Advise("do it with a policy's key that has Manage, or on the machine that serves the namespace")
+	}
 	return err
 }
 

@@ -8,6 +8,7 @@ type route struct {
 	right        eventhub.Right
 	entity       bool // the path's first {} is an event hub, and a policy of that one is enough
 	local        bool // only on the local socket
+	keys         bool // about policies: not for workloads, which would have a key beyond their role's end
 	serve        func(*exchange) error
 }
 
@@ -58,11 +59,11 @@ func routes() []route {
 			path = hub + "/policies"
 		}
 		list = append(list,
-			route{method: "GET", path: path, right: manage, entity: entity, serve: listPolicies},
-			route{method: "PUT", path: path + "/{policy}", right: manage, entity: entity, serve: createPolicy},
-			route{method: "DELETE", path: path + "/{policy}", right: manage, entity: entity, serve: deletePolicy},
-			route{method: "POST", path: path + "/{policy}/keys", right: manage, entity: entity, serve: renewPolicyKey},
-			route{method: "GET", path: path + "/{policy}/keys", entity: entity, local: true, serve: showKeys})
+			route{method: "GET", path: path, right: manage, entity: entity, keys: true, serve: listPolicies},
+			route{method: "PUT", path: path + "/{policy}", right: manage, entity: entity, keys: true, serve: createPolicy},
+			route{method: "DELETE", path: path + "/{policy}", right: manage, entity: entity, keys: true, serve: deletePolicy},
+			route{method: "POST", path: path + "/{policy}/keys", right: manage, entity: entity, keys: true, serve: renewPolicyKey},
+			route{method: "GET", path: path + "/{policy}/keys", entity: entity, keys: true, local: true, serve: showKeys})
 	}
 	return list
 }

@@ -27,8 +27,8 @@ func routingRoutes() []route {
 		{method: "DELETE", path: "isthmus/v1/routing/enrichments/{name}", right: hub.EveryRight, own: true, serve: deleteEnrichment},
 
 		{method: "GET", path: "isthmus/v1/consumergroups", open: toReceivers, right: hub.ServiceConnect, own: true, serve: listGroups},
-		{method: "PUT", path: "isthmus/v1/consumergroups/{name}", open: toReceivers, right: hub.ServiceConnect, own: true, serve: createGroup},
-		{method: "DELETE", path: "isthmus/v1/consumergroups/{name}", open: toReceivers, right: hub.ServiceConnect, own: true, serve: deleteGroup},
+		{method: "PUT", path: "isthmus/v1/consumergroups/{name}", right: hub.ServiceConnect, own: true, serve: createGroup},
+		{method: "DELETE", path: "isthmus/v1/consumergroups/{name}", right: hub.ServiceConnect, own: true, serve: deleteGroup},
 		{method: "GET", path: "isthmus/v1/consumergroups/{name}/checkpoints", open: toReceivers, right: hub.ServiceConnect, own: true, serve: getCheckpoints},
 		{method: "POST", path: "isthmus/v1/consumergroups/{name}/checkpoints", open: toReceivers, right: hub.ServiceConnect, own: true, serve: setCheckpoints},
 

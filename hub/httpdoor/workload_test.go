@@ -33,6 +33,9 @@ func TestRolesOfWorkloads(t *testing.T) {
 	w, bearer, assign := withWorkloads(t)
 	c := newCaller(t, w)
 	secret := w.Device(hubtest.Contoso, "d").PrimaryKey
+	if _, err := w.Hub(hubtest.Contoso).CreateConsumerGroup(t.Context(), "", "mine"); err != nil {
+		t.Fatal(err)
+	}
 	const reader, contributor, receiver = resource.RoleHubReader, resource.RoleHubContributor, resource.RoleDataReceiver
 	for _, step := range []struct {
 		method, path, body string
@@ -52,7 +55,8 @@ func TestRolesOfWorkloads(t *testing.T) {
 		{"POST", "/isthmus/v1/devices/new/keys", `{"renew":"primary"}`, []resource.DataRole{contributor}},
 		{"GET", "/isthmus/v1/events?limit=1", "", []resource.DataRole{receiver}},
 		{"GET", "/isthmus/v1/consumergroups", "", []resource.DataRole{receiver}},
-		{"PUT", "/isthmus/v1/consumergroups/mine", "", []resource.DataRole{receiver}},
+		{"GET", "/isthmus/v1/consumergroups/$Default/checkpoints", "", []resource.DataRole{receiver}},
+		{"DELETE", "/isthmus/v1/consumergroups/mine", "", []resource.DataRole{contributor}},
 		{"GET", "/isthmus/v1/policies", "", nil},
 		{"POST", "/isthmus/v1/policies/service/keys", `{"renew":"primary"}`, nil},
 		{"GET", "/isthmus/v1/routing", "", nil},
