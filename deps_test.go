@@ -144,6 +144,14 @@ var rules = []rule{
 
 	{in: "bridge/eventhubs", only: []string{"bridge", "bridge/end", "bridge/event", "clock", "eventlog", "eventlog/amqpevent", "fault", "hub/sas", "resource", "wire/amqp/..."},
 		because: "it is one kind of end; what moves between ends, and why, is decided elsewhere"},
+	{in: "bridge/partway", only: []string{"bridge/event"}, because: "it counts what a destination took; what that is, and how it was told, is the destination's"},
+	{in: "bridge/kafka", only: []string{"bridge", "bridge/end", "bridge/event", "bridge/message", "bridge/partway", "clock", "fault", "resource"},
+		because: "a destination reaches its service through its end and nothing else"},
+	{in: "bridge/mqtt", only: []string{"bridge", "bridge/end", "bridge/event", "bridge/partway", "clock", "fault", "resource", "wire/mqtt"},
+		because: "a destination reaches its service through its end and nothing else"},
+	{in: "bridge/webhook", only: []string{"access/webhook", "bridge", "bridge/end", "bridge/event", "bridge/partway", "clock", "fault", "resource"},
+		because: "a destination reaches its service through its end and nothing else"},
+
 	{in: "manifest", only: []string{"fault", "resource"}, because: "it reads text; it never speaks to a server"},
 	{in: "client", only: []string{"access/grant", "access/session", "audit", "clock", "fault", "identity", "plan", "resource"}, because: "other people's programs import it and should get nothing but the vocabulary"},
 	{in: "node/...", never: []string{"cmd/...", "testworld", "test/...", "client", "manifest"}, because: "it builds rooms from configuration; reading commands is cmd's business"},
@@ -168,6 +176,7 @@ var hidden = map[string][]string{
 	"golang.org/x/crypto/ssh":         {"access/sshca/...", "access/sshproxy/...", "cmd/isthmus", "bench"},
 	"github.com/HdrHistogram":         {"simulate"},
 	"github.com/spf13/cobra":          {"cmd/..."},
+	"github.com/twmb/franz-go":        {"bridge/kafka"},
 	"github.com/charmbracelet/":       {"demo"},
 	"gocloud.dev":                     {"hub/blob"},
 	"github.com/hashicorp/yamux":      {},

@@ -10,6 +10,9 @@ import (
 	"github.com/isthmus-io/isthmus/bridge/end"
 	"github.com/isthmus-io/isthmus/bridge/eventhubs"
 	"github.com/isthmus-io/isthmus/bridge/files"
+	"github.com/isthmus-io/isthmus/bridge/kafka"
+	"github.com/isthmus-io/isthmus/bridge/mqtt"
+	"github.com/isthmus-io/isthmus/bridge/webhook"
 	"github.com/isthmus-io/isthmus/bridge/window"
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/fault"
@@ -38,6 +41,12 @@ func destination(ctx context.Context, args bridge.DestinationArgs) (bridge.Desti
 		return files.New(ctx, args)
 	case d.EventHub != nil:
 		return eventhubs.NewDestination(args.End, args.Bridge, *d.EventHub, args.Log, args.Clock)
+	case d.Kafka != nil:
+		return kafka.New(args)
+	case d.MQTT != nil:
+		return mqtt.New(args)
+	case d.HTTP != nil:
+		return webhook.New(args)
 	}
 	return nil, fault.Newf("bridgenode.destination", fault.Invalid, "the destination of %s is of no form that is known here", args.Name).
 		Advise("this program may be older than the control plane: use the same version")
