@@ -119,6 +119,7 @@ func TestEveryMethodSpeaksTheAPI(t *testing.T) {
 			"spec":{"service":"a/b/c"},"status":{"address":"10.7.0.4"}}]}`,
 		"GET /v1/services/ot/ot-cloud/contoso":       `{"kind":"Service","metadata":{"name":"contoso"},"spec":{"type":"iothub"}}`,
 		"GET /v1/connections":                        `{"items":[{"endpoint":"ot/plant-7/hub","mayDecide":true,"connection":{"state":"Pending"}}]}`,
+		"POST /v1/contracts/ot/telemetry/decision":   `{"apiVersion":"isthmus/v1","kind":"Contract","metadata":{"tenant":"ot","name":"telemetry"},"status":{"state":"Agreed"}}`,
 		"POST /v1/endpoints/ot/plant-7/hub/decision": `{"endpoint":"ot/plant-7/hub","connection":{"state":"Approved"}}`,
 		"GET /v1/tokens":                             `{"items":[{"id":"t1","name":"ann"}]}`,
 		"POST /v1/tokens":                            `{"secret":"s","token":{"id":"t2"}}`,
@@ -189,6 +190,11 @@ func TestEveryMethodSpeaksTheAPI(t *testing.T) {
 		{`POST /v1/endpoints/ot/plant-7/hub/decision {"decision":"approve","reason":"why"}`, func(ctx context.Context) (any, error) {
 			return c.Decide(ctx, endpoint, resource.Approve, "why")
 		}, client.Connection{Endpoint: "ot/plant-7/hub", Connection: resource.Connection{State: resource.Approved}}},
+		{`POST /v1/contracts/ot/telemetry/decision {"decision":"accept","version":2,"digest":"abc","reason":"why"}`, func(ctx context.Context) (any, error) {
+			n, err := c.DecideContract(ctx, resource.Key{Kind: resource.KindContract, Tenant: "ot", Name: "telemetry"},
+				client.ContractDecision{Decision: "accept", Version: 2, Digest: "abc", Reason: "why"})
+			return n.Status.State, err
+		}, resource.ContractAgreed},
 		{"GET /v1/tokens", func(ctx context.Context) (any, error) { return c.Tokens(ctx) }, []client.Token{{ID: "t1", Name: "ann"}}},
 		{`POST /v1/tokens {"name":"ann","tenant":"ot","role":"reader"}`, func(ctx context.Context) (any, error) {
 			s, t, err := c.CreateToken(ctx, client.TokenRequest{Name: "ann", Tenant: "ot", Role: "reader"})

@@ -193,10 +193,15 @@ func (w *work) withdrawContract(n *resource.Contract, side string, d ContractCho
 			return fault.Newf(op, fault.Conflict, "the text that holds is version %d", a.Version).Advise("read it again: isthmus contract show %s", n.Key().Path())
 		}
 	}
-	st.Agreed = nil
-	if owner {
+	switch {
+	case owner:
 		st.Proposal = nil
+	case st.Agreed.Version == st.Version: // the owner's signature stands, so that who withdrew may accept again
+		if i := slices.IndexFunc(st.Agreed.Signatures, func(s resource.ContractSignature) bool { return s.Tenant == n.Metadata.Tenant }); i >= 0 {
+			st.Proposal = &st.Agreed.Signatures[i]
+		}
 	}
+	st.Agreed = nil
 	w.decided(n, side, "withdrawn", d.Reason)
 	return nil
 }

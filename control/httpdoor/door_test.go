@@ -209,6 +209,10 @@ func TestWhatReachesTheControlPlane(t *testing.T) {
 		t.Errorf("deleted %q", f.deleted)
 	}
 	expect("POST", "/v1/endpoints/ot/plant-7/hub/decision", `{"decision":"approve","reason":"known"}`, 200, `"endpoint":"ot/plant-7/hub"`)
+	expect("POST", "/v1/contracts/ot/telemetry/decision", `{"decision":"accept","version":2,"digest":"abc","reason":"known"}`, 200, `"state":"Agreed","version":2,"digest":"abc"`)
+	if want := (control.ContractChoice{Decision: control.AcceptContract, Version: 2, Digest: "abc", Reason: "known"}); len(f.contracts) != 1 || f.contracts[0] != want {
+		t.Errorf("decided %+v", f.contracts)
+	}
 	expect("POST", "/v1/tokens", `{"name":"ci","tenant":"ot","role":"reader"}`, 201, `{"secret":"new-secret","token":{"id":"t1","name":"ci"`)
 	expect("GET", "/v1/tokens", "", 200, `{"items":[]}`)
 	expect("GET", "/v1/join-tokens?tenant=ot&scope=plant-7", "", 200, `{"items":[{"id":"j1","for":"agent","state":"unused"`)
