@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -110,8 +110,12 @@ func (a *access) connect(ctx context.Context) (*connection, error) {
 	at, asks := a.at, a.asks
 	a.mu.Unlock()
 	c, err := a.open(ctx, at)
-	if err != nil || !asks {
-		return c, explain(err)
+	if err != nil {
+		a.forget() // it may be elsewhere by now
+		return nil, explain(err)
+	}
+	if !asks {
+		return c, nil
 	}
 	to, err := a.ask(ctx, c)
 	if err != nil {
@@ -125,11 +129,11 @@ func (a *access) connect(ctx context.Context) (*connection, error) {
 		return c, nil
 	}
 	c.close()
-	c, err = a.open(ctx, to)
-	if err != nil {
+	if c, err = a.open(ctx, to); err != nil {
 		a.forget()
+		return nil, explain(err)
 	}
-	return c, explain(err)
+	return c, nil
 }
 
 // forget asks again, next time, where the events of an IoT hub are.
@@ -250,10 +254,8 @@ func (a *access) renew(life context.Context, c *connection, claims *client.Reque
 
 // portOf is where AMQP is spoken, and whether inside a WebSocket.
 func (a *access) portOf() (port uint16, web bool) {
-	if p, err := net.LookupPort("tcp", a.port); a.port != "" && err == nil {
-		if port = a.end.Port(uint16(p)); int(port) == p {
-			return port, port == 443
-		}
+	if named, err := strconv.ParseUint(a.port, 10, 16); err == nil && a.end.Port(uint16(named)) == uint16(named) {
+		return uint16(named), !a.plain && (named == 443 || named == 8443)
 	}
 	if a.plain {
 		return a.end.Port(5672, 5671), false

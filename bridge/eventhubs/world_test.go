@@ -64,7 +64,12 @@ type world struct {
 
 func newWorld(t testing.TB, clk clock.Clock, door amqpdoor.Config, change ...func(*eventhub.Config)) *world {
 	t.Helper()
-	w := &world{t: t, clock: clk, ns: eventhubtest.Start(t, eventhubtest.Options{Clock: clk, Change: func(c *eventhub.Config) {
+	return newWorldIn(t, eventhubtest.NewFiles(), clk, door, change...)
+}
+
+func newWorldIn(t testing.TB, files *eventhubtest.Files, clk clock.Clock, door amqpdoor.Config, change ...func(*eventhub.Config)) *world {
+	t.Helper()
+	w := &world{t: t, clock: clk, ns: eventhubtest.Start(t, eventhubtest.Options{Clock: clk, Files: files, Change: func(c *eventhub.Config) {
 		for _, f := range change {
 			f(c)
 		}

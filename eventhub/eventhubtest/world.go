@@ -34,10 +34,16 @@ type Options struct {
 }
 
 // Files is where a log is; worlds that have the same go on with each other's events, one after the other.
-type Files struct{ fs vfs.FS }
+type Files struct {
+	fs  vfs.FS
+	dir string
+}
 
-// NewFiles returns an empty one.
-func NewFiles() *Files { return &Files{vfs.NewMem()} }
+// NewFiles returns an empty one, in memory.
+func NewFiles() *Files { return &Files{vfs.NewMem(), "log"} }
+
+// FilesIn returns what is in a directory of the machine, for measurements.
+func FilesIn(dir string) *Files { return &Files{vfs.Default, dir} }
 
 // World is a process with one namespace.
 type World struct {
@@ -70,7 +76,7 @@ func Start(t testing.TB, o Options) *World {
 	w := &World{Dir: o.Dir, Files: o.Files, Clock: o.Clock, t: t}
 	ctx, cancel := context.WithCancel(context.Background())
 	var err error
-	w.Events, err = eventlog.Open(eventlog.Config{Dir: "log", FS: o.Files.fs}, o.Logger, o.Clock, nil)
+	w.Events, err = eventlog.Open(eventlog.Config{Dir: o.Files.dir, FS: o.Files.fs}, o.Logger, o.Clock, nil)
 	w.must(err)
 	var all sync.WaitGroup
 	ran := make(chan error, 2)
