@@ -13,6 +13,8 @@
 //   - who has no valid signature learns nothing, not even which event hubs and policies there are;
 //   - a policy of one event hub opens that one only; a claim is worth nothing any more once the key, the policy or the right behind it
 //     is gone ([Claim].Valid), and whoever holds an [Entity] is told when it is deleted or disabled ([Entity].Gone);
+//   - a workload may do what its roles in the plan say, and a plan that takes one away ends what stands on it; no role gives a key; where shared
+//     keys are switched off only identities count;
 //   - an event hub that is deleted is gone with its events before another of the same name can be made;
 //   - of two processors that claim the same partition with the same etag, one gets it;
 //   - keys appear in no log and no error, and are shown by [Namespace.Keys] and [Namespace.ConnectionString] only.

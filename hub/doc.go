@@ -10,6 +10,8 @@
 //   - an identity has at most one session; the newer one stays (IoT Hub: 400027 ConnectionForcefullyClosedOnNewConnection);
 //   - a session ends at once when its device is disabled or deleted, the key it stands on is replaced, its link is no longer approved,
 //     its side is closed, or its hub leaves the plan; a change that commits while a session is being made is seen by one of the two;
+//   - a workload has what the assignments in the plan say, for as long as they do; a hub that has closed its public side lets in nobody from
+//     there but, at the doors that ask for it, workloads it trusts (Server.EnterTrusted); where shared keys are off, policies open nothing;
 //   - a peer that came through the endpoint of one hub reaches no other hub, whatever names it says;
 //   - a message is acknowledged when it is durable in the stream of every endpoint its hub's routes say; events of the hub's own go the
 //     same way, and nobody waits for them (see Hub.Emit);
