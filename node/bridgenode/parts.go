@@ -10,6 +10,7 @@ import (
 	"github.com/isthmus-io/isthmus/bridge/end"
 	"github.com/isthmus-io/isthmus/bridge/eventhubs"
 	"github.com/isthmus-io/isthmus/bridge/files"
+	"github.com/isthmus-io/isthmus/bridge/function"
 	"github.com/isthmus-io/isthmus/bridge/kafka"
 	"github.com/isthmus-io/isthmus/bridge/mqtt"
 	"github.com/isthmus-io/isthmus/bridge/webhook"
@@ -22,13 +23,14 @@ import (
 
 // parts says which specification leads to which room.
 func parts(cfg Config) bridge.Config {
+	functions := function.New() // its modules are compiled for as long as the process lives
 	return bridge.Config{
 		Dir: cfg.Dir, Folders: cfg.Folders,
 		Source: func(e *end.End, s resource.BridgeSource, log *slog.Logger, clk clock.Clock) (bridge.Source, error) {
 			return eventhubs.NewSource(e, s, log, clk)
 		},
 		Destination: destination,
-		Step:        step,
+		Step:        functions.Step,
 		Window:      func(ctx context.Context, args bridge.WindowArgs) (bridge.Window, error) { return window.New(ctx, args) },
 		Contract:    func(c *plan.Contract) (bridge.Contract, error) { return contract.Compile(c) },
 		Letters:     func(args bridge.LettersArgs) (bridge.Letters, error) { return deadletter.Open(args) },
@@ -49,10 +51,5 @@ func destination(ctx context.Context, args bridge.DestinationArgs) (bridge.Desti
 		return webhook.New(args)
 	}
 	return nil, fault.Newf("bridgenode.destination", fault.Invalid, "the destination of %s is of no form that is known here", args.Name).
-		Advise("this program may be older than the control plane: use the same version")
-}
-
-func step(_ context.Context, args bridge.StepArgs) (bridge.Step, error) {
-	return nil, fault.Newf("bridgenode.step", fault.Invalid, "the step %s of %s is of no form that is known here", args.Step.Name, args.Name).
 		Advise("this program may be older than the control plane: use the same version")
 }
