@@ -5,8 +5,12 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"go.uber.org/goleak"
+
 	"github.com/isthmus-io/isthmus/resource"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestEventsCross(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

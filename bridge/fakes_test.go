@@ -438,3 +438,21 @@ func numbered(n int) []string {
 	}
 	return out
 }
+
+func (l *lake) events() []*event.Event {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.got)
+}
+
+func (l *lake) ids() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.names)
+}
+
+func (h *hub) opened() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.reads
+}

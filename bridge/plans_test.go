@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,7 +69,7 @@ func TestRevocation(t *testing.T) {
 				w.bodiesAre("1")
 				w.Set([]plan.Bridge{p})
 				w.bodiesAre("1", "2")
-				if w.lake.got[1].Repeat {
+				if w.lake.events()[1].Repeat {
 					t.Error("it is marked, and was never sent")
 				}
 				w.Set(nil)
@@ -95,15 +96,15 @@ func TestWhatDoesNotMatterIsNotNoticed(t *testing.T) {
 		p.Spec.Tests = []resource.BridgeTest{{Name: "x"}}
 		w.Set([]plan.Bridge{p})
 		pass(time.Minute)
-		if w.hub.reads != 1 {
-			t.Errorf("it was read %d times", w.hub.reads)
+		if n := w.hub.opened(); n != 1 {
+			t.Errorf("it was read %d times", n)
 		}
 		p.Spec.Steps = []resource.BridgeStep{mapping("m", "root = content().uppercase()")}
 		w.Set([]plan.Bridge{p})
 		w.hub.add(0, "a")
 		w.bodiesAre("A")
-		if w.hub.reads != 2 {
-			t.Errorf("after a change it was read %d times", w.hub.reads)
+		if n := w.hub.opened(); n != 2 {
+			t.Errorf("after a change it was read %d times", n)
 		}
 	})
 }
@@ -125,7 +126,7 @@ func TestAnotherProcessTakesOver(t *testing.T) {
 		w.bodiesAre("0", "1", "2", "2")
 		w.hub.add(0, "3")
 		w.bodiesAre("0", "1", "2", "2", "3")
-		if !w.lake.got[3].Repeat || w.lake.got[4].Repeat {
+		if !w.lake.events()[3].Repeat || w.lake.events()[4].Repeat {
 			t.Error("what the other one may have sent is marked, and nothing else")
 		}
 		pass(time.Minute)
@@ -142,7 +143,7 @@ func TestAHungDestination(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 1)
 		w.hub.add(0, "1")
-		first := true
+		first := true // only one batch is under way
 		w.lake.write = func(ctx context.Context, batch []*event.Event) (int, error) {
 			if first {
 				first = false
@@ -158,7 +159,7 @@ func TestAHungDestination(t *testing.T) {
 			t.Errorf("%+v", s.BridgeStatus)
 		}
 		w.bodiesAre("1", "1")
-		if w.lake.got[0].Repeat && !w.lake.got[1].Repeat {
+		if w.lake.events()[0].Repeat && !w.lake.events()[1].Repeat {
 			t.Error("the second copy is not marked")
 		}
 		w.until("it runs", func() bool { return w.status().State == resource.BridgeRunning })
@@ -200,7 +201,7 @@ func TestADamagedCheckpoint(t *testing.T) {
 		p.Known = []resource.BridgePartition{{Partition: "0", Next: 0}}
 		w.Set([]plan.Bridge{p})
 		w.bodiesAre("1", "1")
-		if !w.lake.got[1].Repeat {
+		if !w.lake.events()[1].Repeat {
 			t.Error("it may have been sent, and is not marked")
 		}
 	})
@@ -345,7 +346,7 @@ func TestAClockThatJumps(t *testing.T) {
 		defer w.stop()
 		w.bodiesAre("1")
 		for i, d := range []time.Duration{400 * 24 * time.Hour, -800 * 24 * time.Hour, 0} {
-			j.by = d
+			j.by.Store(int64(d))
 			w.hub.add(0, fmt.Sprint(i+2))
 			w.until("it crossed", func() bool { return len(w.lake.bodies()) == i+2 })
 			pass(15 * time.Second)
@@ -361,10 +362,10 @@ func TestAClockThatJumps(t *testing.T) {
 
 type jumping struct {
 	clock.System
-	by time.Duration
+	by atomic.Int64
 }
 
-func (j *jumping) Now() time.Time { return time.Now().Add(j.by) }
+func (j *jumping) Now() time.Time { return time.Now().Add(time.Duration(j.by.Load())) }
 
 func TestNumbers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,10 +41,10 @@ func TestStepsInTheirOrder(t *testing.T) {
 		))
 		defer w.stop()
 		w.bodiesAre("n is 1", "n is 21", "n is 22", "n is 3", "n is 5")
-		if want := []string{"b1/0/1", "b1/0/2", "b1/0/2/1", "b1/0/3", "b1/0/5"}; !slices.Equal(w.lake.names, want) {
-			t.Errorf("their ids are %q, want %q", w.lake.names, want)
+		if want := []string{"b1/0/1", "b1/0/2", "b1/0/2/1", "b1/0/3", "b1/0/5"}; !slices.Equal(w.lake.ids(), want) {
+			t.Errorf("their ids are %q, want %q", w.lake.ids(), want)
 		}
-		if got := event.Text(w.lake.got[0].Properties, "kind"); got != "telemetry" {
+		if got := event.Text(w.lake.events()[0].Properties, "kind"); got != "telemetry" {
 			t.Errorf("the property is %q", got)
 		}
 		w.until("all is counted", func() bool { return w.status().Partitions[0].Next == 6 })
@@ -114,16 +115,16 @@ func TestWhatIsAwayIsWaitedFor(t *testing.T) {
 			for i := range 3 {
 				w.hub.add(0, fmt.Sprint(i))
 			}
-			away := true
+			var there atomic.Bool
 			f := withFunction(w, func(_ context.Context, batch []*event.Event) ([]bridge.Outcome, error) {
 				out := make([]bridge.Outcome, len(batch))
 				for i := range batch {
 					out[i].Events = batch[i : i+1]
-					if away && onError == resource.ErrorWait {
+					if !there.Load() && onError == resource.ErrorWait {
 						out[i] = bridge.Outcome{Refused: errAway}
 					}
 				}
-				if away && onError == "" {
+				if !there.Load() && onError == "" {
 					return nil, errAway
 				}
 				return out, nil
@@ -139,7 +140,7 @@ func TestWhatIsAwayIsWaitedFor(t *testing.T) {
 			if len(w.lake.bodies())+len(w.letters.list()) != 0 {
 				t.Errorf("meanwhile %q crossed, %v died", w.lake.bodies(), w.letters.list())
 			}
-			away = false
+			there.Store(true)
 			w.bodiesAre("0", "1", "2")
 			w.until("it runs", func() bool { return w.status().State == resource.BridgeRunning })
 			if len(w.Problems()) != 0 {
@@ -222,7 +223,7 @@ func TestTheContractIsLast(t *testing.T) {
 		if s := w.status(); s.Step != bridge.AtContract || s.Why != "the day's volume is used up" || s.EventsToday != 5 || s.Sent != 5 || s.VolumeToday == 0 || s.Contract != 3 {
 			t.Errorf("%+v", s.BridgeStatus)
 		}
-		for _, e := range w.lake.got {
+		for _, e := range w.lake.events() {
 			if len(e.Properties) != 1 || e.Properties[0].Name != "open" {
 				t.Errorf("%+v crossed", e.Properties)
 			}
@@ -284,9 +285,9 @@ func TestDeadLettersAreReplayed(t *testing.T) {
 		if err := w.Replay(t.Context(), "b1", list); err != nil {
 			t.Fatal(err)
 		}
-		last := w.lake.got[len(w.lake.got)-1]
-		if got := w.lake.bodies(); got[len(got)-1] != "mended" || len(got) != 3 || !last.Repeat || w.lake.names[2] != "b1/replay/1/1/0" {
-			t.Errorf("%q %+v %q", got, last, w.lake.names)
+		last := w.lake.events()[len(w.lake.events())-1]
+		if got := w.lake.bodies(); got[len(got)-1] != "mended" || len(got) != 3 || !last.Repeat || w.lake.ids()[2] != "b1/replay/1/1/0" {
+			t.Errorf("%q %+v %q", got, last, w.lake.ids())
 		}
 		if dead := w.letters.list(); len(dead) != 3 || string(dead[2].Event.Body) != "y" || dead[2].Event.Origin.Name != "" || dead[2].Event.Origin.Sequence != 3 {
 			t.Errorf("%+v", dead)
