@@ -118,7 +118,11 @@ func parse(s string) map[string]string {
 type credential struct{ e *end.End }
 
 func (c credential) GetToken(ctx context.Context, _ policy.TokenRequestOptions) (azcore.AccessToken, error) {
-	t, err := c.e.Token(ctx, end.AudienceStorage)
+	audience := end.AudienceStorage
+	if c.e.Served && c.e.HostName != "" {
+		audience = "https://" + c.e.HostName + "/" // of no use to anybody whom the service shows it to
+	}
+	t, err := c.e.Token(ctx, audience)
 	if err != nil {
 		return azcore.AccessToken{}, err
 	}
@@ -213,10 +217,10 @@ func (u unquoted) Error() string {
 	if r, ok := errors.AsType[*azcore.ResponseError](u.err); ok {
 		return http.StatusText(r.StatusCode) + " " + r.ErrorCode
 	}
-	if e, ok := errors.AsType[*url.Error](u.err); ok {
-		return e.Err.Error()
-	}
 	text := u.err.Error()
+	if e, ok := errors.AsType[*url.Error](u.err); ok {
+		text = e.Err.Error()
+	}
 	if strings.Contains(text, "sig=") {
 		return "an error with a secret in it"
 	}
