@@ -20,10 +20,13 @@ import (
 )
 
 const (
-	connectTime  = 10 * time.Second
-	deliveryTime = 20 * time.Second // until a record that no broker has seen fails, with the reason
-	idleTime     = 9 * time.Minute  // brokers cut connections after ten
-	largest      = 8 << 20          // of one record: brokers say how much they take
+	connectTime = 10 * time.Second
+	idleTime    = 9 * time.Minute // brokers cut connections after ten
+	largest     = 8 << 20         // of one record: brokers say how much they take
+
+	// Tries of the client, within some seconds, until a record fails with the reason. A time would not do: the library counts it from the
+	// record's own, which is the event's.
+	mostTries = 5
 )
 
 // options is what clients of all lanes have in common.
@@ -35,7 +38,7 @@ func options(e *end.End, spec *resource.KafkaDestination) ([]kgo.Opt, error) {
 	list := []kgo.Opt{
 		kgo.ClientID("isthmus"), kgo.SeedBrokers(seeds(e, spec.TLS)...), kgo.Dialer(dial), kgo.DialTimeout(connectTime), kgo.ConnIdleTimeout(idleTime),
 		kgo.RequiredAcks(kgo.AllISRAcks()), kgo.ManualFlushing(), kgo.MaxBufferedRecords(mostEvents), kgo.MaxProduceRequestsInflightPerBroker(1),
-		kgo.ProducerBatchMaxBytes(largest), kgo.RecordDeliveryTimeout(deliveryTime), kgo.UnknownTopicRetries(1),
+		kgo.ProducerBatchMaxBytes(largest), kgo.RecordRetries(mostTries), kgo.UnknownTopicRetries(1),
 		kgo.MetadataMinAge(250 * time.Millisecond), kgo.RetryTimeout(connectTime), kgo.DisableClientMetrics(),
 	}
 	if spec.SASL == "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -78,6 +79,9 @@ func (d *destination) explain(err error) error {
 	case errors.Is(err, kgo.ErrRecordTimeout), errors.Is(err, kgo.ErrRecordRetries), errors.Is(err, context.DeadlineExceeded):
 		return fault.Newf(op, fault.Timeout, "the cluster behind %s took no records in time", d.end.Name).
 			Advise("the brokers' advertised ports must be among the service's")
+	case errors.Is(err, io.EOF) && d.spec.SASL != "":
+		return fault.Newf(op, fault.Unavailable, "the cluster behind %s ended the connection", d.end.Name).
+			Advise("if it stays so, the user or the password may be wrong, or tls may be missing")
 	case errors.As(err, new(*kgo.ErrFirstReadEOF)):
 		return fault.Newf(op, fault.Unavailable, "the cluster behind %s ends connections at once", d.end.Name).
 			Advise("it may expect tls, or SASL, where the bridge's destination has none")
