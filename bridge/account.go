@@ -87,17 +87,22 @@ func (a *account) save(ctx context.Context) error {
 	return nil
 }
 
-// reserve sees that events up to below next may be sent: after a crash they are known to be possible repeats.
+// reserve sees that events up to below next may be sent: after a crash they are known to be possible repeats. Half of what is reserved is
+// left when more is written down, so that it is seldom waited for.
 func (a *account) reserve(ctx context.Context, partition string, next int64) error {
 	a.mu.Lock()
 	p := a.state.Partitions[partition]
 	enough := next <= a.durable[partition].Reserved
-	if !enough && next > p.Reserved {
+	more := p.Reserved < next+reserveAhead/2
+	if more {
 		p.Reserved = next + reserveAhead
 		a.state.Partitions[partition] = p
 		a.changed++
 	}
 	a.mu.Unlock()
+	if more {
+		poke(a.urgent)
+	}
 	if enough {
 		return nil
 	}

@@ -19,7 +19,7 @@ func TestEventsCross(t *testing.T) {
 		for i, body := range want {
 			w.hub.add(i%2, body)
 		}
-		w.start(telemetry())
+		w.start(telemetry(mapping("same", `root = this.merge({"x":@device}).without("x")`), resource.BridgeStep{Name: "all", Filter: "this.n >= 0"}))
 		defer w.stop()
 		w.until("all have crossed", func() bool { return len(w.lake.bodies()) == len(want) })
 		got := w.lake.bodies()

@@ -36,6 +36,7 @@ type carrier struct {
 	plan    plan.Bridge
 	gone    bool
 	current *run
+	last    *run                    // that had lanes and has ended: what the source had then
 	stop    context.CancelCauseFunc // of current
 	letters Letters
 	limits  resource.DeadLetters // of letters
@@ -98,14 +99,15 @@ func obstacle(p *plan.Bridge) *waiting {
 		return &waiting{step: p.Step, words: p.Problem}
 	}
 	for _, name := range p.Spec.Endpoints() {
-		if e, ok := p.Ends[name]; !ok || !e.Open {
-			return &waiting{step: stepOf(p, name), words: "the connection of the endpoint " + name + " is not approved: whoever owns the service has to approve it"}
+		step := stepOf(p, name)
+		if e, ok := p.Ends[name]; step != "" && (!ok || !e.Open) {
+			return &waiting{step: step, words: "the connection of the endpoint " + name + " is not approved: whoever owns the service has to approve it"}
 		}
 	}
 	return nil
 }
 
-// stepOf is where an endpoint is needed first.
+// stepOf is where an endpoint is needed first; empty for reference tables, which a window waits for itself if it has to.
 func stepOf(p *plan.Bridge, endpoint string) string {
 	switch endpoint {
 	case p.Spec.Source.Endpoint:
@@ -114,7 +116,7 @@ func stepOf(p *plan.Bridge, endpoint string) string {
 		return AtDestination
 	}
 	for _, s := range p.Spec.Steps {
-		if s.HTTP != nil && s.HTTP.Endpoint == endpoint || s.Window != nil {
+		if s.HTTP != nil && s.HTTP.Endpoint == endpoint {
 			return s.Name
 		}
 	}
@@ -221,6 +223,9 @@ func (c *carrier) finish(r *run) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.current = nil
+	if len(r.parts) > 0 {
+		c.last = r
+	}
 }
 
 // began is told when all of a run is open.

@@ -3,6 +3,9 @@ package bridge
 import (
 	"context"
 	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
 
 	"github.com/isthmus-io/isthmus/bridge/event"
 	"github.com/isthmus-io/isthmus/bridge/message"
@@ -19,6 +22,38 @@ func safely(what string, do func() error) (err error) {
 	return do()
 }
 
+const spreadAtLeast = 64 // events for which another goroutine is worth it
+
+// spread does something with each of n events, on as many processors as there are: a lane keeps its order, since what becomes of an event
+// has its place.
+func spread(n int, do func(i int)) {
+	workers := min(runtime.GOMAXPROCS(0), n/spreadAtLeast)
+	if workers < 2 {
+		for i := range n {
+			do(i)
+		}
+		return
+	}
+	var next atomic.Int64
+	work := func() {
+		for {
+			end := int(next.Add(spreadAtLeast))
+			for i := end - spreadAtLeast; i < min(end, n); i++ {
+				do(i)
+			}
+			if end >= n {
+				return
+			}
+		}
+	}
+	var others sync.WaitGroup
+	for range workers - 1 {
+		others.Go(work)
+	}
+	work()
+	others.Wait()
+}
+
 // mappingLink is the processor "mapping" of Benthos over events.
 type mappingLink struct {
 	step string
@@ -30,26 +65,24 @@ func (l *mappingLink) name() string                { return l.step }
 func (l *mappingLink) close(context.Context) error { return nil }
 
 func (l *mappingLink) process(_ context.Context, b *batch) error {
-	became := make([][]*event.Event, len(b.out))
-	same, n, filtered := b.from == nil, 0, int64(0)
-	var bad []int
-	var why []error
-	for i, e := range b.out {
-		out, err := l.m.Apply(e)
-		if err != nil && l.wait {
-			return err
+	became, why := make([][]*event.Event, len(b.out)), make([]error, len(b.out))
+	spread(len(b.out), func(i int) { became[i], why[i] = l.m.Apply(b.out[i]) })
+	if l.wait {
+		for _, err := range why {
+			if err != nil {
+				return err
+			}
 		}
-		if err != nil {
-			bad, why = append(bad, i), append(why, err)
+	}
+	same, n := b.from == nil, 0
+	for i, out := range became {
+		if why[i] != nil {
+			b.die(i, l.step, why[i])
 		} else if len(out) == 0 {
-			filtered++
+			b.filtered++
 		}
-		became[i], n, same = out, n+len(out), same && len(out) == 1
+		n, same = n+len(out), same && len(out) == 1
 	}
-	for k, i := range bad {
-		b.die(i, l.step, why[k])
-	}
-	b.filtered += filtered
 	if same { // which most mappings are: nothing to renumber
 		out := make([]*event.Event, n)
 		for i := range became {
@@ -74,27 +107,26 @@ func (l *filterLink) name() string                { return l.step }
 func (l *filterLink) close(context.Context) error { return nil }
 
 func (l *filterLink) process(_ context.Context, b *batch) error {
-	keep, kept, filtered := make([]bool, len(b.out)), 0, int64(0)
-	var bad []int
-	var why []error
-	for i, e := range b.out {
-		ok, err := l.x.Bool(e)
-		switch {
-		case err != nil && l.wait:
-			return err
-		case err != nil:
-			bad, why = append(bad, i), append(why, err)
-		case ok:
-			keep[i] = true
-			kept++
-		default:
-			filtered++
+	keep, why := make([]bool, len(b.out)), make([]error, len(b.out))
+	spread(len(b.out), func(i int) { keep[i], why[i] = l.x.Bool(b.out[i]) })
+	if l.wait {
+		for _, err := range why {
+			if err != nil {
+				return err
+			}
 		}
 	}
-	for k, i := range bad {
-		b.die(i, l.step, why[k])
+	kept := 0
+	for i := range keep {
+		switch {
+		case why[i] != nil:
+			b.die(i, l.step, why[i])
+		case keep[i]:
+			kept++
+		default:
+			b.filtered++
+		}
 	}
-	b.filtered += filtered
 	if kept < len(b.out) {
 		b.replace(kept, func(i int) []*event.Event {
 			if keep[i] {

@@ -31,6 +31,7 @@ func (r *run) send(ctx context.Context, letters []*event.Event) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(r.ctx, cancel)()
+	defer r.troubles.forget("/" + replayLane)
 	if r.again == nil {
 		a, err := r.newAgain(ctx)
 		if err != nil {

@@ -58,7 +58,7 @@ func (r *rates) perSecond(now time.Time) float64 {
 func (c *carrier) status() Status {
 	now := c.b.clk.Now()
 	c.mu.Lock()
-	p, r, letters := c.plan, c.current, c.letters
+	p, r, last, letters := c.plan, c.current, c.last, c.letters
 	c.mu.Unlock()
 	s := Status{ID: c.id, Name: p.Name}
 	s.Assignment, s.Identity, s.ReportedAt = p.Assignment, p.Identity, now.UTC()
@@ -76,7 +76,10 @@ func (c *carrier) status() Status {
 		s.Partitions = slices.Clone(p.Known)
 	}
 	if r != nil && r.running.Load() {
-		r.fill(&s)
+		last = r
+	}
+	if last != nil {
+		last.fill(&s)
 	}
 	slices.SortFunc(s.Partitions, func(a, b resource.BridgePartition) int {
 		return cmp.Or(cmp.Compare(len(a.Partition), len(b.Partition)), cmp.Compare(a.Partition, b.Partition)) // 2 before 10

@@ -71,6 +71,17 @@ func (t *troubles) end(who string) {
 	delete(t.now, who)
 }
 
+// forget ends all that somebody waits for, by how their names end.
+func (t *troubles) forget(suffix string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for who := range t.now {
+		if strings.HasSuffix(who, suffix) {
+			delete(t.now, who)
+		}
+	}
+}
+
 // clear forgets what is waited for.
 func (t *troubles) clear() {
 	t.mu.Lock()
