@@ -94,7 +94,7 @@ func (c *carried) over(b *resource.Bridge, st *resource.BridgeStatus) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h := c.heard[b.Metadata.UID]
-	if h == nil || h.agent != b.Status.Agent || h.assignment != b.Status.Assignment || !h.at.After(st.ReportedAt) {
+	if h == nil || h.agent != b.Status.Agent || h.assignment != b.Status.Assignment || h.at.Before(st.ReportedAt) {
 		return false
 	}
 	agent, assignment := st.Agent, st.Assignment
@@ -185,21 +185,15 @@ func standsStill(a, b resource.BridgeStatus) bool {
 // refreshKnown puts what is known of the bridges a process carries into the world as it begins to follow its plan: it may have lost its own
 // account of where they stand. Later plans say the same, so that reports make no new ones.
 func (c *Control) refreshKnown(ctx context.Context, id identity.ID) {
+	c.mu.RLock()
+	none := len(c.world.carriedTo(id)) == 0
+	c.mu.RUnlock()
+	if none { // as with nearly everybody: they need not wait for who writes
+		return
+	}
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	a := c.world.agents[id] // writing is held, so the world stays as it is
-	if a == nil {
-		return
-	}
-	var mine []*resource.Bridge
-	for _, b := range c.world.at(placeOf(a)).bridges {
-		if c.world.carriedBy(b, a) {
-			mine = append(mine, b)
-		}
-	}
-	if len(mine) == 0 {
-		return
-	}
+	mine := c.world.carriedTo(id) // writing is held, so the world stays as it is
 	fresh := map[string]resource.BridgeStatus{}
 	if err := c.store.View(ctx, func(tx *store.Tx) error {
 		for _, b := range mine {

@@ -164,7 +164,8 @@ func functionTrouble(b *resource.Bridge, l look, h *resource.HTTPFunction) strin
 
 func destinationTrouble(b *resource.Bridge, l look) string {
 	d := &b.Spec.Destination
-	what, types, identity := "", []resource.ServiceType{resource.TypeTCP, resource.TypeFunction}, false
+	var what string
+	types, identity := []resource.ServiceType{resource.TypeTCP, resource.TypeFunction}, false
 	switch {
 	case d.Disk != nil:
 		return ""

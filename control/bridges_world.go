@@ -111,6 +111,20 @@ func (w *world) carriedBy(b *resource.Bridge, a *resource.Agent) bool {
 	return now != nil && now.Metadata.UID == a.Metadata.UID
 }
 
+// carriedTo lists the bridges that a process carries now.
+func (w *world) carriedTo(id identity.ID) (out []*resource.Bridge) {
+	a := w.agents[id]
+	if a == nil {
+		return nil
+	}
+	for _, b := range w.at(placeOf(a)).bridges {
+		if w.carriedBy(b, a) {
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
 func (w *world) agentOf(k placeKey, name string) *resource.Agent {
 	if name == "" {
 		return nil
