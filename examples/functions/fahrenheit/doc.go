@@ -3,7 +3,7 @@
 //
 // Build it, put it where the process that carries the bridge finds it, and name it with its hash in a step of the bridge:
 //
-//	GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -o fahrenheit.wasm ./examples/cross-tenant/functions/fahrenheit
+//	GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -o fahrenheit.wasm ./examples/functions/fahrenheit
 //	sha256sum fahrenheit.wasm
 //	cp fahrenheit.wasm /var/lib/isthmus/bridge/modules/
 //
