@@ -57,7 +57,7 @@ func (w *work) checkContract(before, after *resource.Contract) error {
 func (w *work) propose(n *resource.Contract) error {
 	st := &n.Status
 	st.Version++
-	_, st.Digest = n.Text(st.Version)
+	_, st.Digest = resource.Clone(n).Text(st.Version) // as it will be read back
 	return w.signForOwner(n, "")
 }
 

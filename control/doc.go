@@ -11,6 +11,9 @@
 //   - an endpoint's address and a link id are given once while they are used, and an endpoint never changes its address;
 //   - a plan names only what is Approved at the moment of the commit it was compiled after; an agent that was deleted gets none;
 //   - a name belongs to one endpoint of a network, or to one record set of its zones, never to both;
+//   - a contract holds with the signatures of both its sides under one text, and no plan has another text than that; either side ends it;
+//   - a bridge is in the plan of one process, and no end of it is open that is not approved; what another tenant's services are told of a
+//     workload they are told once the two have met: by an approved connection or by a contract;
 //   - a change wakes only those whose plans it may change: an allowlist, the processes that carry its gateways;
 //   - tokens are kept as hashes and compared in constant time; no secret reaches an audit record, a log or an error.
 //
@@ -24,6 +27,11 @@
 // where their resolvers answer; what is reported later, resolvers find out by themselves. A gateway's route to what is not there, or not
 // approved, is a warning when it is written and a problem in the plan: its names are refused and fall to no wildcard. Rules that expired
 // stay in plans, because gateways need them to cut what they let in.
+//
+// A bridge belongs to the tenant of its source and so do the functions it calls: the contract is enforced behind them. It stays with the
+// process that carries it for as long as that is there, alive or not, because another one could not tell the two apart; a process that comes
+// and goes is removed after its time, and the bridge moves. What its process reports decides nothing; where it stands goes into the plan of
+// the next one.
 //
 // An administrator of the deployment acts for every tenant, and is named in the records of each.
 //

@@ -13,7 +13,7 @@ type Bridge struct {
 	// Problem says why the bridge may not run at the moment, and Step where that is: source, contract, destination, or a step's name. Empty: it may.
 	Problem string `json:"problem,omitempty"`
 	Step    string `json:"step,omitempty"`
-	// Ends are the private endpoints it may open, by name; only those whose connection is Approved have providers.
+	// Ends are the private endpoints that Spec names, by name. One that is not Open has nothing but its name and, when it is there, its ID.
 	Ends map[string]BridgeEnd `json:"ends,omitempty"`
 	// Contract is what may cross; nil where source and destination are of one tenant and none is named.
 	Contract *Contract `json:"contract,omitempty"`
