@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -112,10 +111,7 @@ func BenchmarkFunction(b *testing.B) {
 }
 
 // plainSource and plainSink are what the two are for a stream of Benthos without us.
-type plainSource struct {
-	left int64
-	wg   *sync.WaitGroup
-}
+type plainSource struct{ left int64 }
 
 func (s *plainSource) Connect(context.Context) error { return nil }
 func (s *plainSource) Close(context.Context) error   { return nil }

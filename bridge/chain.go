@@ -82,7 +82,7 @@ func (b *batch) replace(n int, outcome func(i int) []*event.Event) {
 	out, from := make([]*event.Event, 0, n), make([]int32, 0, n)
 	for i := range b.out {
 		for _, e := range outcome(i) {
-			out, from = append(out, e), append(from, int32(b.source(i))) //nolint:gosec // a batch has at most 10,000 events
+			out, from = append(out, e), append(from, int32(b.source(i)))
 		}
 	}
 	b.out, b.from = out, from

@@ -153,8 +153,8 @@ func (l *stepLink) process(ctx context.Context, b *batch) error {
 		return nil
 	}
 	outcomes, err := l.call(ctx, b.out)
-	if p, ok := err.(*panicked); ok { //nolint:errorlint // made by call, never wrapped
-		outcomes, err = l.alone(ctx, b.out, p)
+	if _, ok := err.(*panicked); ok { //nolint:errorlint // made by call, never wrapped
+		outcomes, err = l.alone(ctx, b.out)
 	}
 	if err != nil {
 		return err
@@ -200,12 +200,12 @@ func (l *stepLink) call(ctx context.Context, events []*event.Event) (outcomes []
 }
 
 // alone finds the event that makes a step panic.
-func (l *stepLink) alone(ctx context.Context, events []*event.Event, p *panicked) ([]Outcome, error) {
+func (l *stepLink) alone(ctx context.Context, events []*event.Event) ([]Outcome, error) {
 	outcomes := make([]Outcome, len(events))
 	for i := range events {
 		one, err := l.call(ctx, events[i:i+1])
 		if q, ok := err.(*panicked); ok { //nolint:errorlint // as above
-			p, err, one = q, nil, []Outcome{{Refused: q.error}}
+			err, one = nil, []Outcome{{Refused: q.error}}
 		}
 		if err != nil {
 			return nil, err

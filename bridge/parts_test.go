@@ -195,8 +195,8 @@ func TestRowsAreExact(t *testing.T) {
 				return c, json.Unmarshal(args.State, &c.state)
 			}
 			w.lake.write = func(_ context.Context, batch []*event.Event) (int, error) {
-				if rand.IntN(3) == 0 { //nolint:gosec // chance is what is wanted
-					return rand.IntN(len(batch) + 1), errAway //nolint:gosec // as above
+				if rand.IntN(3) == 0 {
+					return rand.IntN(len(batch) + 1), errAway
 				}
 				return len(batch), nil
 			}

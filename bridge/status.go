@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/isthmus-io/isthmus/bridge/checkpoint"
 	"github.com/isthmus-io/isthmus/resource"
 )
 
@@ -158,10 +157,4 @@ func (r *run) fill(s *Status) {
 		r.rows.mu.Unlock()
 		s.LateEvents, s.OpenWindows, s.ClosedWindows = n.Late, n.Open, n.Closed
 	}
-}
-
-// tally copies the counts.
-func (a *account) tally() (n checkpoint.Counts) {
-	a.look(func(s *checkpoint.State) { n = s.Counts })
-	return n
 }

@@ -58,11 +58,11 @@ func storm(t *testing.T, seed uint64) {
 		if calm.Load() {
 			return len(batch), nil
 		}
-		switch rand.IntN(4) { //nolint:gosec // chance is what is wanted
+		switch rand.IntN(4) {
 		case 0:
-			return rand.IntN(len(batch) + 1), errAway //nolint:gosec // as above
+			return rand.IntN(len(batch) + 1), errAway
 		case 1:
-			pass(time.Duration(rand.IntN(300)) * time.Millisecond) //nolint:gosec // as above
+			pass(time.Duration(rand.IntN(300)) * time.Millisecond)
 		}
 		return len(batch), nil
 	}

@@ -92,7 +92,7 @@ func Parse(b []byte) (s *State, why string) {
 		if len(rest) < 8 || binary.BigEndian.Uint64(rest) > uint64(len(rest)-8) {
 			return nil, "is damaged"
 		}
-		n := int(binary.BigEndian.Uint64(rest)) //nolint:gosec // not more than there is
+		n := int(binary.BigEndian.Uint64(rest))
 		parts[i], rest = rest[8:8+n], rest[8+n:]
 	}
 	s = &State{}

@@ -51,11 +51,11 @@ func Look(e *event.Event) *View { return &View{e: e, m: service.NewMessage(e.Bod
 
 // Value evaluates an expression. Its errors are about the event, and may name values of it.
 func (v *View) Value(x *Expression) (value any, err error) {
+	defer guard(&err)
 	if x.metadata && !v.metadata {
 		v.metadata = true
 		setMetadata(v.m, v.e)
 	}
-	defer guard(&err)
 	res, err := v.m.BloblangQuery(x.run)
 	switch {
 	case err != nil || res == nil:
