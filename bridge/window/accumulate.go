@@ -2,8 +2,6 @@ package window
 
 import (
 	"math/big"
-	"slices"
-	"strings"
 
 	"github.com/isthmus-io/isthmus/bridge/column"
 	"github.com/isthmus-io/isthmus/resource"
@@ -259,12 +257,3 @@ func (d *distinct) merge(o accumulator) {
 }
 func (d *distinct) result() column.Value { return column.Integer(int64(len(d.seen))) }
 func (d *distinct) kept() int            { return d.bytes }
-
-func (d *distinct) sorted() []string {
-	keys := make([]string, 0, len(d.seen))
-	for key := range d.seen {
-		keys = append(keys, key)
-	}
-	slices.SortFunc(keys, strings.Compare)
-	return keys
-}

@@ -91,14 +91,13 @@ func (s *sessions) find(key []byte, t, _ int64) *group {
 
 func (s *sessions) name(b []byte, _, _ int64, key []byte) []byte { return append(b, key...) }
 
-func (s *sessions) add(key []byte, t, _ int64) (*group, int) {
+func (s *sessions) add(key []byte, t, _ int64) (g *group, kept int) {
 	of := s.groups[string(key)]
 	if of == nil {
 		of = &runs{queued: math.MaxInt64}
 		s.groups[string(key)] = of
 	}
 	i, ok := s.near(of.list, t)
-	kept := 0
 	if ok {
 		kept = s.extend(of, i, t, len(key))
 	} else {

@@ -83,7 +83,7 @@ func compile(step string, w *resource.Window) (*spec, error) {
 		s.maxGroups = defaultMaxGroups
 	}
 	bad := func(field string, err error) error {
-		return fault.Wrap("window.New", fault.Internal, err, "").(*fault.Error).Advise("it is the %s of step %s", field, step)
+		return fault.Newf("window.New", fault.Invalid, "step %s: %s: %s", step, field, fault.Message(err)).Because(err).Advise("%s", fault.Next(err))
 	}
 	var err error
 	if w.Time != "" {

@@ -365,7 +365,7 @@ func tryWindows(t *rapid.T, kind resource.WindowKind) {
 	tw := &twin{w: w, streams: map[string][]reading{}}
 	for _, p := range partitions {
 		at := 500 * int64(rapid.IntRange(-6, 6).Draw(t, "from"))
-		n := rapid.IntRange(1, 25).Draw(t, "n")
+		n := rapid.IntRange(1, 20).Draw(t, "n")
 		for range n {
 			at += rapid.SampledFrom([]int64{0, 500, 500, 500, 1000, 1000, 1500, 2500, -500, -1500, -2500, 7, 0}).Draw(t, "step")
 			tw.streams[p] = append(tw.streams[p], reading{at, rapid.SampledFrom([]string{"a", "a", "b"}).Draw(t, "group"), drawValue(t)})
