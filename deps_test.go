@@ -194,8 +194,6 @@ var hidden = map[string][]string{
 	"github.com/charmbracelet/":        {"demo"},
 	"github.com/parquet-go/parquet-go": {"bridge/files"},
 	"github.com/aws/aws-sdk-go-v2":     {"bridge/files"},
-	"github.com/parquet-go/parquet-go": {"bridge/files"},
-	"github.com/aws/aws-sdk-go-v2":     {"bridge/files"},
 	"gocloud.dev":                      {"bridge/files", "hub/blob"},
 	"github.com/hashicorp/yamux":       {},
 	"github.com/eclipse/paho.mqtt":     {},
