@@ -228,9 +228,9 @@ func (p *publishing) await(ctx context.Context) error {
 	case <-p.c.done:
 		return p.lost(nil)
 	case <-fired:
-		return fault.Newf("mqtt.Write", fault.Timeout, "the broker behind %s acknowledged nothing for %v", p.l.d.end.Name, time.Duration(ackTime))
+		return p.lost(fault.Newf("mqtt.Write", fault.Timeout, "the broker behind %s acknowledged nothing for %v", p.l.d.end.Name, time.Duration(ackTime)))
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return p.lost(context.Cause(ctx))
 	}
 }
 
