@@ -147,6 +147,7 @@ func (t *Table) read(ctx context.Context) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
 	var in io.ReadCloser
+	unchanged := func() bool { return true }
 	if t.blob != nil {
 		r, err := t.blob.Read(ctx, t.Table.Blob.Name)
 		if err != nil {
@@ -158,6 +159,14 @@ func (t *Table) read(ctx context.Context) ([]byte, error) {
 		if err != nil {
 			return nil, fileWords(t.Table.File, err)
 		}
+		before, err := f.Stat()
+		if err != nil {
+			return nil, errors.Join(fileWords(t.Table.File, err), f.Close())
+		}
+		unchanged = func() bool {
+			after, err := f.Stat()
+			return err == nil && after.Size() == before.Size() && after.ModTime().Equal(before.ModTime())
+		}
 		in = f
 	}
 	defer in.Close()
@@ -167,6 +176,8 @@ func (t *Table) read(ctx context.Context) ([]byte, error) {
 		return nil, fault.New("reference.read", fault.Unavailable, "it could not be read to its end").Because(err)
 	case len(content) > maxBytes:
 		return nil, fault.Newf("reference.read", fault.TooLarge, "it is larger than %d MiB", maxBytes>>20)
+	case !unchanged():
+		return nil, fault.New("reference.read", fault.Unavailable, "it is being written").Advise("put it there whole: under another name first, then renamed")
 	}
 	return content, nil
 }

@@ -52,6 +52,9 @@ func (w *Window) evaluate(l *lane, batch []*event.Event) (latest int64, seen boo
 
 func (w *Window) time(e *event.Event) (int64, error) {
 	t := e.Origin.Enqueued.UnixNano()
+	if w.spec.time < 0 && e.Origin.Enqueued.IsZero() {
+		return 0, fault.New("window.Add", fault.Invalid, "time: it is not known when the event came in").Advise("give an expression in time")
+	}
 	if w.spec.time >= 0 {
 		v, err := w.look.Value(w.spec.time)
 		if err != nil {

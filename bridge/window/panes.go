@@ -3,6 +3,7 @@ package window
 import (
 	"cmp"
 	"encoding/binary"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -144,28 +145,22 @@ func (p *panes) lead() bool {
 		return false
 	}
 	w := &leaving{end: end}
-	n := 0
 	for _, in := range p.list {
 		if in.start >= end {
 			break
 		}
 		if in.last(p.spec) >= end && in.from < end {
 			w.of = append(w.of, in)
-			n = max(n, len(in.groups))
 		}
 	}
-	w.keys = make([]string, 0, n)
-	for i, in := range w.of {
-	keys:
-		for key := range in.groups {
-			for _, before := range w.of[:i] {
-				if before.groups[key] != nil {
-					continue keys
-				}
-			}
-			w.keys = append(w.keys, key)
+	seen := w.of[0].groups
+	if len(w.of) > 1 {
+		seen = map[string]*group{}
+		for _, in := range w.of {
+			maps.Copy(seen, in.groups)
 		}
 	}
+	w.keys = slices.AppendSeq(make([]string, 0, len(seen)), maps.Keys(seen))
 	slices.SortFunc(w.keys, strings.Compare)
 	p.leaving = append(p.leaving, w)
 	return true
