@@ -130,3 +130,6 @@ func appendText(b []byte, s string) []byte {
 	}
 	return append(b, '"')
 }
+
+// JSON writes an event as functions are given it.
+func JSON(e *event.Event) json.RawMessage { return appendEvent(nil, e) }

@@ -12,6 +12,6 @@ It reaches each end through an approved private endpoint and through nothing els
   isthmus bridge run --data-dir /var/lib/isthmus/bridge`,
 	}
 	c.AddCommand(newBridgeList(w), newBridgeShow(w), newBridgeStatus(w), newBridgePause(w, true), newBridgePause(w, false))
-	c.AddCommand(newAgentJoin(w, "bridge"), newBridgeRun(w), newBridgeTest(w))
+	c.AddCommand(newAgentJoin(w, "bridge"), newBridgeRun(w), newBridgeTest(w), newBridgeLetters(w))
 	return c
 }
