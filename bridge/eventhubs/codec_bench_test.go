@@ -51,7 +51,7 @@ func BenchmarkEncode(b *testing.B) {
 	for b.Loop() {
 		buf = buf[:0]
 		for _, e := range list {
-			if buf, err = appendEvent(buf, e, "0c8d7f5e-8f50-4b0e-9c52-a1a3c5a5b001"); err != nil {
+			if buf, err = appendEvent(buf, e, "0c8d7f5e-8f50-4b0e-9c52-a1a3c5a5b001", true); err != nil {
 				b.Fatal(err)
 			}
 		}

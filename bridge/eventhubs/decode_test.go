@@ -144,7 +144,7 @@ func TestEventsSurvive(t *testing.T) {
 			}
 		}
 		e.System = []event.Property{{Name: event.DeviceID, Value: values().Draw(rt, "annotation")}, {Name: event.ContentType, Value: rapid.StringMatching(`[a-z/]{1,10}`).Draw(rt, "type")}}
-		section, err := appendEvent([]byte("before"), &e, "b1")
+		section, err := appendEvent([]byte("before"), &e, "b1", rapid.Bool().Draw(rt, "numbered"))
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -197,7 +197,7 @@ func FuzzDecode(f *testing.F) {
 				t.Errorf("%s is a %T", p.Name, p.Value)
 			}
 		}
-		section, err := appendEvent(nil, e, "b")
+		section, err := appendEvent(nil, e, "b", true)
 		if err != nil {
 			if k := fault.KindOf(err); k != fault.Invalid || len(section) != 0 {
 				t.Error(err)

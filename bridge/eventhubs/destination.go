@@ -15,7 +15,6 @@ import (
 	"github.com/isthmus-io/isthmus/eventlog/amqpevent"
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/resource"
-	"github.com/isthmus-io/isthmus/wire/amqp/client"
 )
 
 const (
@@ -31,6 +30,9 @@ type destination struct {
 
 	turn chan struct{} // holds one: who has it may use the field below
 	out  *outlet       // nil when there is no connection
+
+	mu  sync.Mutex       // guards the field below
+	ids map[string]int64 // by partition: as whom it knows this bridge
 }
 
 // outlet is a connection with the links to the partitions.
@@ -38,8 +40,8 @@ type outlet struct {
 	conn       *connection
 	partitions []string
 
-	turn    chan struct{} // holds one: who has it may use the field below
-	senders []*client.Sender
+	turn  chan struct{} // holds one: who has it may use the field below
+	pipes []*pipe
 }
 
 // NewDestination returns the event hub that a bridge, given by its uid, writes to. It connects when there is something to write. Invalid:
@@ -52,7 +54,7 @@ func NewDestination(e *end.End, bridgeUID string, spec resource.EventHubDestinat
 	if err != nil {
 		return nil, err
 	}
-	return &destination{access: a, bridge: bridgeUID, turn: make(chan struct{}, 1)}, nil
+	return &destination{access: a, bridge: bridgeUID, turn: make(chan struct{}, 1), ids: map[string]int64{}}, nil
 }
 
 // Close implements bridge.Destination. No Write is under way.
@@ -121,7 +123,7 @@ func (d *destination) open(ctx context.Context) (*outlet, error) {
 		c.close()
 		return nil, err
 	}
-	d.out = &outlet{conn: c, partitions: partitions, turn: make(chan struct{}, 1), senders: make([]*client.Sender, len(partitions))}
+	d.out = &outlet{conn: c, partitions: partitions, turn: make(chan struct{}, 1), pipes: make([]*pipe, len(partitions))}
 	return d.out, nil
 }
 
@@ -135,23 +137,30 @@ func (d *destination) drop(o *outlet) {
 	}
 }
 
-// sender returns the link to a partition.
-func (o *outlet) sender(ctx context.Context, partition int) (*client.Sender, error) {
+// pipe returns the link to a partition.
+func (d *destination) pipe(ctx context.Context, o *outlet, partition int) (*pipe, error) {
 	select {
 	case o.turn <- struct{}{}:
 		defer func() { <-o.turn }()
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	if s := o.senders[partition]; s != nil && s.Err() == nil { // links that are not used for half an hour are detached
-		return s, nil
+	if p := o.pipes[partition]; p != nil && p.link.Err() == nil { // links that are not used for half an hour are detached
+		return p, nil
 	}
-	s, err := o.conn.session.Sender(ctx, client.SenderConfig{Target: o.conn.place.entity + "/Partitions/" + o.partitions[partition]})
+	name := o.partitions[partition]
+	d.mu.Lock()
+	known := d.ids[name]
+	d.mu.Unlock()
+	p, err := attach(ctx, o.conn, name, d.access.end.Served, known)
 	if err != nil {
 		return nil, err
 	}
-	o.senders[partition] = s
-	return s, nil
+	d.mu.Lock()
+	d.ids[name] = p.id
+	d.mu.Unlock()
+	o.pipes[partition] = p
+	return p, nil
 }
 
 // share is the events of a batch for one partition, by index.
@@ -207,17 +216,11 @@ type parcel struct {
 func (w *writing) send(ctx context.Context, s *share) {
 	ctx, cancel := context.WithTimeout(ctx, writeTime)
 	defer cancel()
-	to, err := w.o.sender(ctx, s.partition)
-	if err != nil {
-		switch fault.KindOf(explain(err)) {
-		case fault.Denied, fault.NotFound, fault.Exhausted: // the connection is not to blame
-			w.fail(err, w.o.conn.Err() != nil)
-		default:
-			w.fail(err, true)
-		}
+	to, ok := w.pipe(ctx, s.partition)
+	if !ok {
 		return
 	}
-	limit := to.MaxMessage()
+	numbered, limit := to.id != 0, to.link.MaxMessage()
 	if limit == 0 {
 		limit = usualBatch
 	}
@@ -233,7 +236,7 @@ func (w *writing) send(ctx context.Context, s *share) {
 	}()
 	for _, i := range s.events {
 		before := len(p.b)
-		b, err := appendEvent(p.b, w.batch[i], w.d.bridge)
+		b, err := appendEvent(p.b, w.batch[i], w.d.bridge, numbered)
 		p.b = b
 		switch size := len(b) - before; {
 		case err != nil:
@@ -244,7 +247,7 @@ func (w *writing) send(ctx context.Context, s *share) {
 			w.refuse(i, fault.Newf("eventhubs.Write", fault.TooLarge, "the event takes %d bytes, and the event hub takes at most %d", size, limit))
 			continue
 		case before > 0 && (len(b) > most || len(p.events) == mostEvents):
-			if !w.deliver(ctx, to, p.b[:before], p.events, p.ends, 0) {
+			if !w.deliver(ctx, s.partition, numbered, p.b[:before], p.events, p.ends, 0) {
 				return
 			}
 			n := copy(p.b, p.b[before:])
@@ -253,21 +256,43 @@ func (w *writing) send(ctx context.Context, s *share) {
 		p.events, p.ends = append(p.events, i), append(p.ends, len(p.b))
 	}
 	if len(p.events) > 0 {
-		w.deliver(ctx, to, p.b, p.events, p.ends, 0)
+		w.deliver(ctx, s.partition, numbered, p.b, p.events, p.ends, 0)
 	}
+}
+
+// pipe returns the link to a partition; false when there is none, which is noted.
+func (w *writing) pipe(ctx context.Context, partition int) (*pipe, bool) {
+	p, err := w.d.pipe(ctx, w.o, partition)
+	if err == nil {
+		return p, true
+	}
+	switch fault.KindOf(explain(err)) {
+	case fault.Denied, fault.NotFound, fault.Exhausted: // the connection is not to blame
+		w.fail(err, w.o.conn.Err() != nil)
+	default:
+		w.fail(err, true)
+	}
+	return nil, false
 }
 
 // deliver sends encoded events in one message and waits for its outcome. When they are refused for what they are, the halves are tried, so
 // that one of them spoils nothing for the others. ends counts from base. It tells whether to go on.
-func (w *writing) deliver(ctx context.Context, to *client.Sender, b []byte, events, ends []int, base int) bool {
-	err := to.Send(ctx, b, amqpevent.BatchFormat)
+func (w *writing) deliver(ctx context.Context, partition int, numbered bool, b []byte, events, ends []int, base int) bool {
+	to, ok := w.pipe(ctx, partition)
+	if !ok {
+		return false
+	}
+	if (to.id != 0) != numbered { // it is another service by now
+		w.fail(fault.Newf("eventhubs.Write", fault.Unavailable, "the event hub behind %s has changed", w.d.access.end.Name), true)
+		return false
+	}
+	err := to.send(ctx, b, ends, base, amqpevent.BatchFormat)
 	if err == nil {
 		return true
 	}
 	err = explain(err)
-	kind, over := fault.KindOf(err), to.Err() != nil
-	if forGood := kind == fault.Invalid || kind == fault.TooLarge; !forGood || !told(err) || over {
-		w.fail(err, over || !told(err))
+	if kind := fault.KindOf(err); kind != fault.Invalid && kind != fault.TooLarge || !told(err) {
+		w.fail(err, !told(err) || w.o.conn.Err() != nil)
 		return false
 	}
 	if len(events) == 1 {
@@ -276,8 +301,8 @@ func (w *writing) deliver(ctx context.Context, to *client.Sender, b []byte, even
 	}
 	half := len(events) / 2
 	cut := ends[half-1] - base
-	return w.deliver(ctx, to, b[:cut], events[:half], ends[:half], base) &&
-		w.deliver(ctx, to, b[cut:], events[half:], ends[half:], base+cut)
+	return w.deliver(ctx, partition, numbered, b[:cut], events[:half], ends[:half], base) &&
+		w.deliver(ctx, partition, numbered, b[cut:], events[half:], ends[half:], base+cut)
 }
 
 func (w *writing) refuse(i int, err error) {

@@ -13,12 +13,12 @@ import (
 )
 
 // appendEvent writes an event after dst as one data section of a batch: its encoded message is what the section holds (Event Hubs: batched
-// messages). An event that cannot be written is Invalid, and dst is returned as it was.
-func appendEvent(dst []byte, e *event.Event, bridge string) ([]byte, error) {
+// messages). An event that cannot be written is Invalid, and dst is returned as it was. numbered leaves room for pipe.number.
+func appendEvent(dst []byte, e *event.Event, bridge string, numbered bool) ([]byte, error) {
 	start := len(dst)
 	b := append(amqp.AppendDescriptor(dst, amqp.CodeData), codeBinary4, 0, 0, 0, 0)
 	head := len(b)
-	b, err := appendMessage(b, e, bridge)
+	b, err := appendMessage(b, e, bridge, numbered)
 	if err != nil {
 		return dst[:start], err
 	}
@@ -31,12 +31,12 @@ func appendEvent(dst []byte, e *event.Event, bridge string) ([]byte, error) {
 
 const codeBinary4 = 0xb0
 
-func appendMessage(b []byte, e *event.Event, bridge string) ([]byte, error) {
+func appendMessage(b []byte, e *event.Event, bridge string, numbered bool) ([]byte, error) {
 	if len(e.Key) > amqpevent.MaxKeyBytes || !utf8.ValidString(e.Key) {
 		return b, fault.Newf("eventhubs.Write", fault.Invalid, "the key of the event has %d bytes; an event hub takes text of at most %d", len(e.Key), amqpevent.MaxKeyBytes)
 	}
 	var err error
-	if b, err = appendAnnotations(b, e); err != nil {
+	if b, err = appendAnnotations(b, e, numbered); err != nil {
 		return b, err
 	}
 	if b, err = appendStandard(b, e); err != nil {
@@ -76,11 +76,15 @@ func appendMessage(b []byte, e *event.Event, bridge string) ([]byte, error) {
 }
 
 // appendAnnotations writes the key, and what is no standard property.
-func appendAnnotations(b []byte, e *event.Event) ([]byte, error) {
+func appendAnnotations(b []byte, e *event.Event, numbered bool) ([]byte, error) {
 	before := len(b)
 	b = amqp.AppendDescriptor(b, amqp.CodeMessageAnnotations)
 	at, n := len(b), 0
 	b = amqp.StartMap(b)
+	if numbered {
+		b = append(b, numbers...)
+		n += 3
+	}
 	if e.Key != "" {
 		b = amqp.AppendSymbol(b, partitionKey)
 		b = amqp.AppendString(b, e.Key)

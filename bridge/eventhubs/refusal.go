@@ -20,6 +20,8 @@ var kinds = map[amqp.Symbol]struct {
 	"com.microsoft:argument-error":        {fault.Invalid, ""},
 	"com.microsoft:argument-out-of-range": {fault.Invalid, ""},
 	"com.microsoft:entity-disabled":       {fault.Unavailable, "the event hub is disabled; it goes on when it is enabled"},
+	"com.microsoft:out-of-order-sequence": {fault.Unavailable, ""}, // what was before it did not arrive
+	"com.microsoft:producer-epoch-stolen": {fault.Unavailable, ""}, // another link of ours has taken over
 	"com.microsoft:auth-failed":           {fault.Unauthenticated, "the key or token is not known there; it may have been renewed"},
 	amqp.ConditionUnauthorizedAccess:      {fault.Denied, "the bridge needs a role there, or a policy with the right"},
 	amqp.ConditionStolen:                  {fault.Conflict, "somebody else reads the partition with the same consumer group; give the bridge one of its own"},

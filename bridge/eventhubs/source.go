@@ -22,7 +22,7 @@ import (
 
 const (
 	prefetchEvents = 4000
-	prefetchBytes  = 4 << 20
+	prefetchBytes  = 2 << 20
 	lookEvery      = 5 * time.Second // where partitions end
 )
 
