@@ -112,9 +112,19 @@ func (p *panes) advance(to int64) (kept int) {
 	return 0
 }
 
-func (p *panes) open() int          { return p.n }
+func (p *panes) held() int          { return p.n }
 func (p *pane) last(s *spec) int64  { return p.start + s.size }
 func (p *pane) first(s *spec) int64 { return max(p.start, p.from) + s.hop }
+
+func (p *panes) open() (n int) {
+	for _, in := range slices.Backward(p.list) {
+		if in.last(p.spec) <= p.closed {
+			break
+		}
+		n += len(in.groups)
+	}
+	return n
+}
 
 // next returns the least end of a window that has rows, above one and up to another; MaxInt64 when there is none.
 func (p *panes) next(above, upTo int64) int64 {

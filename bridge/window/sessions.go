@@ -196,7 +196,8 @@ func (s *sessions) close(key string, of *runs) (kept int) {
 	return kept
 }
 
-func (s *sessions) open() int { return s.n }
+func (s *sessions) held() int { return s.n }
+func (s *sessions) open() int { return s.n - len(s.out) }
 
 func (s *sessions) rows(skip, most int) []*event.Event {
 	var out []*event.Event

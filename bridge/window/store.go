@@ -19,7 +19,8 @@ type store interface {
 	rows(skip, most int) []*event.Event
 	// forget drops the first n of rows, and says how many bytes less are kept.
 	forget(n int) (kept int)
-	open() int
+	held() int // groups, of open windows and of those whose rows are not forgotten
+	open() int // groups of open windows
 	append(b []byte) []byte
 	read(r *reader) (kept int)
 }

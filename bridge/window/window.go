@@ -164,7 +164,7 @@ func (w *Window) room() error {
 		return fault.Newf(op, fault.Exhausted, "open windows keep more than %d MiB", maxKept>>20).
 			Advise("make windows shorter, lateness less, or groups fewer; countDistinct and percentile keep each different value")
 	}
-	if w.store.open()+len(w.taken) <= w.spec.maxGroups {
+	if w.store.held()+len(w.taken) <= w.spec.maxGroups {
 		return nil
 	}
 	fresh := map[string]struct{}{}
@@ -176,8 +176,8 @@ func (w *Window) room() error {
 			fresh[string(name)] = struct{}{}
 		}
 	}
-	if n := w.store.open(); len(fresh) > 0 && n+len(fresh) > w.spec.maxGroups {
-		return fault.Newf(op, fault.Exhausted, "%d groups are open and %d more would be: maxGroups is %d", n, len(fresh), w.spec.maxGroups).
+	if n := w.store.held(); len(fresh) > 0 && n+len(fresh) > w.spec.maxGroups {
+		return fault.Newf(op, fault.Exhausted, "%d groups of windows are kept and %d more would be: maxGroups is %d", n, len(fresh), w.spec.maxGroups).
 			Advise("raise maxGroups, make windows shorter, or group by less")
 	}
 	return nil
