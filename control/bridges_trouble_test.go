@@ -2,6 +2,7 @@ package control
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -322,4 +323,17 @@ func TestWhereABridgeStandsIsWrittenDown(t *testing.T) {
 	if err := r.Report(ctx, identity.ID("spiffe://nobody"), AgentReport{}); fault.KindOf(err) != fault.Unauthenticated {
 		t.Error(err)
 	}
+}
+
+func TestNobodyIsFloodedWithContracts(t *testing.T) {
+	r := strait(t)
+	many := []resource.Object{}
+	for i := range maxContractsWith {
+		n := noun[*resource.Contract](resource.KindContract, "ot/c"+strconv.Itoa(i))
+		n.Spec = telemetry("it").Spec
+		many = append(many, n)
+	}
+	_, err := r.Apply(ctx, otOps, many, ApplyOptions{})
+	want(t, err, fault.Exhausted, "there are 200 contracts with it already")
+	r.apply(otOps, many[1:]...)
 }

@@ -50,8 +50,27 @@ func (w *work) checkContract(before, after *resource.Contract) error {
 		return fault.Newf(op, fault.Conflict, "the contract is with %s, and cannot become one with another tenant", before.Spec.With).
 			Advise("make a contract of another name")
 	}
+	if before != nil {
+		return nil
+	}
+	list, err := w.List(resource.KindContract, storeFilter(after.Metadata.Tenant, ""))
+	if err != nil {
+		return err
+	}
+	n := 0
+	for _, o := range list {
+		if o.(*resource.Contract).Spec.With == after.Spec.With {
+			n++
+		}
+	}
+	if n >= maxContractsWith {
+		return fault.Newf(op, fault.Exhausted, "there are %d contracts with %s already", n, after.Spec.With).Advise("delete those that are over")
+	}
 	return nil
 }
+
+// maxContractsWith bounds what one tenant can put before another one unasked.
+const maxContractsWith = 200
 
 // propose signs the text of a new or changed contract for its owner. A contract with oneself holds by that.
 func (w *work) propose(n *resource.Contract) error {
