@@ -90,7 +90,7 @@ const (
 // CheckBlobName tells what is wrong with a blob's name: it has 1 to 1,024 characters of UTF-8 without control characters, in no more than
 // 254 parts between slashes.
 func CheckBlobName(name string) error {
-	why := ""
+	var why string
 	switch {
 	case name == "":
 		why = "is empty"

@@ -40,6 +40,7 @@ const (
 	scriptDPS = "127.0.0.2"
 
 	scriptNamespace = "127.0.0.3"
+	scriptStorage   = "127.0.0.4"
 )
 
 // local is a hub process in this one, with a provisioning service beside the hub.
@@ -52,13 +53,16 @@ type local struct {
 	provider *signintest.Provider
 }
 
-// serve starts a hub, whose data directory is in $HUB, its address of HTTPS in $HTTPS, and what to trust in $CA.
+// serve starts a hub, with a blob service beside it when that is asked for, whose data directory is in $HUB, its address of HTTPS in $HTTPS, and what to trust in $CA.
 func serve(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 0 {
-		ts.Fatalf("usage: serve")
+	if neg || len(args) > 1 || len(args) == 1 && args[0] != "storage" {
+		ts.Fatalf("usage: serve [storage]")
 	}
 	free(ts, false, []string{"MQTT_PORT", "HTTPS_PORT", "AMQP_PORT"})
 	cfg := node.LocalHubConfig{Hosts: []string{scriptHub}, ProvisioningHosts: []string{scriptDPS}, NamespaceHosts: []string{scriptNamespace}}
+	if len(args) == 1 {
+		cfg.StorageHosts, cfg.Containers = []string{scriptStorage}, []string{"checkpoints"}
+	}
 	cfg.DataDir = ts.MkAbs("hub")
 	cfg.MQTT, cfg.HTTPS = []string{net.JoinHostPort("127.0.0.1", ts.Getenv("MQTT_PORT"))}, []string{net.JoinHostPort("127.0.0.1", ts.Getenv("HTTPS_PORT"))}
 	cfg.AMQP = []string{net.JoinHostPort("127.0.0.1", ts.Getenv("AMQP_PORT"))}
@@ -128,7 +132,7 @@ func inProcess(ts *testscript.TestScript, out, complaints io.Writer, args []stri
 	w := &world{
 		in: strings.NewReader(""), out: &lockedWriter{w: out}, err: &lockedWriter{w: complaints}, clock: clock.System{}, getenv: ts.Getenv,
 	}
-	far := ts.Getenv(hubEnvironment) + ts.Getenv(dpsEnvironment) + ts.Getenv(eventHubEnvironment)
+	far := ts.Getenv(hubEnvironment) + ts.Getenv(dpsEnvironment) + ts.Getenv(eventHubEnvironment) + ts.Getenv(storageEnvironment)
 	switch dir := ts.Getenv("HUB"); {
 	case far != "":
 		args = append(slices.Clone(args), "--address", ts.Getenv("HTTPS"), "--ca", ts.Getenv("CA"))

@@ -115,11 +115,15 @@ func TestGarbage(t *testing.T) {
 		}
 		write(func(tx *ss.Tx) error { return tx.Discard("a", "c1", now) }) // it is being written
 		garbage("c1")
-		write(func(tx *ss.Tx) error { return errors.Join(tx.PutBlocks("a", "c1", []byte("b")), tx.PutBlob("a", blob("1", "c1"), now)) })
+		write(func(tx *ss.Tx) error {
+			return errors.Join(tx.PutBlocks("a", "c1", []byte("b")), tx.PutBlob("a", blob("1", "c1"), now))
+		})
 		garbage()
 		other := blob("1", "c1")
 		other.Container = "other"
-		write(func(tx *ss.Tx) error { return errors.Join(tx.PutBlob("a", blob("2", "c1"), now), tx.PutBlob("a", other, now)) })
+		write(func(tx *ss.Tx) error {
+			return errors.Join(tx.PutBlob("a", blob("2", "c1"), now), tx.PutBlob("a", other, now))
+		})
 		write(func(tx *ss.Tx) error { return tx.DeleteBlob("a", "aggregates", "1", now) })
 		garbage()
 		write(func(tx *ss.Tx) error { return tx.PutBlob("a", blob("2", "c2"), now) })
@@ -143,7 +147,9 @@ func TestGarbage(t *testing.T) {
 		if b, err := s.Reading(ctx).Blocks("a", "c1"); err != nil || string(b) != "b" {
 			t.Errorf("%q, %v", b, err)
 		}
-		write(func(tx *ss.Tx) error { return tx.Forget([]ss.Garbage{{Account: "a", Content: "c1"}, {Account: "a", Content: "c2"}}) })
+		write(func(tx *ss.Tx) error {
+			return tx.Forget([]ss.Garbage{{Account: "a", Content: "c1"}, {Account: "a", Content: "c2"}})
+		})
 		garbage()
 		if b, err := s.Reading(ctx).Blocks("a", "c1"); err != nil || b != nil {
 			t.Errorf("%q, %v", b, err)
@@ -171,7 +177,7 @@ func TestBesideAHub(t *testing.T) {
 	server.Each(t, func(t *testing.T, dsn string) {
 		h, err := hubstore.Open(t.Context(), hubstore.Config{DSN: dsn}, slog.New(slog.DiscardHandler))
 		must(t, err)
-		defer h.Close() //nolint:errcheck // the test is about the other one
+		defer h.Close()
 		_, err = open(t, dsn).Ensure(t.Context(), ss.Account{ID: "a", Created: now})
 		must(t, err)
 	})
