@@ -127,7 +127,7 @@ func (a *account) run(ctx context.Context) {
 		case <-ctx.Done():
 		}
 		began := a.clk.Now()
-		err := a.write()
+		err := safely("the checkpoint", a.write)
 		a.told(err)
 		if err != nil {
 			retry.Wait(ctx, a.clk)
@@ -137,7 +137,7 @@ func (a *account) run(ctx context.Context) {
 		retry.Reset()
 		pause = max(savePause, 10*min(a.clk.Now().Sub(began), time.Minute))
 	}
-	a.told(a.write())
+	a.told(safely("the checkpoint", a.write))
 }
 
 // write puts the state on the disk if it is not there.

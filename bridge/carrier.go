@@ -152,6 +152,8 @@ func (c *carrier) end(name string) (plan.BridgeEnd, bool) {
 	return e, ok
 }
 
+const steadyAfter = 5 * time.Minute // a run that lasted so long did not fail at once
+
 // work carries the bridge through its runs until ctx ends or it is taken away.
 func (c *carrier) work(ctx context.Context) {
 	defer close(c.ended)
@@ -162,6 +164,7 @@ func (c *carrier) work(ctx context.Context) {
 	}
 	back := backoff.Backoff{Base: 500 * time.Millisecond, Max: time.Minute}
 	for {
+		began := c.b.clk.Now()
 		r, runCtx, why := c.begin(ctx)
 		if r == nil {
 			if why == nil {
@@ -185,6 +188,9 @@ func (c *carrier) work(ctx context.Context) {
 		w := waiting{words: words(err), failed: fault.KindOf(err) == fault.Invalid}
 		if s, ok := errors.AsType[*stepError](err); ok {
 			w.step = s.step
+		}
+		if c.b.clk.Now().Sub(began) > steadyAfter {
+			back.Reset()
 		}
 		c.log.Warn("the bridge waits", "step", w.step, "error", err)
 		c.troubles.note(w.step, w.words)

@@ -160,7 +160,11 @@ func (*streamInput) Connect(context.Context) error { return nil }
 
 // ReadBatch gives one batch as one message. Whether it went well is told to the batch itself, so there is nothing to acknowledge.
 func (s *streamInput) ReadBatch(context.Context) (service.MessageBatch, service.AckFunc, error) {
-	b, err := s.in.next(s.ctx)
+	var b *batch
+	err := s.run.guard(AtSource, func() (err error) {
+		b, err = s.in.next(s.ctx)
+		return err
+	})
 	if err != nil {
 		return nil, nil, service.ErrEndOfInput
 	}
@@ -197,7 +201,7 @@ func (*streamOutput) Connect(context.Context) error { return nil }
 
 // WriteBatch brings a batch to where it goes.
 func (s *streamOutput) WriteBatch(_ context.Context, list service.MessageBatch) error {
-	return s.out.put(s.ctx, batchOf(list))
+	return s.run.guard(AtDestination, func() error { return s.out.put(s.ctx, batchOf(list)) })
 }
 
 // Close has nothing to do: the run closes destinations.

@@ -12,6 +12,10 @@ import (
 	"github.com/isthmus-io/isthmus/resource"
 )
 
+// takeOverPause is how long a process that has pushed another one out of a partition waits before it sends: the other one has ended what it
+// had under way by then, so that nothing of it comes behind the marked copies.
+const takeOverPause = 2 * time.Second
+
 // partition is the input that reads a partition of the source. Its stream's goroutine that reads owns it; what others see is atomic or
 // under mu.
 type partition struct {
@@ -83,6 +87,10 @@ func (p *partition) next(ctx context.Context) (*batch, error) {
 			p.waiting.Store(false)
 			return err
 		})
+		if fault.KindOf(err) == fault.Conflict && err != nil { // another process reads: what is under way here must not come behind what it sends
+			p.run.fail(&stepError{AtSource, err})
+			return nil, err
+		}
 		if err != nil {
 			p.close()
 			wait.again(ctx, AtSource, err)
@@ -125,6 +133,9 @@ func (p *partition) open(ctx context.Context) error {
 			Advise("when the source was made anew, make a new bridge: its events have new names")
 	}
 	if p.marked < 0 {
+		if !p.run.sleep(ctx, takeOverPause) {
+			return ctx.Err()
+		}
 		p.marked = end
 		p.pin(func(at *checkpoint.Partition) { at.Foreign, at.Reserved = false, max(at.Reserved, end) })
 	}
@@ -208,8 +219,8 @@ func (p *partition) take(events []*event.Event) *batch {
 }
 
 func lost(partition string, next, head int64) string {
-	return fault.Newf("bridge.read", fault.Expired, "the source no longer has events %d to %d of partition %s: they were never sent", next, head-1, partition).
-		Advise("let the source keep events for longer than the destination may be away").Error()
+	return words(fault.Newf("bridge.read", fault.Expired, "the source no longer has events %d to %d of partition %s: they were never sent", next, head-1, partition).
+		Advise("let the source keep events for longer than the destination may be away"))
 }
 
 // oldest is when the first event came in that is not done with; zero when there is none, or nothing of it was read.

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/isthmus-io/isthmus/bridge"
+	"github.com/isthmus-io/isthmus/bridge/checkpoint"
 	"github.com/isthmus-io/isthmus/bridge/event"
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/fault"
@@ -409,4 +410,39 @@ func TestNumbers(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// Code that breaks where nobody expects it ends the run, not the process, and what was under way comes again.
+func TestPartsThatPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		var broken atomic.Int64
+		w.cfg.Contract = func(*plan.Contract) (bridge.Contract, error) { return &fragile{left: &broken}, nil }
+		w.lake.write = func(_ context.Context, batch []*event.Event) (int, error) {
+			if broken.Add(1) == 3 {
+				panic("in the destination")
+			}
+			return len(batch), nil
+		}
+		w.hub.add(0, "1")
+		p := telemetry()
+		p.Contract = &plan.Contract{}
+		w.start(p)
+		defer w.stop()
+		w.until("it crossed", func() bool { return len(w.lake.bodies()) == 1 })
+		if s := w.status(); len(s.RecentErrors) != 1 || s.RecentErrors[0].Step != bridge.AtDestination || s.RecentErrors[0].Count != 2 || !strings.Contains(s.RecentErrors[0].Words, "in the") {
+			t.Errorf("%+v", s.BridgeStatus)
+		}
+	})
+}
+
+type fragile struct{ left *atomic.Int64 }
+
+func (f *fragile) Apply(*event.Event) error { return nil }
+
+func (f *fragile) Take(checkpoint.Day, time.Time, int, int64) (time.Duration, string) {
+	if f.left.Add(1) == 1 {
+		panic("in the contract")
+	}
+	return 0, ""
 }

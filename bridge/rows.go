@@ -128,8 +128,13 @@ func (x *rows) add(ctx context.Context, name string, b *batch) (err error) {
 	return nil
 }
 
-// idle tells the window which partitions have nothing to read. Called with mu.
+// idle tells the window which partitions have nothing to read.
 func (x *rows) idle(now time.Time) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.broken {
+		return
+	}
 	any := false
 	for _, p := range x.ins {
 		if p.waiting.Load() && p.oldest().IsZero() {
@@ -150,16 +155,7 @@ func (x *rows) next(ctx context.Context) (*batch, error) {
 			return nil, err
 		}
 		x.pace = max(lookAtWindows, 10*min(x.run.clk.Now().Sub(began), time.Minute))
-		x.mu.Lock()
-		var list []*event.Event
-		if !x.broken {
-			list = x.window.Closed(x.taken, x.limit)
-		}
-		for i, e := range list {
-			e.Repeat = x.taken+i < x.restored
-		}
-		x.taken += len(list)
-		x.mu.Unlock()
+		list := x.due()
 		x.full.Store(len(list) == x.limit)
 		if len(list) > 0 {
 			x.run.account.change(func(*checkpoint.State) {})
@@ -184,12 +180,29 @@ func (x *rows) next(ctx context.Context) (*batch, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		x.mu.Lock()
-		if !x.broken {
-			x.idle(x.run.clk.Now())
-		}
-		x.mu.Unlock()
+		x.idle(x.run.clk.Now())
 	}
+}
+
+// due returns rows that were not handed out yet.
+func (x *rows) due() []*event.Event {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.broken {
+		return nil
+	}
+	list := x.window.Closed(x.taken, x.limit)
+	for i, e := range list {
+		e.Repeat = x.taken+i < x.restored
+	}
+	x.taken += len(list)
+	return list
+}
+
+func (x *rows) counts() WindowCounts {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.window.Counts()
 }
 
 func (x *rows) forget(n int) func(count func(s *checkpoint.State)) {

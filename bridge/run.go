@@ -81,17 +81,23 @@ func (r *run) carry(ctx context.Context) (err error) {
 	var lanes sync.WaitGroup
 	for _, l := range r.lanes {
 		lanes.Go(func() {
-			if err := r.c.b.engine.carry(ctx, l); err != nil {
-				r.fail(&stepError{AtSource, err})
+			err := r.c.b.engine.carry(ctx, l)
+			if err == nil {
+				err = fault.New("bridge.carry", fault.Unavailable, "a stream ended by itself")
 			}
+			r.fail(&stepError{AtSource, err}) // which changes nothing when the run has ended
 		})
 	}
 	for _, d := range r.delivers {
 		if d.buffer != nil {
-			lanes.Go(func() { d.keepFlushing(ctx) })
+			lanes.Go(func() {
+				_ = r.guard(AtDestination, func() error { d.keepFlushing(ctx); return nil }) // nil, or the end of the run
+			})
 		}
 	}
-	lanes.Go(func() { r.watch(ctx) })
+	lanes.Go(func() {
+		_ = r.guard(AtDestination, func() error { r.watch(ctx); return nil }) // as above
+	})
 	r.ctx = ctx
 	r.c.began()
 	r.running.Store(ctx.Err() == nil)
@@ -105,6 +111,31 @@ func (r *run) carry(ctx context.Context) (err error) {
 		return cause
 	}
 	return nil
+}
+
+// guard does something of which a panic ends the run, to begin anew from the checkpoint.
+func (r *run) guard(step string, do func() error) error {
+	broke := true
+	err := safely("the bridge", func() error {
+		err := do()
+		broke = false
+		return err
+	})
+	if broke {
+		r.fail(&stepError{step, err})
+	}
+	return err
+}
+
+// sleep waits and tells whether ctx still lives.
+func (r *run) sleep(ctx context.Context, d time.Duration) bool {
+	fired, stop := r.clk.After(d)
+	defer stop()
+	select {
+	case <-fired:
+	case <-ctx.Done():
+	}
+	return ctx.Err() == nil
 }
 
 // watch looks after writes that hang.

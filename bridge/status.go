@@ -152,9 +152,7 @@ func (r *run) fill(s *Status) {
 		at.End, at.Oldest = max(p.end.Load(), 0), p.oldest()
 	}
 	if r.rows != nil {
-		r.rows.mu.Lock()
-		n := r.rows.window.Counts()
-		r.rows.mu.Unlock()
+		n := r.rows.counts()
 		s.LateEvents, s.OpenWindows, s.ClosedWindows = n.Late, n.Open, n.Closed
 	}
 }
