@@ -40,7 +40,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "enrol": enrol, "report": report, "mode": mode, "capture": capture,
 			"resolves": resolves, "free": free, "fill": fill, "until": until, "dial": dial, "answers": answers,
 			"serve": serve, "here": here, "sees": sees, "play": play, "register": register, "keep": keep, "sign": sign,
-			"provider": provider, "sits": sits, "embed": embed, "edit": edit, "visit": visit, "tells": tells},
+			"provider": provider, "sits": sits, "embed": embed, "edit": edit, "visit": visit, "tells": tells, "dead": dead},
 	})
 }
 
