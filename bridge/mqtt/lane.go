@@ -114,7 +114,7 @@ func (p *publishing) all(ctx context.Context) error {
 			continue
 		}
 		if len(p.pending) == window {
-			if err := p.settle(ctx, window/2); err != nil {
+			if err := p.settle(ctx, window-1); err != nil {
 				return err
 			}
 		} else if len(p.c.out) >= flushAt {
@@ -197,12 +197,12 @@ func (l *lane) properties(e *event.Event) error {
 	return nil
 }
 
-// settle sends what is written down and waits until at most so many are not acknowledged.
+// settle sends what is written down and waits until at most so many are not acknowledged. What else was acknowledged meanwhile is taken, too.
 func (p *publishing) settle(ctx context.Context, most int) error {
 	if err := p.c.flush(); err != nil {
 		return p.lost(err)
 	}
-	for len(p.pending) > most {
+	for {
 		select {
 		case r := <-p.c.replies:
 			if err := p.take(r); err != nil {
@@ -211,11 +211,13 @@ func (p *publishing) settle(ctx context.Context, most int) error {
 			continue
 		default:
 		}
+		if len(p.pending) <= most {
+			return nil
+		}
 		if err := p.await(ctx); err != nil {
 			return err
 		}
 	}
-	return nil
 }
 
 // await waits for one acknowledgement.

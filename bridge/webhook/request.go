@@ -8,7 +8,6 @@ import (
 	"math"
 	"mime"
 	"net/http"
-	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -227,6 +226,5 @@ func (d *destination) request(ctx context.Context, body []byte, header http.Head
 		}
 		r.Header.Set("Authorization", "Bearer "+t.Text)
 	}
-	r.Header.Set("Content-Length", strconv.Itoa(len(body)))
 	return r, nil
 }
