@@ -20,8 +20,8 @@ import (
 	"github.com/isthmus-io/isthmus/resource"
 )
 
-// files is a destination that takes in, and counts when it is flushed.
-type files struct {
+// shelf is a destination that takes in, and counts when it is flushed.
+type shelf struct {
 	mu      sync.Mutex
 	held    map[string][]*event.Event
 	since   map[string]time.Time
@@ -30,9 +30,9 @@ type files struct {
 	fail    bool
 }
 
-func (f *files) Close() error { return nil }
+func (f *shelf) Close() error { return nil }
 
-func (f *files) Write(_ context.Context, lane string, batch []*event.Event) error {
+func (f *shelf) Write(_ context.Context, lane string, batch []*event.Event) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	r := &event.Refused{At: map[int]error{}}
@@ -52,7 +52,7 @@ func (f *files) Write(_ context.Context, lane string, batch []*event.Event) erro
 	return nil
 }
 
-func (f *files) Due(lane string) (time.Time, bool) {
+func (f *shelf) Due(lane string) (time.Time, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.held[lane]) >= 50 {
@@ -61,7 +61,7 @@ func (f *files) Due(lane string) (time.Time, bool) {
 	return f.since[lane].Add(time.Minute), len(f.held[lane]) > 0
 }
 
-func (f *files) Flush(_ context.Context, lane string) error {
+func (f *shelf) Flush(_ context.Context, lane string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.fail {
@@ -75,7 +75,7 @@ func (f *files) Flush(_ context.Context, lane string) error {
 	return nil
 }
 
-func (f *files) Drop(lane string) {
+func (f *shelf) Drop(lane string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.held, lane)
@@ -85,7 +85,7 @@ func (f *files) Drop(lane string) {
 func TestOnlyWhatIsFlushedCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 1)
-		f := &files{held: map[string][]*event.Event{}, since: map[string]time.Time{}}
+		f := &shelf{held: map[string][]*event.Event{}, since: map[string]time.Time{}}
 		w.cfg.Destination = func(context.Context, bridge.DestinationArgs) (bridge.Destination, error) { return f, nil }
 		for i := range 70 {
 			w.hub.add(0, fmt.Sprint(i))
