@@ -53,14 +53,18 @@ func (w *work) checkContract(before, after *resource.Contract) error {
 	if before != nil {
 		return nil
 	}
-	list, err := w.List(resource.KindContract, storeFilter(after.Metadata.Tenant, ""))
-	if err != nil {
-		return err
-	}
 	n := 0
-	for _, o := range list {
-		if o.(*resource.Contract).Spec.With == after.Spec.With {
+	count := func(o resource.Object) {
+		if c, ok := o.(*resource.Contract); ok && c.Metadata.Tenant == after.Metadata.Tenant && c.Spec.With == after.Spec.With {
 			n++
+		}
+	}
+	for _, c := range w.world().contracts {
+		count(c.noun)
+	}
+	for _, ch := range w.changes {
+		if ch.before == nil && ch.key == nil { // a new one is there twice: with its key again
+			count(ch.after)
 		}
 	}
 	if n >= maxContractsWith {
