@@ -17,6 +17,10 @@
 // them. Names that begin with x-opt- or com.microsoft: are the service's and are not written. The partition is the one that Event Hubs' hash
 // gives for the key; events without a key stay together by lane.
 //
+// Isthmus numbers what a bridge sends (as idempotent producers are) and forgets what an older link of the same bridge still had on its way:
+// once a batch was sent again, marked as a repeat, its first copy can no longer be stored behind it, unmarked. At Azure that is not asked
+// for; there a copy that lay in the service when the connection broke may in rare cases come behind its repeat.
+//
 // Invariants: events of a partition are read in order, and written in the order of their lane to each partition: a batch is not begun before
 // the one in front of it is durable. What is under way when a connection breaks has an error as its outcome, and the next call connects
 // anew. A message from outside, however made, costs what it weighs. Reading ahead is bounded in events and bytes.

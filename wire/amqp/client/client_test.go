@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -299,9 +300,10 @@ func TestWhatWaitsIsBounded(t *testing.T) {
 		cfg    client.ReceiverConfig
 		at     int // most
 		atByte int
+		read   int
 	}{
-		"small": {10, client.ReceiverConfig{Prefetch: 50}, 50, 1 << 20},
-		"large": {100_000, client.ReceiverConfig{Prefetch: 50, PrefetchBytes: 250_000}, 3, 350_000},
+		"small": {10, client.ReceiverConfig{Prefetch: 50}, 50, 1 << 20, 500},
+		"large": {100_000, client.ReceiverConfig{Prefetch: 50, PrefetchBytes: 250_000}, 3, 350_000, 60},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := bytes.Repeat([]byte("m"), x.size)
@@ -325,12 +327,12 @@ func TestWhatWaitsIsBounded(t *testing.T) {
 				t.Fatal(err)
 			}
 			read := 0
-			for read < 500 {
+			for read < x.read {
 				if read == 0 && name == "small" {
 					<-stuck
 				}
 				for deadline := time.Now().Add(20 * time.Second); r.Waiting() == 0; {
-					if time.Now().After(deadline) {
+					if runtime.Gosched(); time.Now().After(deadline) {
 						t.Fatal("nothing comes")
 					}
 				}
