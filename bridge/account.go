@@ -111,7 +111,11 @@ func (a *account) reserve(ctx context.Context, partition string, next int64) err
 
 // run writes the state down until ctx ends, and then once more.
 func (a *account) run(ctx context.Context) {
-	pause := savePause
+	shortest := savePause
+	if a.window != nil {
+		shortest = lookAtWindows // rows ask when they need it; a snapshot in between only shortens what is read again
+	}
+	pause := shortest
 	retry := backoff.Backoff{Base: time.Second, Max: 30 * time.Second}
 	for ctx.Err() == nil {
 		select {
@@ -135,7 +139,7 @@ func (a *account) run(ctx context.Context) {
 			continue
 		}
 		retry.Reset()
-		pause = max(savePause, 10*min(a.clk.Now().Sub(began), time.Minute))
+		pause = max(shortest, 10*min(a.clk.Now().Sub(began), time.Minute))
 	}
 	a.told(safely("the checkpoint", a.write))
 }

@@ -16,7 +16,8 @@ import (
 const rowsLane = "rows"
 
 const (
-	lookAtWindows = time.Second // how often windows are looked at when nothing comes
+	lookAtWindows = time.Second            // how often windows are looked at when nothing comes
+	rowsPause     = 500 * time.Millisecond // from when something came to when it is looked at
 	gatePause     = 250 * time.Millisecond
 )
 
@@ -169,7 +170,7 @@ func (x *rows) next(ctx context.Context) (*batch, error) {
 		case <-fired:
 		case <-x.filled:
 			stop()
-			fired, stop = x.run.clk.After(max(savePause, x.pace-lookAtWindows)) // a large state is not written down for each batch
+			fired, stop = x.run.clk.After(max(rowsPause, x.pace-lookAtWindows)) // a large state is not written down for each batch
 			select {
 			case <-fired:
 			case <-ctx.Done():
