@@ -65,8 +65,8 @@ func (w *waiting) lapsed(u blob.Upload, now time.Time) bool {
 	return ok && t.using == 0 && now.Sub(t.at) >= maxWait
 }
 
-// letGo drops what waits for an upload.
-func (a *Account) letGo(u blob.Upload) error {
+// letGo drops what waits for an upload whose blob is there. What cannot be dropped ends by time.
+func (a *Account) letGo(u blob.Upload) {
 	w := &a.server.waiting
 	w.mu.Lock()
 	t, ok := w.touched[u]
@@ -75,9 +75,11 @@ func (a *Account) letGo(u blob.Upload) error {
 	}
 	w.mu.Unlock()
 	if !ok && !a.server.contents.Known(u) { // most blobs come in one piece
-		return nil
+		return
 	}
-	return a.server.contents.Forget(u)
+	if err := a.server.contents.Forget(u); err != nil {
+		a.server.log.Warn("storage: blocks that are no longer needed could not be deleted", "account", a.Name(), "err", err)
+	}
 }
 
 // Stage keeps a block of size bytes until a list names it. The blob need not be there.
@@ -93,7 +95,11 @@ func (a *Account) Stage(ctx context.Context, to Ref, lease, id string, size int6
 	u := a.upload(c, to.Name)
 	done := a.server.waiting.use(u, a.server.clock.Now())
 	defer done()
-	return a.server.contents.Stage(ctx, u, id, size, content)
+	err = a.server.contents.Stage(ctx, u, id, size, content)
+	if fault.KindOf(err) == fault.Expired {
+		err = fault.New(op, fault.Unavailable, "the blob was made of other blocks while this one came").Advise("send it again").Because(err)
+	}
+	return err
 }
 
 // leaseOf refuses who does not hold the lease of a blob that is there.
@@ -153,7 +159,7 @@ func (a *Account) Commit(ctx context.Context, to Ref, p Properties, cond Conditi
 	out, err := a.commit(ctx, op, c, u, to, p, cond, list)
 	done()
 	if err == nil {
-		err = a.letGo(u)
+		a.letGo(u)
 	}
 	return out, err
 }

@@ -56,8 +56,11 @@ func begin(marker string, limit int) (from string, most int, err error) {
 	return string(b), limit, nil
 }
 
-// rowsAtOnce is how many rows are read at a time where most may belong to one prefix.
-const rowsAtOnce = 256
+const (
+	rowsBelow    = 256     // read at a time where most may belong to one prefix
+	rowsAtOnce   = 1000    // and elsewhere
+	maxPageBytes = 4 << 20 // of names and metadata, with which a page ends before its time
+)
 
 // List returns a page of a container's blobs, by name. A page has no more than limit entries, prefixes among them.
 func (a *Account) List(ctx context.Context, container string, o ListOptions) (Page, error) {
@@ -71,10 +74,11 @@ func (a *Account) List(ctx context.Context, container string, o ListOptions) (Pa
 	}
 	tx := a.server.store.Reading(ctx)
 	var out Page
+	bytes := 0
 	for {
-		want := limit - len(out.Entries) + 1
+		want := min(limit-len(out.Entries)+1, rowsAtOnce)
 		if o.Delimiter != "" {
-			want = min(want, rowsAtOnce)
+			want = min(want, rowsBelow)
 		}
 		rows, err := tx.Blobs(a.id, container, o.Prefix, from, want)
 		if err != nil {
@@ -99,6 +103,9 @@ func (a *Account) List(ctx context.Context, container string, o ListOptions) (Pa
 				continue
 			}
 			out.Entries = append(out.Entries, Entry{Info: a.info(b)})
+			if bytes += weight(b); bytes >= maxPageBytes {
+				limit = len(out.Entries)
+			}
 		}
 		if whole {
 			return out, nil
@@ -123,4 +130,13 @@ func below(name, prefix, delimiter string) string {
 		return name[:len(prefix)+i+len(delimiter)]
 	}
 	return ""
+}
+
+// weight is about how much a blob takes of a list.
+func weight(b storagestore.Blob) int {
+	n := 512 + len(b.Name)
+	for name, value := range b.Properties.Metadata {
+		n += len(name) + len(value)
+	}
+	return n
 }

@@ -54,7 +54,7 @@ func TestListIsItsTwin(t *testing.T) {
 		if _, err := w.Account.CreateContainer(t.Context(), container, nil); err != nil {
 			r.Fatal(err)
 		}
-		names := rapid.SliceOfNDistinct(text, 0, 24, rapid.ID).Draw(r, "names")
+		names := rapid.SliceOfNDistinct(text, 0, 16, rapid.ID).Draw(r, "names")
 		if err := w.putAll(container, names); err != nil {
 			r.Fatal(err)
 		}
@@ -97,6 +97,27 @@ func TestListsOfManyBlobs(t *testing.T) {
 	p, err := w.Account.List(t.Context(), "ccc", storage.ListOptions{Delimiter: "/"})
 	if err != nil || len(p.Entries) != 4 || p.Entries[2].Prefix != "2/" || p.Entries[3].Name != "end" {
 		t.Errorf("%+v, %v", p, err)
+	}
+}
+
+// A page ends before it has too much metadata.
+func TestPagesAreBounded(t *testing.T) {
+	w := start(t, storagetest.Options{})
+	heavy := map[string]string{"a": strings.Repeat("x", 8000)}
+	const all = 600
+	var put errgroup.Group
+	for i := range all {
+		put.Go(func() error {
+			_, err := w.Account.Put(t.Context(), at(fmt.Sprintf("%04d", i)), storage.Properties{Metadata: heavy}, storage.Condition{}, 0, nil)
+			return err
+		})
+	}
+	must(t, put.Wait())
+	first, err := w.Account.List(t.Context(), "ccc", storage.ListOptions{})
+	must(t, err)
+	second, err := w.Account.List(t.Context(), "ccc", storage.ListOptions{Marker: first.Next})
+	if n, m := len(first.Entries), len(second.Entries); err != nil || n > 550 || n+m != all || second.Next != "" {
+		t.Errorf("%d entries and then %d, %v", n, m, err)
 	}
 }
 

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/isthmus-io/isthmus/fault"
@@ -34,14 +35,13 @@ func (s *Server) Run(ctx context.Context) error {
 
 func (s *Server) sweep(ctx context.Context) error {
 	now := s.clock.Now()
+	var errs []error // of one content, which is tried again, and in nobody's way
 	for _, u := range s.contents.Waiting() {
 		if s.waiting.lapsed(u, now) {
 			s.waiting.mu.Lock()
 			delete(s.waiting.touched, u)
 			s.waiting.mu.Unlock()
-			if err := s.contents.Forget(u); err != nil {
-				return err
-			}
+			errs = append(errs, s.contents.Forget(u))
 		}
 	}
 	for ctx.Err() == nil {
@@ -56,19 +56,20 @@ func (s *Server) sweep(ctx context.Context) error {
 			}
 			a := Account{id: g.Account}
 			if err := s.contents.Delete(ctx, a.contentRef(g.Content)); err != nil && fault.KindOf(err) != fault.NotFound {
-				return err
+				errs = append(errs, err)
+				continue
 			}
 			gone = append(gone, g)
 		}
 		if len(gone) == 0 {
-			return nil
+			break
 		}
 		if err := s.store.Write(ctx, func(tx *storagestore.Tx) error { return tx.Forget(gone) }); err != nil {
 			return err
 		}
 		if len(list) < sweepAtOnce {
-			return nil
+			break
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }

@@ -77,7 +77,7 @@ func (a *Account) Put(ctx context.Context, to Ref, p Properties, cond Condition,
 		out, err = a.put(ctx, op, c.Incarnation, b, cond, nil)
 	}
 	if err == nil {
-		err = a.letGo(a.upload(c, to.Name))
+		a.letGo(a.upload(c, to.Name))
 	}
 	return out, err
 }

@@ -23,6 +23,7 @@ func (x *exchange) describe(i blob.Info) {
 }
 
 func (x *exchange) getBlob() error {
+	_ = x.rc.SetReadDeadline(time.Time{}) // what is read is only whether the client is still there
 	info, err := x.door.blobs.Stat(x.Context(), x.Blob)
 	if err != nil {
 		return err

@@ -78,6 +78,7 @@ func (b *Body) Read(p []byte) (int, error) {
 	if b.left > 0 {
 		return n, err
 	}
+	_ = b.rc.SetReadDeadline(time.Time{}) // what is read from now on is only whether the client is still there
 	if b.md5 != nil && string(b.md5.Sum(nil)) != string(b.want) {
 		return 0, azureblob.With(fault.New("intake.Body", fault.Invalid, "the body is not the one whose MD5 the request says"), http.StatusBadRequest, "Md5Mismatch")
 	}

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/isthmus-io/isthmus/clock"
 	"github.com/isthmus-io/isthmus/fault"
@@ -83,6 +84,9 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	head.Set("x-ms-version", version(r))
 	if client := r.Header.Get("x-ms-client-request-id"); client != "" && len(client) <= 1024 {
 		head.Set("x-ms-client-request-id", client)
+	}
+	if r.ContentLength == 0 { // then reading only tells whether the client is still there, however long the answer takes
+		_ = x.rc.SetReadDeadline(time.Time{})
 	}
 	err := x.serve()
 	if err == nil {
