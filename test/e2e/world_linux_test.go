@@ -231,9 +231,12 @@ type event struct {
 	Sequence   int64             `json:"sequence"`
 }
 
-func (w *world) events(ctx context.Context) []event {
+func (w *world) events(ctx context.Context) []event { return w.eventsOf(ctx, "hub-1") }
+
+// eventsOf reads everything a hub process has.
+func (w *world) eventsOf(ctx context.Context, process string) []event {
 	w.t.Helper()
-	out, err := w.CLI(ctx, w.sites.Name("otcloud"), "", "hub", "events", "--data-dir", w.Data("hub-1"), "-o", "json")
+	out, err := w.CLI(ctx, w.sites.Name("otcloud"), "", "hub", "events", "--data-dir", w.Data(process), "-o", "json")
 	must(w.t, err)
 	var evs []event
 	for line := range strings.Lines(out) {
@@ -242,6 +245,12 @@ func (w *world) events(ctx context.Context) []event {
 		evs = append(evs, e)
 	}
 	return evs
+}
+
+// decoded is the body as text.
+func (e event) decoded() string {
+	b, _ := base64.StdEncoding.DecodeString(e.Body)
+	return string(b)
 }
 
 // wantBody is what send.js puts into message id.
