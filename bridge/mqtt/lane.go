@@ -3,7 +3,6 @@ package mqtt
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/isthmus-io/isthmus/bridge/event"
 	"github.com/isthmus-io/isthmus/bridge/partway"
@@ -230,7 +229,7 @@ func (p *publishing) await(ctx context.Context) error {
 	case <-p.c.done:
 		return p.lost(nil)
 	case <-fired:
-		return p.lost(fault.Newf("mqtt.Write", fault.Timeout, "the broker behind %s acknowledged nothing for %v", p.l.d.end.Name, time.Duration(ackTime)))
+		return p.lost(fault.Newf("mqtt.Write", fault.Timeout, "the broker behind %s acknowledged nothing for %v", p.l.d.end.Name, ackTime))
 	case <-ctx.Done():
 		return p.lost(context.Cause(ctx))
 	}

@@ -150,7 +150,8 @@ func (d *destination) headers(e *event.Event) (http.Header, error) {
 func printable(s string) string {
 	clean := true
 	for i := range len(s) {
-		clean = clean && s[i] > ' ' && s[i] < 0x7f && s[i] != '%' || s[i] == ' ' && i > 0 && i < len(s)-1
+		plain := s[i] > ' ' && s[i] < 0x7f && s[i] != '%' || s[i] == ' ' && i > 0 && i < len(s)-1
+		clean = clean && plain
 	}
 	if clean {
 		return s
