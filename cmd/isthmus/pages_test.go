@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +26,7 @@ var pages = map[string]struct {
 		ports:  []string{"8883", "443"},
 		before: "exec isthmus login --server $SERVER --pin $PIN --token-file admin.token\nexec isthmus apply -f examples/existing-hub.yaml\n",
 	},
+	"docs/bridges.md":    {ports: []string{"8883"}},
 	"docs/event-hubs.md": {ports: []string{"8883", "443", "5671", "5672"}},
 	"docs/dns.md": {
 		ports: []string{"5353"},
@@ -69,16 +71,17 @@ func TestPages(t *testing.T) {
 }
 
 func copyExamples(dir string, replace func(string) string) error {
-	if err := os.Mkdir(dir, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(dir, "cross-tenant"), 0o700); err != nil {
 		return err
 	}
 	all, err := filepath.Glob("../../examples/*.yaml")
-	for _, file := range all {
+	more, _ := filepath.Glob("../../examples/cross-tenant/*.yaml") // the pattern is right
+	for _, file := range slices.Concat(all, more) {
 		text, e := os.ReadFile(file)
 		if e != nil {
 			return e
 		}
-		if err := os.WriteFile(filepath.Join(dir, filepath.Base(file)), []byte(replace(string(text))), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, strings.TrimPrefix(filepath.ToSlash(file), "../../examples/")), []byte(replace(string(text))), 0o600); err != nil {
 			return err
 		}
 	}
@@ -134,6 +137,9 @@ func asScript(t *testing.T, page string, ports int, before string) string {
 		filled = "fill" + fills.String() + "\n"
 	}
 	filled += "fill examples/gateway.yaml examples/dns.yaml examples/existing-hub.yaml examples/own-hub.yaml\n"
+	if ports == 0 {
+		head = "" // a page that asks for none
+	}
 	return head + "\n" + filled + before + rest + files.String()
 }
 
