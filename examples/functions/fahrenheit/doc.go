@@ -1,4 +1,4 @@
-// Fahrenheit is a function for bridges: a WebAssembly module that adds the temperature in degrees Fahrenheit to events that have it in degrees
+// Command fahrenheit is a function for bridges: a WebAssembly module that adds the temperature in degrees Fahrenheit to events that have it in degrees
 // Celsius. Events whose celsius is no number are refused, those without it are left out.
 //
 // Build it, put it where the process that carries the bridge finds it, and name it with its hash in a step of the bridge:
