@@ -27,7 +27,8 @@ test: deps vet unit e2e cross ## everything that CI runs; installs what it needs
 
 unit: ## every package, with the race detector; those that judge times have the machine to themselves
 	ISTHMUS_NEED_POSTGRES=1 $(GO) test -race -timeout 10m $$($(GO) list ./... | grep -v /test/)
-	ISTHMUS_NEED_POSTGRES=1 $(GO) test -race -p 1 -timeout 10m $$($(GO) list ./test/... | grep -v /test/e2e)
+	ISTHMUS_NEED_POSTGRES=1 $(GO) test -race -p 2 -timeout 10m $$($(GO) list ./test/... | grep -v -e /test/e2e -e /test/abuse)
+	ISTHMUS_NEED_POSTGRES=1 $(GO) test -race -timeout 10m ./test/abuse
 
 e2e: ## the private path over network namespaces, real SDKs, faults (the namespaces need root)
 	$(GO) test -count=1 -timeout 15m ./test/e2e
