@@ -96,7 +96,10 @@ func (w *ways) end(name, secret string) (*end.End, error) {
 	if e.Served && w.token != nil {
 		out.Token = func(ctx context.Context, audience string) (end.Token, error) {
 			if e.HostName != "" { // for this service alone: whoever serves it could show another token to others
-				audience = "https://" + e.HostName + "/"
+				var err error
+				if audience, err = end.AudienceOf(e.HostName); err != nil {
+					return end.Token{}, err
+				}
 			}
 			return w.token(ctx, w.identity, audience)
 		}

@@ -76,6 +76,8 @@ func TestNamesThatAreNotOnesOwnAreNotServed(t *testing.T) {
 		"the privatelink name of another tenant": {"served.privatelink.azure-devices.net", tcp},
 		"the control plane's":                    {"relay.test", tcp},
 		"a relay's":                              {"relay-9.test", tcp},
+		"what tokens for all event hubs are for": {"eventhubs.azure.net", visibleTo()},
+		"what those for all hubs are for":        {"iothubs.azure.net", tcp},
 	} {
 		err := try(r, tc.host, tc.with)
 		if fault.KindOf(err) != fault.Conflict || !strings.Contains(fault.Message(err), "the host name "+tc.host+" is taken in this deployment") {

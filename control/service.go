@@ -9,6 +9,7 @@ import (
 
 	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/resource"
+	"github.com/isthmus-io/isthmus/workload"
 )
 
 const aliasSuffix = ".isthmus"
@@ -185,7 +186,7 @@ func (w *work) checkNotTaken(names []string, tenant string, all []resource.Objec
 		}
 	}
 	for _, h := range names {
-		if taken[h] {
+		if taken[h] || workload.Shared(h) { // tokens for such a name are good at other tenants' services too
 			return fault.Newf("control.checkServedBy", fault.Conflict, "the host name %s is taken in this deployment", h).
 				Advise("a hub here gets a certificate for its names, so each belongs to one tenant: choose another host name, or ask an administrator who has it")
 		}

@@ -15,6 +15,12 @@ const (
 
 const maxAudience = 512
 
+// Shared tells whether many services take tokens for an audience, or for the host name in one. A service that went by such a name could show
+// to all of them what it is shown.
+func Shared(audience string) bool {
+	return meant(audience, []string{AudienceEventHubs, AudienceStorage, AudienceIoTHub, AudienceRegistry})
+}
+
 // Audience is what a token for one service alone is for, by its host name.
 func Audience(host string) string { return "https://" + host + "/" }
 

@@ -27,6 +27,19 @@ const (
 	AudienceIoTHub    = "https://iothubs.azure.net/"
 )
 
+// AudienceOf is the audience of one service alone, by its host name. Denied when the name is one that many services take tokens for: who serves
+// it could show them to the others.
+func AudienceOf(host string) (string, error) {
+	audience := "https://" + host + "/"
+	for _, shared := range []string{AudienceEventHubs, AudienceStorage, AudienceIoTHub, "https://containerregistry.azure.net/"} {
+		if strings.EqualFold(audience, shared) {
+			return "", fault.Newf("end.AudienceOf", fault.Denied, "tokens for a service called %s would be good at every service", host).
+				Advise("the service has to have a host name of its own")
+		}
+	}
+	return audience, nil
+}
+
 // End is one private endpoint as the parts of a bridge use it.
 type End struct {
 	plan.BridgeEnd

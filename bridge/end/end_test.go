@@ -54,3 +54,15 @@ func TestURLs(t *testing.T) {
 		}
 	}
 }
+
+// A provider must not come to tokens that open other services by what its own service is called.
+func TestNoTokenIsForManyServices(t *testing.T) {
+	for _, host := range []string{"eventhubs.azure.net", "storage.azure.com", "IoTHubs.azure.net", "containerregistry.azure.net"} {
+		if a, err := AudienceOf(host); fault.KindOf(err) != fault.Denied || a != "" {
+			t.Errorf("%s: %q, %v", host, a, err)
+		}
+	}
+	if a, err := AudienceOf("lake.servicebus.windows.net"); err != nil || a != "https://lake.servicebus.windows.net/" {
+		t.Error(a, err)
+	}
+}
