@@ -190,6 +190,11 @@ func (p *partition) take(events []*event.Event) *batch {
 			e.Repeat = p.marked < 0 || e.Origin.Sequence < p.marked
 		}
 	}
+	for _, e := range events { // steps and contracts may take the property away, and the mark has to stay
+		if len(e.Properties) > 0 && !e.Repeat && e.Repeated() {
+			e.Repeat = true
+		}
+	}
 	p.read, p.fresh = b.next, false
 	if p.end.Load() < b.next {
 		p.end.Store(b.next)

@@ -10,6 +10,9 @@ import (
 // maxOrigins bounds how many partitions of other bridges a lane remembers; those that moved last are kept.
 const maxOrigins = 1000
 
+// maxID is how long an id may be that is remembered: a bridge's own is far shorter, and whoever sends can write what he likes.
+const maxID = 256
+
 // repeats leaves out the second copies of events that other bridges have sent into a partition. In one partition those of one partition of
 // theirs come in order, so what is marked as a repeat and not behind the last one met was met. What is not marked is never left out.
 type repeats struct {
@@ -44,7 +47,7 @@ func (r *repeats) leaveOut(events []*event.Event) (left []*event.Event, dropped 
 // second tells whether an event is the second copy of one that was met, and remembers it otherwise.
 func (r *repeats) second(e *event.Event) bool {
 	id := event.Text(e.Properties, event.OriginProperty)
-	if id == "" {
+	if id == "" || len(id) > maxID {
 		return false
 	}
 	bridge, o, ok := event.ParseID(id)

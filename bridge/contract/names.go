@@ -82,7 +82,7 @@ func (l *names) apply(s *scratch, list []event.Property, strict bool) ([]event.P
 		p := &list[i]
 		r := l.rule(p.Name)
 		if r == nil || r.drop {
-			if r == nil && strict {
+			if r == nil && strict && p.Name != event.OriginProperty && p.Name != event.RepeatProperty { // those of a bridge before: nobody sent them
 				return nil, broken("the message has a property that is not listed")
 			}
 			continue
