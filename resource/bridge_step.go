@@ -37,7 +37,7 @@ type HTTPFunction struct {
 	Secret         string            `json:"secret,omitempty" doc:"the name of a file of the agent, whose content is sent as Authorization; a token of the bridge's identity when absent"`
 	Headers        map[string]string `json:"headers,omitempty" doc:"no secrets"`
 	TimeoutSeconds int               `json:"timeoutSeconds,omitempty" minimum:"0" maximum:"300" doc:"of one attempt; 10 when absent"`
-	Attempts       int               `json:"attempts,omitempty" minimum:"0" maximum:"100" doc:"at a batch it answers with 5xx or not in time, before its events are tried one by one; 5 when absent"`
+	Attempts       int               `json:"attempts,omitempty" minimum:"0" maximum:"100" doc:"at a batch it answers with 500 or not in time, before its events are tried one by one; 5 when absent. 502, 503 and 504 say that it is away"`
 	BatchEvents    int               `json:"batchEvents,omitempty" minimum:"0" maximum:"1000" doc:"at most so many events a request; 100 when absent"`
 }
 
@@ -102,6 +102,9 @@ func (s *BridgeSpec) validateSteps(op string) error {
 			err = t.WASM.validate(op, t.Name)
 		case t.Window != nil:
 			windows++
+			if t.OnError == ErrorWait {
+				return bad("step %s: a window cannot wait for an event", t.Name).Advise("take onError out: what has no time or no row to join with is dead-lettered, and late says what becomes of late events")
+			}
 			err = t.Window.validate(op, t.Name, s.References)
 		default:
 			err = checkBloblang(op, "step "+t.Name, t.Mapping+t.Filter, true)

@@ -64,7 +64,7 @@ type ContractField struct {
 
 // ContractLimits bounds what crosses. 0 is no limit.
 type ContractLimits struct {
-	EventsPerSecond int   `json:"eventsPerSecond,omitempty" minimum:"0" doc:"over any second"`
+	EventsPerSecond int   `json:"eventsPerSecond,omitempty" minimum:"0" doc:"on the average; in the first second after a pause up to twice as many"`
 	EventsPerDay    int64 `json:"eventsPerDay,omitempty" minimum:"0" doc:"days are those of UTC"`
 	BytesPerDay     int64 `json:"bytesPerDay,omitempty" minimum:"0" doc:"of bodies and properties as they cross"`
 	MaxEventBytes   int   `json:"maxEventBytes,omitempty" minimum:"0" doc:"a larger one breaks the contract"`

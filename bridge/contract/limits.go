@@ -20,10 +20,14 @@ type rate struct {
 // again is how long to wait at most before asking anew: the machine's clock may jump.
 const again = time.Minute
 
-// Largest is how many events and bytes may ever cross at once; 0 is any number. More are refused for ever.
+// Largest is how many events and bytes may ever cross at once; 0 is any number. More than a day's are refused for ever, and more than a
+// second's would cross in less than a second.
 func (x *Enforcer) Largest() (events int, bytes int64) {
 	if n := x.spec.Limits.EventsPerDay; n > 0 && n < 1<<31 {
 		events = int(n)
+	}
+	if n := x.spec.Limits.EventsPerSecond; n > 0 && (events == 0 || n < events) {
+		events = n
 	}
 	return events, x.spec.Limits.BytesPerDay
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/isthmus-io/isthmus/bridge/checkpoint"
+	"github.com/isthmus-io/isthmus/bridge/event"
+	"github.com/isthmus-io/isthmus/fault"
 	"github.com/isthmus-io/isthmus/plan"
 	"github.com/isthmus-io/isthmus/resource"
 )
@@ -67,6 +69,19 @@ func TestDays(t *testing.T) {
 	}
 	if events, bytes := x.Largest(); events != 10 || bytes != 1000 {
 		t.Error(events, bytes)
+	}
+	if events, _ := limited(t, resource.ContractLimits{EventsPerDay: 10, EventsPerSecond: 3}, time.Time{}).Largest(); events != 3 {
+		t.Error(events)
+	}
+}
+
+func TestMaxEventBytes(t *testing.T) {
+	x := limited(t, resource.ContractLimits{MaxEventBytes: 10}, time.Time{})
+	if err := x.Apply(&event.Event{Body: []byte("0123456789")}); err != nil {
+		t.Error(err)
+	}
+	if err := x.Apply(&event.Event{Body: []byte("0123456789x")}); fault.KindOf(err) != fault.TooLarge || !strings.Contains(fault.Message(err), "10 are agreed") {
+		t.Error(err)
 	}
 }
 
