@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,34 +25,8 @@ func (eventHubs) start(context.Context, string, *processes) (way, error) {
 }
 
 func (eventHubs) serve(ctx context.Context, dir string, p *processes) (*bus, error) {
-	cmd, err := program(ctx, "", "serve", "events", dir)
+	o, err := startEvents(ctx, p, "events", dir, topics())
 	if err != nil {
-		return nil, err
-	}
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	pipe, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	p.running = append(p.running, &process{"events", cmd})
-	p.ending = append(p.ending, func() { // so that a profile can be written
-		in.Close()
-		over := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
-		_ = cmd.Wait()
-		over.Stop()
-	})
-	line, err := bufio.NewReader(pipe).ReadBytes('\n')
-	if err != nil {
-		return nil, err
-	}
-	var o eventOffer
-	if err := json.Unmarshal(line, &o); err != nil {
 		return nil, err
 	}
 	partitions := func(hub string) (out []string) {
@@ -70,6 +45,46 @@ func (eventHubs) serve(ctx context.Context, dir string, p *processes) (*bus, err
 			reader: door{Addr: o.AMQP, CA: o.CA, Host: hubHost, User: o.HubPolicy, Key: o.HubKey},
 		},
 	}, nil
+}
+
+// startEvents starts a hub process with event hubs.
+func startEvents(ctx context.Context, p *processes, role, dir string, hubs []string) (o eventOffer, err error) {
+	_, out, err := p.half(ctx, role, append([]string{"serve", "events", dir}, hubs...)...)
+	if err != nil {
+		return o, err
+	}
+	line, err := out.ReadBytes('\n')
+	if err != nil {
+		return o, err
+	}
+	return o, json.Unmarshal(line, &o)
+}
+
+// half starts this program again as a part of the subject that ends with its standard input, so that a profile can be written.
+func (p *processes) half(ctx context.Context, role string, args ...string) (io.WriteCloser, *bufio.Reader, error) {
+	cmd, err := program(ctx, "", args...)
+	if err != nil {
+		return nil, nil, err
+	}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, nil, err
+	}
+	p.running = append(p.running, &process{role, cmd})
+	p.ending = append(p.ending, func() {
+		in.Close()
+		over := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
+		_ = cmd.Wait()
+		over.Stop()
+	})
+	return in, bufio.NewReader(pipe), nil
 }
 
 // rabbitMQ is Debian's, a node of its own for the run, with the plugin for AMQP 1.0. kind is that of its queues.

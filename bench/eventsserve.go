@@ -34,8 +34,8 @@ type eventOffer struct {
 	Builtin           string // the built-in endpoint's name
 }
 
-// serveEvents is a hub process with a hub and a namespace of event hubs, as a developer's machine has it. It ends with its standard input.
-func serveEvents(dir string) error {
+// serveEvents is a hub process with a hub and a namespace with the event hubs named, as a developer's machine has it. It ends with its standard input.
+func serveEvents(dir string, hubs []string) error {
 	stop, err := profile()
 	if err != nil {
 		return err
@@ -56,7 +56,7 @@ func serveEvents(dir string) error {
 		},
 		Hosts: []string{hubHost}, NamespaceHosts: []string{eventsHost}, PlainAMQP: addr[3:],
 	}
-	for _, t := range topics() {
+	for _, t := range hubs {
 		cfg.EventHubs = append(cfg.EventHubs, resource.EventHub{Name: t, Partitions: eventPartitions})
 	}
 	cfg.Ready = func(s node.LocalServices) {

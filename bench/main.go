@@ -38,17 +38,18 @@ func run(args []string) error {
 	seconds := fs.Float64("seconds", 2, "length of one measurement")
 	only := fs.String("only", "", "comma-separated subjects")
 	out := fs.String("out", "bench/out", "folder for the JSON results")
+	backlog := fs.Int64("backlog", 2_000_000, "events that the bridge drains while its memory is watched")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
 	if *quick {
-		*rounds, *seconds = 1, 0.5
+		*rounds, *seconds, *backlog = 1, 0.5, min(*backlog, 500_000)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	b := &binaries{}
 	defer b.close()
-	for _, s := range suites(b, raiseFiles()) {
+	for _, s := range suites(b, raiseFiles(), *backlog) {
 		if fs.NArg() > 0 && !slices.Contains(fs.Args(), s.name) {
 			continue
 		}
@@ -83,9 +84,12 @@ func half(args []string) error {
 		return serveHub(args[2], devices)
 	case len(args) == 3 && args[0] == "drive" && args[1] == "hub":
 		return driveHub(args[2])
-	case len(args) == 3 && args[0] == "serve" && args[1] == "events":
+	case len(args) > 3 && args[0] == "serve" && args[1] == "events":
 		raiseFiles()
-		return serveEvents(args[2])
+		return serveEvents(args[2], args[3:])
+	case len(args) == 3 && args[0] == "serve" && args[1] == "bridge":
+		raiseFiles()
+		return serveBridge(args[2])
 	case len(args) == 2 && args[0] == "drive" && args[1] == "events":
 		return driveEvents()
 	case len(args) == 3 && args[0] == "serve" && args[1] == "dns":
@@ -108,8 +112,8 @@ func half(args []string) error {
 	return errors.New("a half is started by the program itself")
 }
 
-// suites are the comparisons, in the order in which they run. files is how many one process may have open.
-func suites(b *binaries, files int) []suite {
+// suites are the comparisons, in the order in which they run. files is how many one process may have open, backlog how many events a bridge drains.
+func suites(b *binaries, files int, backlog int64) []suite {
 	return []suite{
 		{
 			name: "path", title: "The private path", reference: "isthmus", metrics: pathMetrics, one: measurePath,
@@ -131,6 +135,11 @@ func suites(b *binaries, files int) []suite {
 		{
 			name: "events", title: "Events over AMQP 1.0, each on the disk before it is acknowledged, and RabbitMQ's queues", reference: "isthmus", metrics: eventMetrics, one: eventSuite{b}.measure,
 			subjects: []subject{eventHubs{}, rabbitMQ{"classic"}, rabbitMQ{"quorum"}, rabbitMQ{"stream"}},
+		},
+		{
+			name: "bridge", title: "A bridge between two namespaces, each event on the disk before it counts, and Benthos alone", reference: "isthmus", metrics: bridgeMetrics,
+			one:      bridgeSuite{b, backlog}.measure,
+			subjects: []subject{crossing("isthmus"), crossing("benthos, same ends"), crossing("benthos, files"), crossing("benthos, memory")},
 		},
 		{
 			name: "names", title: "The resolver, asked by dnsperf", reference: "isthmus", metrics: namesMetrics, one: measureNames,

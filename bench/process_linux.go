@@ -23,6 +23,9 @@ func residentKiB(pid int) int {
 	return resident * os.Getpagesize() / 1024
 }
 
+// syncData brings to the disk what was written to a file.
+func syncData(f *os.File) error { return syscall.Fdatasync(int(f.Fd())) }
+
 // raiseFiles lets the load and the subjects open as many files as they may, and returns how many that is.
 func raiseFiles() int {
 	const want = 65536

@@ -2,11 +2,16 @@
 
 package main
 
-import "os/exec"
+import (
+	"os"
+	"os/exec"
+)
 
 func dieWithParent(*exec.Cmd) {}
 
 func residentKiB(int) int { return 0 }
+
+func syncData(f *os.File) error { return f.Sync() }
 
 func raiseFiles() int { return 20_000 }
 

@@ -39,7 +39,7 @@ func New(cfg Config, log *slog.Logger, clk clock.Clock, reg prometheus.Registere
 				return end.Token{Text: text, Expires: expires}, err
 			},
 		}
-		b, err := bridge.New(parts(cfg), out, log, clk, reg)
+		b, err := bridge.New(Parts(cfg), out, log, clk, reg)
 		if err != nil {
 			return nil, err
 		}

@@ -21,8 +21,8 @@ import (
 	"github.com/isthmus-io/isthmus/resource"
 )
 
-// parts says which specification leads to which room.
-func parts(cfg Config) bridge.Config {
+// Parts says which specification leads to which room.
+func Parts(cfg Config) bridge.Config {
 	functions := function.New() // its modules are compiled for as long as the process lives
 	return bridge.Config{
 		Dir: cfg.Dir, Folders: cfg.Folders,
@@ -32,6 +32,7 @@ func parts(cfg Config) bridge.Config {
 		Destination: destination,
 		Step:        functions.Step,
 		Window:      func(ctx context.Context, args bridge.WindowArgs) (bridge.Window, error) { return window.New(ctx, args) },
+		Columns:     window.Columns,
 		Contract:    func(c *plan.Contract) (bridge.Contract, error) { return contract.Compile(c) },
 		Letters:     func(args bridge.LettersArgs) (bridge.Letters, error) { return deadletter.Open(args) },
 	}
