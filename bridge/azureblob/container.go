@@ -30,7 +30,7 @@ type Container struct {
 func Open(e *end.End, name string) (*Container, error) {
 	transport := e.Transport()
 	options := &container.ClientOptions{ClientOptions: azcore.ClientOptions{
-		Transport: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		Transport: &http.Client{Transport: end.Modest(transport), CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		Retry:     policy.RetryOptions{MaxRetries: -1}, // whoever calls tries again, and says why it waits
 		Telemetry: policy.TelemetryOptions{Disabled: true},
 	}}

@@ -2,12 +2,14 @@ package azureblob_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -189,6 +191,47 @@ func TestTrouble(t *testing.T) {
 func mainKey(w *world) string {
 	primary, _ := w.Account.Keys()
 	return primary
+}
+
+// A service whose answers have no end, packed or not, costs a megabyte and a moment.
+func TestEndlessAnswers(t *testing.T) {
+	for _, packed := range []bool{false, true} {
+		for _, code := range []int{http.StatusCreated, http.StatusInternalServerError} {
+			w := start(t)
+			wrote := 0
+			w.answer = func(rw http.ResponseWriter, r *http.Request) bool {
+				_, _ = io.Copy(io.Discard, r.Body)
+				var to io.Writer = rw
+				if packed {
+					rw.Header().Set("Content-Encoding", "gzip")
+					to = gzip.NewWriter(rw)
+				}
+				rw.WriteHeader(code)
+				piece := make([]byte, 64<<10)
+				for wrote = 0; wrote < 64<<20; wrote += len(piece) {
+					if _, err := to.Write(piece); err != nil {
+						break
+					}
+				}
+				return true
+			}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			c, err := azureblob.Open(&w.end, "aggregates")
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = c.Write(t.Context(), "x", bytes.NewReader([]byte("x")), 1, "text/plain", "")
+			runtime.ReadMemStats(&after)
+			if fault.KindOf(err) != fault.Unavailable || !strings.Contains(err.Error(), "answer of more than") {
+				t.Errorf("%d: %v", code, err)
+			}
+			if n := after.TotalAlloc - before.TotalAlloc; n > 24<<20 {
+				t.Errorf("%d: %d MiB for an answer", code, n>>20)
+			}
+			c.Close()
+		}
+	}
 }
 
 func TestSecretsThatCannotBeRead(t *testing.T) {

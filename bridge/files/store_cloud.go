@@ -40,7 +40,10 @@ func openS3(ctx context.Context, u *url.URL, e *end.End) (sink, error) {
 		config.Region = "us-east-1" // what services take that have none
 	}
 	transport := e.Transport()
-	config.HTTPClient = &http.Client{Transport: transport}
+	config.HTTPClient = &http.Client{
+		Transport:     end.Modest(transport),
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	amazon := strings.HasSuffix(e.HostName, ".amazonaws.com")
 	client := s3.NewFromConfig(config, func(o *s3.Options) {
 		o.RetryMaxAttempts = 1 // whoever calls tries again, and says why it waits
