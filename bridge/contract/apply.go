@@ -16,7 +16,7 @@ func (x *Enforcer) Apply(e *event.Event) error {
 	if err != nil {
 		return err
 	}
-	s := x.scratch.Get().(*scratch) //nolint:errcheck,forcetypeassert // nothing else is in it
+	s := x.scratch.Get().(*scratch) //nolint:forcetypeassert // nothing else is in it
 	defer x.scratch.Put(s)
 	defer s.end()
 	out := event.Event{Origin: e.Origin, Repeat: e.Repeat}

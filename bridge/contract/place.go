@@ -94,7 +94,7 @@ func (t *tree) child(parent int32, name []byte, index int) int32 {
 	} else if c, there := t.far[edge{parent, string(name), index}]; there {
 		return c
 	}
-	c := int32(len(t.nodes)) //nolint:gosec // a body has fewer values than bytes
+	c := int32(len(t.nodes)) // a body has fewer values than bytes
 	if len(t.nodes) < cap(t.nodes) {
 		t.nodes = t.nodes[:c+1]
 		t.nodes[c] = placed{name: name, index: index, children: t.nodes[c].children[:0]}

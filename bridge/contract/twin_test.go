@@ -23,7 +23,6 @@ import (
 type slow struct {
 	fields fields
 	strict bool
-	out    any
 	fail   bool
 }
 

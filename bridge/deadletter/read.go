@@ -119,7 +119,7 @@ func readAt(e entry) (*Letter, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close() // read only
 	frame := make([]byte, e.size)
 	if _, err := f.ReadAt(frame, e.offset); err != nil {
 		return nil, err

@@ -31,7 +31,7 @@ func begin(b []byte) (head int, _ []byte) {
 
 // end fills the head in.
 func end(b []byte, head int) []byte {
-	binary.BigEndian.PutUint32(b[head+4:], uint32(len(b)-head-headSize)) //nolint:gosec // checked against maxRecord by the caller
+	binary.BigEndian.PutUint32(b[head+4:], uint32(len(b)-head-headSize)) // checked against maxRecord by the caller
 	binary.BigEndian.PutUint32(b[head+8:], checksum(b[head:]))
 	return b
 }
@@ -103,7 +103,7 @@ func appendTime(b []byte, t time.Time) []byte {
 		return append(b, 0)
 	}
 	b = append(b, 1)
-	return binary.AppendUvarint(binary.AppendVarint(b, t.Unix()), uint64(t.Nanosecond())) //nolint:gosec // never negative
+	return binary.AppendUvarint(binary.AppendVarint(b, t.Unix()), uint64(t.Nanosecond())) // never negative
 }
 
 func appendValue(b []byte, v any) []byte {

@@ -143,7 +143,7 @@ func (s *Store) load() error {
 // keep puts a letter into the index.
 func (s *Store) keep(l *Letter, g *segment, offset int64, size int) {
 	s.letters = append(s.letters, entry{
-		id: l.ID, at: l.At.UnixNano(), offset: offset, segment: g, size: int32(size), step: s.number(l.Step), lane: s.number(l.Lane), //nolint:gosec // a record has at most 64 MiB
+		id: l.ID, at: l.At.UnixNano(), offset: offset, segment: g, size: int32(size), step: s.number(l.Step), lane: s.number(l.Lane), // a record has at most 64 MiB
 	})
 	g.live++
 	s.live += int64(size)
@@ -153,7 +153,7 @@ func (s *Store) keep(l *Letter, g *segment, offset int64, size int) {
 func (s *Store) number(word string) uint32 {
 	n, there := s.numbers[word]
 	if !there {
-		n = uint32(len(s.words)) //nolint:gosec // steps and lanes are few
+		n = uint32(len(s.words)) // steps and lanes are few
 		s.words, s.numbers[word] = append(s.words, word), n
 	}
 	return n

@@ -75,7 +75,7 @@ func parseAnswer(b []byte, batch []*event.Event) ([]bridge.Outcome, error) {
 		}
 		events := make([]*event.Event, len(list[i].events))
 		for j := range list[i].events {
-			e, err := list[i].events[j].event(batch[i])
+			e, err := list[i].events[j].event(batch[i]) //nolint:gosec // there are as many
 			if err != nil {
 				return nil, err
 			}

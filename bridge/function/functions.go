@@ -15,12 +15,13 @@ import (
 
 // Functions makes steps. It keeps modules compiled, so that the lanes of a process compile one only once.
 type Functions struct {
-	cache wazero.CompilationCache
+	cache  wazero.CompilationCache
+	config func() wazero.RuntimeConfig
 }
 
 // New returns a maker of steps; the caller closes it when all of them are closed.
 func New() *Functions {
-	return &Functions{cache: wazero.NewCompilationCache()}
+	return &Functions{cache: wazero.NewCompilationCache(), config: wazero.NewRuntimeConfig}
 }
 
 // Close forgets the compiled modules.

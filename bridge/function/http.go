@@ -222,7 +222,7 @@ func (h *HTTP) ask(ctx context.Context, batch []*event.Event) ([]bridge.Outcome,
 	if err != nil {
 		return nil, h.unanswered(ctx, err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // read only
+	defer resp.Body.Close() // read only
 	if resp.StatusCode != http.StatusOK {
 		_, _ = io.CopyN(io.Discard, resp.Body, 64<<10) // so that the connection may be used again
 		return nil, h.status(resp)

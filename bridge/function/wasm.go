@@ -69,13 +69,13 @@ func (f *Functions) newWASM(ctx context.Context, args bridge.StepArgs) (_ *WASM,
 	if mib <= 0 {
 		mib = usualMemory
 	}
-	w.memory = uint32(mib) << 20 //nolint:gosec // at most 1024
+	w.memory = uint32(mib) << 20 // at most 1024
 	code, err := readModule(args.Modules, &spec)
 	if err != nil {
 		return nil, err
 	}
-	w.runtime = wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().
-		WithCompilationCache(f.cache).WithMemoryLimitPages(uint32(mib)*pagesPerMiB).WithCloseOnContextDone(true)) //nolint:gosec // at most 1024
+	w.runtime = wazero.NewRuntimeWithConfig(ctx, f.config().
+		WithCompilationCache(f.cache).WithMemoryLimitPages(uint32(mib)*pagesPerMiB).WithCloseOnContextDone(true)) // at most 1024
 	defer func() {
 		if err != nil {
 			_ = w.runtime.Close(context.WithoutCancel(ctx)) // what matters is the error
@@ -104,7 +104,7 @@ func readModule(folder string, spec *resource.WASMFunction) ([]byte, error) {
 	case err != nil:
 		return nil, fault.Wrap(op, fault.Unavailable, err, "the module "+spec.Module+" cannot be read")
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close() // read only
 	code, err := io.ReadAll(io.LimitReader(f, maxModule+1))
 	switch {
 	case err != nil:
@@ -265,7 +265,7 @@ func (w *WASM) run(ctx context.Context) (answer []byte, words string) {
 	if err != nil {
 		return nil, how(ctx, err)
 	}
-	at := uint32(place[0]) //nolint:gosec // an i32
+	at := uint32(place[0]) // an i32
 	if at == 0 || !i.module.Memory().Write(at, w.in) {
 		return nil, fmt.Sprintf("%s gives no room for %d bytes", exportAlloc, len(w.in))
 	}
@@ -273,7 +273,7 @@ func (w *WASM) run(ctx context.Context) (answer []byte, words string) {
 	if err != nil {
 		return nil, how(ctx, err)
 	}
-	answer, ok := i.module.Memory().Read(uint32(res[0]>>32), uint32(res[0])) //nolint:gosec // two i32
+	answer, ok := i.module.Memory().Read(uint32(res[0]>>32), uint32(res[0])) // two i32
 	if !ok || len(answer) > maxAnswer {
 		return nil, "its answer is not in its memory"
 	}

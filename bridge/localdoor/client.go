@@ -83,7 +83,7 @@ func (c *Client) call(ctx context.Context, method, path string, v url.Values, ou
 	if err != nil {
 		return c.unreachable(ctx, err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // read only
+	defer resp.Body.Close() // read only
 	body := json.NewDecoder(io.LimitReader(resp.Body, maxReply))
 	if resp.StatusCode != http.StatusOK {
 		var words struct{ Error, Next, Kind string }

@@ -55,10 +55,7 @@ func TestWhatIsNotAsExpected(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			c.test.Name = c.name
 			r := try(t, Args{Spec: resource.BridgeSpec{Tests: []resource.BridgeTest{c.test}}})[0]
-			var got []string
-			for _, p := range r.Problems { // properties and system come in either order
-				got = append(got, p)
-			}
+			got := r.Problems // properties and system come in either order
 			if c.want == "" && !r.Passed || c.want != "" && (r.Passed || sorted(got) != sorted(strings.Split(c.want, "; "))) {
 				t.Errorf("%s", strings.Join(got, "; "))
 			}

@@ -1,0 +1,8 @@
+//go:build !race
+
+package function
+
+const (
+	slow   = false
+	rounds = 3
+)
