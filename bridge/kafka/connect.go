@@ -23,6 +23,7 @@ const (
 	connectTime = 10 * time.Second
 	idleTime    = 9 * time.Minute // brokers cut connections after ten
 	largest     = 8 << 20         // of one record: brokers say how much they take
+	mostAnswer  = 4 << 20         // bytes of what a broker says: of one topic and who leads it
 
 	// Tries of the client, within some seconds, until a record fails with the reason. A time would not do: the library counts it from the
 	// record's own, which is the event's.
@@ -39,7 +40,7 @@ func options(e *end.End, spec *resource.KafkaDestination) ([]kgo.Opt, error) {
 		kgo.ClientID("isthmus"), kgo.SeedBrokers(seeds(e, spec.TLS)...), kgo.Dialer(dial), kgo.DialTimeout(connectTime), kgo.ConnIdleTimeout(idleTime),
 		kgo.RequiredAcks(kgo.AllISRAcks()), kgo.ManualFlushing(), kgo.MaxBufferedRecords(mostEvents), kgo.MaxProduceRequestsInflightPerBroker(1),
 		kgo.ProducerBatchMaxBytes(largest), kgo.RecordRetries(mostTries), kgo.UnknownTopicRetries(1),
-		kgo.MetadataMinAge(250 * time.Millisecond), kgo.RetryTimeout(connectTime), kgo.DisableClientMetrics(),
+		kgo.MetadataMinAge(250 * time.Millisecond), kgo.RetryTimeout(connectTime), kgo.DisableClientMetrics(), kgo.BrokerMaxReadBytes(mostAnswer), kgo.FetchMaxBytes(mostAnswer),
 	}
 	if spec.SASL == "" {
 		return list, nil

@@ -15,8 +15,9 @@ import (
 
 // Bounds of a table.
 const (
-	maxBytes = 64 << 20
-	maxRows  = 1_000_000
+	maxBytes  = 64 << 20
+	maxRows   = 1_000_000
+	maxValues = 16_000_000 // of all rows together: a value may be written with one byte, and takes fifty
 )
 
 type rows map[string]map[string]any
@@ -24,6 +25,13 @@ type rows map[string]map[string]any
 // parse reads a whole table.
 func parse(content []byte, format resource.FileFormat, key string) (rows, error) {
 	content = bytes.TrimPrefix(content, []byte("\xef\xbb\xbf")) // spreadsheets begin files so
+	values := 0
+	for _, c := range []byte(",\n[{") { // what stands before a value; there are fewer where texts have such letters in them
+		values += bytes.Count(content, []byte{c})
+	}
+	if values > maxValues {
+		return nil, bad("there are more than %d values", maxValues)
+	}
 	if format == resource.FormatCSV {
 		return parseCSV(content, key)
 	}

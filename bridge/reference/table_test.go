@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -56,6 +57,26 @@ func TestParse(t *testing.T) {
 		"{\"id\":7,":                  "! line 1 is no JSON object",
 	} {
 		check(t, content, resource.FormatJSON, want)
+	}
+}
+
+// A table made to take a multiple of its size in memory is refused.
+func TestTablesThatUnfold(t *testing.T) {
+	var wide strings.Builder
+	wide.WriteString("id")
+	for i := range 600 {
+		wide.WriteString("," + strconv.Itoa(i))
+	}
+	for i := range 40_000 {
+		wide.WriteString("\n" + strconv.Itoa(i) + strings.Repeat(",", 600))
+	}
+	for content, format := range map[string]resource.FileFormat{
+		wide.String(): resource.FormatCSV,
+		`{"id":7,"x":[` + strings.Repeat("[],", 10<<20) + `[]]}`: resource.FormatJSON,
+	} {
+		if got, err := parse([]byte(content), format, "id"); err == nil || !strings.Contains(fault.Message(err), "more than 16000000 values") {
+			t.Errorf("%s: %d rows, %v", format, len(got), err)
+		}
 	}
 }
 

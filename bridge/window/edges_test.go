@@ -190,6 +190,22 @@ func TestEventsThatCannotBe(t *testing.T) {
 	}
 }
 
+// A source whose clock is wrong makes no event late, and moves no other event's window.
+func TestEventsOfTheYear9999(t *testing.T) {
+	for _, expression := range []string{"", "this.at"} {
+		w := counting(10)
+		w.Time = expression
+		win := must(t, w, "0")
+		list := []*event.Event{plain(1, `{"at":1}`), plain(2, `{"at":2}`), plain(3, `{"at":3}`), plain(4, `{"at":4}`)}
+		list[1].Origin.Enqueued = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+		list[2].Origin.Enqueued = time.Date(2554, 7, 21, 0, 0, 0, 0, time.UTC) // 2^64 ns after 1970
+		r := refusals(t, win.Add("0", list))
+		if len(r) != 2 || !strings.Contains(r[1].Error(), "the year 9999") || !strings.Contains(r[2].Error(), "the year 2554") || win.Counts().Late != 0 {
+			t.Errorf("%q: %v, %+v", expression, r, win.Counts())
+		}
+	}
+}
+
 // Beyond maxGroups nothing of a batch is taken in; what needs no new group still is.
 func TestMaxGroups(t *testing.T) {
 	for _, w := range []*resource.Window{

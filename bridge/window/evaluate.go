@@ -51,10 +51,14 @@ func (w *Window) evaluate(l *lane, batch []*event.Event) (latest int64, seen boo
 }
 
 func (w *Window) time(e *event.Event) (int64, error) {
-	t := e.Origin.Enqueued.UnixNano()
-	if w.spec.time < 0 && e.Origin.Enqueued.IsZero() {
+	came := e.Origin.Enqueued
+	switch {
+	case w.spec.time < 0 && came.IsZero():
 		return 0, fault.New("window.Add", fault.Invalid, "time: it is not known when the event came in").Advise("give an expression in time")
+	case !came.IsZero() && (came.UTC().Year() < 1950 || came.UTC().Year() >= 2200): // nanoseconds would say another year
+		return 0, fault.Newf("window.Add", fault.Invalid, "time: the event came in in the year %d", came.UTC().Year()).Advise("set the clock of the source")
 	}
+	t := came.UnixNano()
 	if w.spec.time >= 0 {
 		v, err := w.look.Value(w.spec.time)
 		if err != nil {
@@ -68,7 +72,7 @@ func (w *Window) time(e *event.Event) (int64, error) {
 		return 0, fault.New("window.Add", fault.Invalid, "time: it is not between the years 1700 and 2200").
 			Advise("give seconds of the epoch, not milliseconds")
 	}
-	if came := e.Origin.Enqueued; !came.IsZero() && t-came.UnixNano() > w.spec.ahead {
+	if !came.IsZero() && t-came.UnixNano() > w.spec.ahead {
 		return 0, fault.Newf("window.Add", fault.Invalid, "time: %s is %s after the event came in", time.Unix(0, t).UTC().Format(time.RFC3339),
 			time.Duration(t-came.UnixNano()).Round(time.Second)).Advise("set the clock of the device, or raise aheadSeconds")
 	}
