@@ -2,8 +2,6 @@ package bridge_test
 
 import (
 	"context"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -13,42 +11,6 @@ import (
 	"github.com/isthmus-io/isthmus/plan"
 	"github.com/isthmus-io/isthmus/resource"
 )
-
-// A new bridge begins where its manifest says; one that has begun goes on where it stood, whatever the manifest says by then.
-func TestStart(t *testing.T) {
-	for _, c := range []struct {
-		start string
-		want  []string
-	}{
-		{"", []string{"0", "1", "2", "3"}},
-		{"earliest", []string{"0", "1", "2", "3"}},
-		{"latest", []string{"3"}},
-		{"2000-01-01T00:02:00Z", []string{"2", "3"}}, // the clock of a bubble begins at midnight
-	} {
-		t.Run(c.start, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, 1)
-				for i := range 3 {
-					w.hub.add(0, strconv.Itoa(i))
-					pass(time.Minute)
-				}
-				p := telemetry()
-				p.Spec.Source.Start = c.start
-				w.start(p)
-				w.until("it runs", func() bool { return w.status().State == resource.BridgeRunning && w.hub.opened() == 1 })
-				pass(time.Second)
-				w.hub.add(0, "3")
-				w.bodiesAre(c.want...)
-				w.stop()
-				w.hub.add(0, "4")
-				p.Spec.Source.Start = "earliest"
-				w.start(p)
-				defer w.stop()
-				w.bodiesAre(append(slices.Clone(c.want), "4")...)
-			})
-		})
-	}
-}
 
 // No more events are handled together than batch says, and of bodies no more than it says beside the one that reaches it.
 func TestBatch(t *testing.T) {

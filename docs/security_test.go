@@ -38,7 +38,7 @@ func TestSecurityNamesWhatExists(t *testing.T) {
 			t.Errorf("%s has no %s", pkg, name)
 		}
 	}
-	places := regexp.MustCompile("`((?:access|agent|audit|client|cmd|control|eventlog|gateway|hub|identity|link|localsocket|manifest|membership|node|render|resolver|resource|signin|store|test|wire)/[a-z0-9/_.]*)`").FindAllStringSubmatch(string(b), -1)
+	places := regexp.MustCompile("`((?:access|agent|agreement|audit|bridge|client|cmd|control|eventlog|gateway|hub|identity|link|localsocket|manifest|membership|node|render|resolver|resource|signin|storage|store|test|wire|workload)/[a-z0-9/_.]*)`").FindAllStringSubmatch(string(b), -1)
 	for _, m := range places {
 		if _, err := os.Stat(filepath.Join("..", m[1])); err != nil {
 			t.Errorf("there is no %s", m[1])
