@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"crypto/hmac"
 	"fmt"
 	"slices"
 	"time"
@@ -42,7 +43,11 @@ type Claim struct {
 	Workload string    // SPIFFE id, when it is one's
 	Expires  time.Time // zero: never
 	scopes   []scope
+	still    func() bool // nil: always
 }
+
+// Holds tells whether what the claim was made of is still good: the key or the roles, and the account. What takes long asks again and again.
+func (c Claim) Holds() bool { return c.still == nil || c.still() }
 
 // scope is rights at levels, in one container and with one blob where they are named.
 type scope struct {
@@ -58,7 +63,7 @@ func Whole(who string) Claim {
 
 // Narrow returns the claim with no more than these rights, at these levels, in one container when it is named, and with one blob when that is.
 func (c Claim) Narrow(who, container, blob string, levels Level, rights Right, expires time.Time) Claim {
-	out := Claim{Who: who, Workload: c.Workload, Expires: expires}
+	out := Claim{Who: who, Workload: c.Workload, Expires: expires, still: c.still}
 	for _, s := range c.scopes {
 		if container != "" && s.container != "" && s.container != container || blob != "" && s.blob != "" && s.blob != blob {
 			continue
@@ -100,12 +105,26 @@ func (a *Account) ByKey(signed func(key []byte) bool) (Claim, error) {
 	first, second := signed(k.primary), signed(k.secondary)
 	switch {
 	case first:
-		return Whole("key 1"), nil
+		return a.byKey("key 1", k.primary), nil
 	case second:
-		return Whole("key 2"), nil
+		return a.byKey("key 2", k.secondary), nil
 	}
 	return Claim{}, fault.New(op, fault.Unauthenticated, "the request is not signed with a key of this account").
 		Advise("compare the account's name and key with those of the connection string, and the clocks of both machines").Because(WrongSignature)
+}
+
+func (a *Account) byKey(who string, key []byte) Claim {
+	c := Whole(who)
+	c.still = func() bool {
+		k := a.keys.Load()
+		return a.served() && !a.spec.Load().KeysOff && (hmac.Equal(key, k.primary) || hmac.Equal(key, k.secondary))
+	}
+	return c
+}
+
+func (a *Account) served() bool {
+	now, ok := a.server.Account(a.id)
+	return ok && now == a
 }
 
 // ByWorkload returns the claim of the workload that a token is about. Unauthenticated, Expired; Denied when it has no role here.
@@ -120,8 +139,10 @@ func (a *Account) ByWorkload(token string) (Claim, error) {
 	if err != nil {
 		return Claim{}, fault.Wrap(op, fault.Internal, fmt.Errorf("%w: %w", NoIdentity, err), "")
 	}
+	grants := workload.Rights(spec.Assignments, p)
 	out := Claim{Who: p.Workload, Workload: p.Workload, Expires: p.Expires}
-	for _, g := range workload.Rights(spec.Assignments, p) {
+	out.still = func() bool { return a.served() && v.Holds(p) && grants.Holds(a.spec.Load().Assignments, p) }
+	for _, g := range grants {
 		s := scope{container: g.Scope, levels: EveryLevel}
 		switch g.Role {
 		case resource.RoleBlobReader:

@@ -1,6 +1,7 @@
 package httpdoor
 
 import (
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -41,6 +42,24 @@ func (x *exchange) admit() error {
 		return nil
 	}
 	return x.mayNot(o.level)
+}
+
+// watched is bytes on their way, which end when what the caller proved does not hold any more.
+type watched struct {
+	io.Reader
+	io.Closer
+	x    *exchange
+	told bool // what comes then is read to be thrown away
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.Reader.Read(p)
+	if !w.told && !w.x.claim.Holds() {
+		w.told = true
+		return 0, fault.Newf("httpdoor.Read", fault.Denied, "%s has lost the right to do this meanwhile", w.x.claim.Who).
+			Advise("see whether the key was renewed, or the role taken away").Because(storage.MayNot)
+	}
+	return n, err
 }
 
 func (x *exchange) mayNot(level storage.Level) error {

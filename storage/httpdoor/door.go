@@ -139,6 +139,9 @@ func (x *exchange) serve() error {
 	if err := x.admit(); err != nil {
 		return err
 	}
+	if x.Body != nil {
+		x.Body = &watched{Reader: x.Body, Closer: x.Body, x: x}
+	}
 	if err := x.refuseUnknown(); err != nil {
 		return err
 	}

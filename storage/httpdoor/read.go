@@ -123,6 +123,7 @@ var buffers = sync.Pool{New: func() any { return new([128 << 10]byte) }}
 
 // send copies a content to the peer, who has to take some of it each minute.
 func (x *exchange) send(content io.Reader, length int64) error {
+	content = &watched{Reader: content, x: x}
 	buf := buffers.Get().(*[128 << 10]byte)
 	defer buffers.Put(buf)
 	defer func() { _ = x.rc.SetWriteDeadline(time.Time{}) }() // the next request on this connection has its own
