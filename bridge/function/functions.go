@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime"
 
 	"github.com/tetratelabs/wazero"
 
@@ -16,12 +17,14 @@ import (
 // Functions makes steps. It keeps modules compiled, so that the lanes of a process compile one only once.
 type Functions struct {
 	cache  wazero.CompilationCache
+	looks  bool // modules themselves look whether they are to end; otherwise the runtime does
 	config func() wazero.RuntimeConfig
 }
 
 // New returns a maker of steps; the caller closes it when all of them are closed.
 func New() *Functions {
-	return &Functions{cache: wazero.NewCompilationCache(), config: wazero.NewRuntimeConfig}
+	compiles := runtime.GOARCH == "amd64" || runtime.GOARCH == "arm64" // what is interpreted looks at once
+	return &Functions{cache: wazero.NewCompilationCache(), config: wazero.NewRuntimeConfig, looks: compiles}
 }
 
 // Close forgets the compiled modules.

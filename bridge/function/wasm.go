@@ -46,6 +46,7 @@ type WASM struct {
 	memory   uint32 // bytes it may have
 	runtime  wazero.Runtime
 	compiled wazero.CompiledModule
+	looks    bool // at its global whether it is to end
 	log      *slog.Logger
 
 	instance *instance // nil: the next call makes one
@@ -57,6 +58,23 @@ type instance struct {
 	module  api.Module
 	alloc   api.Function
 	process api.Function
+	stop    api.MutableGlobal // nil: the runtime ends it
+}
+
+// call calls a function of the module, which is ended with ctx.
+func (i *instance) call(ctx context.Context, f api.Function, args ...uint64) ([]uint64, error) {
+	if i.stop == nil {
+		return f.Call(ctx, args...)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	over := context.AfterFunc(ctx, func() { i.stop.Set(1) })
+	res, err := f.Call(ctx, args...)
+	if !over() && err == nil { // the next call would end
+		err = ctx.Err()
+	}
+	return res, err
 }
 
 func (f *Functions) newWASM(ctx context.Context, args bridge.StepArgs) (_ *WASM, err error) {
@@ -74,23 +92,42 @@ func (f *Functions) newWASM(ctx context.Context, args bridge.StepArgs) (_ *WASM,
 	if err != nil {
 		return nil, err
 	}
-	w.runtime = wazero.NewRuntimeWithConfig(ctx, f.config().
-		WithCompilationCache(f.cache).WithMemoryLimitPages(uint32(mib)*pagesPerMiB).WithCloseOnContextDone(true)) // at most 1024
+	config := f.config().WithCompilationCache(f.cache).WithMemoryLimitPages(uint32(mib) * pagesPerMiB) // at most 1024
+	if looking, ok := interruptible(code); ok && f.looks {
+		w.looks = w.compile(ctx, config, looking) == nil
+	}
+	if !w.looks {
+		err = w.compile(ctx, config.WithCloseOnContextDone(true), code)
+	}
+	if err != nil {
+		return nil, err
+	}
 	defer func() {
 		if err != nil {
 			_ = w.runtime.Close(context.WithoutCancel(ctx)) // what matters is the error
 		}
 	}()
-	if _, err := wasi_snapshot_preview1.Instantiate(ctx, w.runtime); err != nil {
-		return nil, fault.Wrap("function.newWASM", fault.Internal, err, "")
-	}
-	if w.compiled, err = w.runtime.CompileModule(ctx, code); err != nil {
-		return nil, w.invalid("cannot be run: it is no WebAssembly module, or asks for more than %d MiB", mib).Because(err)
-	}
 	if err := w.check(); err != nil {
 		return nil, err
 	}
 	return w, w.begin(ctx)
+}
+
+// compile makes the runtime and the module ready, or nothing.
+func (w *WASM) compile(ctx context.Context, config wazero.RuntimeConfig, code []byte) error {
+	r := wazero.NewRuntimeWithConfig(ctx, config)
+	_, err := wasi_snapshot_preview1.Instantiate(ctx, r)
+	if err != nil {
+		err = fault.Wrap("function.newWASM", fault.Internal, err, "")
+	} else if w.compiled, err = r.CompileModule(ctx, code); err != nil {
+		err = w.invalid("cannot be run: it is no WebAssembly module, or asks for more than %d MiB", w.memory>>20).Because(err)
+	}
+	if err != nil {
+		_ = r.Close(context.WithoutCancel(ctx)) // what matters is the error
+		return err
+	}
+	w.runtime = r
+	return nil
 }
 
 // readModule returns a module whose hash is the one in the manifest.
@@ -160,14 +197,26 @@ func (w *WASM) begin(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, max(beginTime, w.limit))
 	defer cancel()
 	m, err := w.runtime.InstantiateModule(limited, w.compiled, wazero.NewModuleConfig().WithName("").
-		WithStartFunctions("_initialize").WithRandSource(rand.Reader).WithSysWalltime().WithSysNanotime())
+		WithStartFunctions().WithRandSource(rand.Reader).WithSysWalltime().WithSysNanotime())
+	var i *instance
+	if err == nil {
+		i = &instance{module: m, alloc: m.ExportedFunction(exportAlloc), process: m.ExportedFunction(exportCall)}
+		if w.looks {
+			i.stop, _ = m.ExportedGlobal(stopGlobal).(api.MutableGlobal)
+		}
+		if f := m.ExportedFunction("_initialize"); f != nil {
+			if _, err = i.call(limited, f); err != nil {
+				_ = m.Close(context.WithoutCancel(ctx)) // what matters is the error
+			}
+		}
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		return w.invalid("does not begin: %s", how(limited, err)).Because(err)
 	}
-	w.instance = &instance{module: m, alloc: m.ExportedFunction(exportAlloc), process: m.ExportedFunction(exportCall)}
+	w.instance = i
 	return nil
 }
 
@@ -261,7 +310,7 @@ func (w *WASM) call(ctx context.Context, batch []*event.Event) (out []bridge.Out
 // run is one call. The answer is the module's memory: it holds until the next.
 func (w *WASM) run(ctx context.Context) (answer []byte, words string) {
 	i := w.instance
-	place, err := i.alloc.Call(ctx, uint64(len(w.in)))
+	place, err := i.call(ctx, i.alloc, uint64(len(w.in)))
 	if err != nil {
 		return nil, how(ctx, err)
 	}
@@ -269,7 +318,7 @@ func (w *WASM) run(ctx context.Context) (answer []byte, words string) {
 	if at == 0 || !i.module.Memory().Write(at, w.in) {
 		return nil, fmt.Sprintf("%s gives no room for %d bytes", exportAlloc, len(w.in))
 	}
-	res, err := i.process.Call(ctx, uint64(at), uint64(len(w.in)))
+	res, err := i.call(ctx, i.process, uint64(at), uint64(len(w.in)))
 	if err != nil {
 		return nil, how(ctx, err)
 	}

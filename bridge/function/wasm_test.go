@@ -99,7 +99,7 @@ func module(t testing.TB, code []byte, spec resource.WASMFunction) (bridge.Step,
 	}
 	f := New()
 	if len(code) > 1<<20 && slow {
-		f.config = wazero.NewRuntimeConfigInterpreter
+		f.config, f.looks = wazero.NewRuntimeConfigInterpreter, false
 	}
 	step, err := f.Step(t.Context(), bridge.StepArgs{Modules: dir, Step: resource.BridgeStep{Name: "m", WASM: &spec}})
 	t.Cleanup(func() {
