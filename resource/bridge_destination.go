@@ -74,7 +74,7 @@ type BlobDestination struct {
 
 // DiskDestination is a folder of the agent's machine.
 type DiskDestination struct {
-	Folder string `json:"folder" doc:"below the folders that the agent was told it may write to (--bridge-folder)" example:"/srv/lake"`
+	Folder string `json:"folder" doc:"below the folders that the process was told it may write to: isthmus bridge run --folder, isthmus agent run --bridge-folder" example:"/srv/lake"`
 	Files
 }
 

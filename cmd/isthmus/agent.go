@@ -9,6 +9,7 @@ import (
 
 	"github.com/isthmus-io/isthmus/envflag"
 	"github.com/isthmus-io/isthmus/node/agentnode"
+	"github.com/isthmus-io/isthmus/node/bridgenode"
 )
 
 func newAgent(w *world) *cobra.Command {
@@ -60,6 +61,7 @@ func newAgentRun(w *world) *cobra.Command {
 	var cfg agentnode.Config
 	var secure dnsSecure
 	var rate agentnode.Rate
+	var folders []string
 	j := joining{process: process{w: w}}
 	c := &cobra.Command{
 		Use:   "run",
@@ -68,7 +70,7 @@ func newAgentRun(w *world) *cobra.Command {
 others. It only dials out. Its last plan is kept on disk, so that it goes on while the control plane is away.
 
 People come through it into machines, as far as targets and grants of its plan say; --access-allow narrows what targets may be, --no-access lets nobody
-in. What happens in sessions is kept below --data-dir until the control plane has it.
+in. What happens in sessions is kept below --data-dir until the control plane has it. It carries bridges that name it in spec.agent, as isthmus bridge run does.
 
 Every flag may be given by the environment instead: --access-rate as ISTHMUS_AGENT_ACCESS_RATE, a list with commas. With a join token, in
 ISTHMUS_JOIN_TOKEN or --token-file, an agent that has not joined does so first.`,
@@ -82,6 +84,7 @@ ISTHMUS_JOIN_TOKEN or --token-file, an agent that has not joined does so first.`
 			cfg.Agent.Access.BytesPerSecond = int64(rate)
 			return p.run(c.Context(), func(ctx context.Context, log *slog.Logger, reg *prometheus.Registry) error {
 				cfg.DataDir, cfg.Version = p.dataDir, versionText()
+				cfg.Bridges = bridgenode.New(bridgenode.Config{Dir: p.dataDir, Folders: folders}, log, w.clock, reg)
 				if err := agentnode.JoinOnce(ctx, cfg, j.tokenIfAny, j.name, w.clock); err != nil {
 					return err
 				}
@@ -102,6 +105,7 @@ ISTHMUS_JOIN_TOKEN or --token-file, an agent that has not joined does so first.`
 	f.StringVar(&j.tokenFile, "token-file", "", "`FILE` with the join token, for an agent that has not joined (or the token itself in ISTHMUS_JOIN_TOKEN)")
 	f.StringSliceVar(&cfg.Agent.Access.Allow, "access-allow", nil, "what targets of people may be: `PATTERN` such as 127.0.0.1:22, 192.168.10.0/24 or unix:/run/; may be repeated; everything the plan says when absent")
 	f.BoolVar(&cfg.Agent.Access.Off, "no-access", false, "let nobody in, whatever the plan says")
+	f.StringSliceVar(&folders, "bridge-folder", nil, "`FOLDER` below which bridges may write files on this machine; may be repeated; none when absent")
 	f.Var(&rate, "access-rate", "bytes per second of all people's sessions together, as a `RATE` such as 500k or 2MB; no limit when absent")
 	return c
 }
