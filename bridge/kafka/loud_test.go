@@ -39,7 +39,7 @@ func TestABrokerThatSaysMuch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer d.Close() //nolint:errcheck // it has nothing to say
+	defer d.Close()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
