@@ -56,6 +56,16 @@ func TestServerAgentAndPerson(t *testing.T) {
 	_, agentErrs, stopAgent := process("agent", "run", "--data-dir", agentDir)
 	defer stopAgent()
 	agentErrs.await("carrying out a plan")
+	person("apiVersion: isthmus/v1\nkind: Bridge\nmetadata: {tenant: ot, network: plant-7, name: telemetry}\n"+
+		"spec: {agent: gw-1, source: {endpoint: contoso}, destination: {disk: {folder: /srv/lake, path: t}}}\n", "apply", "-f", "-")
+	agentErrs.await("bridges=1")
+	w, _, carried := testWorld(env)
+	if run(t.Context(), w, []string{"bridge", "dead-letters", "list", "--data-dir", agentDir}); !strings.Contains(carried.String(), "ot/plant-7/telemetry") { // it waits for its end
+		t.Errorf("the agent does not carry the bridge that names it: %s", carried)
+	}
+	if got := person("", "agent", "token", "--data-dir", agentDir, "--host", "lake.servicebus.windows.net", "--json"); !strings.Contains(got, `/network/plant-7/agent/gw-1.`) || !strings.Contains(got, `"token":"ey`) {
+		t.Error("the agent's token is none, or another's")
+	}
 	watched, _, stopWatching := process("get", "agents", "--watch", "-o", "json", "--interval", "100ms")
 	defer stopWatching()
 	watched.await(`"connected":true`)
