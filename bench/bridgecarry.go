@@ -64,7 +64,7 @@ type carrying interface {
 
 // serveBridge carries events as it is told, until its standard input ends.
 func serveBridge(dir string) error {
-	stop, err := profile()
+	stop, err := profile("bridge-" + strconv.Itoa(os.Getpid()) + "-")
 	if err != nil {
 		return err
 	}

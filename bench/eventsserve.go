@@ -36,7 +36,7 @@ type eventOffer struct {
 
 // serveEvents is a hub process with a hub and a namespace with the event hubs named, as a developer's machine has it. It ends with its standard input.
 func serveEvents(dir string, hubs []string) error {
-	stop, err := profile()
+	stop, err := profile("")
 	if err != nil {
 		return err
 	}
@@ -93,13 +93,13 @@ func (o *eventOffer) keys(ctx context.Context, s node.LocalServices) error {
 	return err
 }
 
-// profile writes a processor profile to the folder in ISTHMUS_BENCH_PROFILE, if there is one.
-func profile() (stop func(), err error) {
+// profile writes a processor profile to the folder in ISTHMUS_BENCH_PROFILE, if there is one. name is before the files' names.
+func profile(name string) (stop func(), err error) {
 	out := os.Getenv("ISTHMUS_BENCH_PROFILE")
 	if out == "" {
 		return func() {}, nil
 	}
-	f, err := os.Create(filepath.Join(out, "cpu.pprof"))
+	f, err := os.Create(filepath.Join(out, name+"cpu.pprof"))
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +109,7 @@ func profile() (stop func(), err error) {
 	return func() {
 		pprof.StopCPUProfile()
 		_ = f.Close()
-		if f, err := os.Create(filepath.Join(out, "allocs.pprof")); err == nil {
+		if f, err := os.Create(filepath.Join(out, name+"allocs.pprof")); err == nil {
 			_ = pprof.Lookup("allocs").WriteTo(f, 0)
 			_ = f.Close()
 		}

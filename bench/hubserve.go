@@ -41,7 +41,7 @@ var hubKey = base64.StdEncoding.EncodeToString([]byte("isthmus-bench-isthmus-ben
 // serveHub is the rooms of a hub process with so many devices, without the membership that gives a real one its plan and certificate. It
 // says where MQTT and HTTPS listen and then obeys lines of hubOrder until its standard input ends. The certificate is in dir.
 func serveHub(dir string, devices int) error {
-	stop, err := profile()
+	stop, err := profile("")
 	if err != nil {
 		return err
 	}
