@@ -124,7 +124,29 @@ func (r *run) bury(ctx context.Context, lane string, dead []Dead) error {
 	}
 	p.over()
 	for i := range dead {
-		r.troubles.note(dead[i].Step, dead[i].Reason)
+		r.troubles.note(dead[i].Step, withoutValues(dead[i].Reason))
 	}
 	return nil
+}
+
+// withoutValues is a dead letter's reason without what it quotes, which may be of the event: letters stay with the bridge's process, and its
+// status goes to the control plane.
+func withoutValues(reason string) string {
+	b := make([]byte, 0, len(reason))
+	quoted := false
+	for i := 0; i < len(reason); i++ {
+		switch c := reason[i]; {
+		case c == '"' && quoted:
+			b = append(b, `…"`...)
+			quoted = false
+		case c == '"':
+			b = append(b, c)
+			quoted = true
+		case quoted && c == '\\':
+			i++ // what is escaped ends nothing
+		case !quoted:
+			b = append(b, c)
+		}
+	}
+	return string(b)
 }

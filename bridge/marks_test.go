@@ -72,3 +72,22 @@ func TestIDsOfOthersAreBounded(t *testing.T) {
 		}
 	})
 }
+
+// What a reason quotes of an event is for those who may read the letter.
+func TestStatusesQuoteNoEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, text := range []string{"root = this.a.number()", `root = this.a.ts_parse("2006")`, "root.x = this.a.int64()"} {
+			w := newWorld(t, 1)
+			w.hub.add(0, `{"a":"se\"cr\\et"}`)
+			w.start(telemetry(mapping("read", text)))
+			w.until("there is a letter", func() bool { return w.status().Dead == 1 })
+			if s := w.status().RecentErrors; len(s) != 1 || strings.Contains(s[0].Words, "cr") && strings.Contains(s[0].Words, "et") || !strings.Contains(s[0].Words, "line 1") {
+				t.Errorf("%s: %+v", text, s)
+			}
+			if !strings.Contains(w.letters.list()[0].Reason, "cr") {
+				t.Error("the letter says less than is known")
+			}
+			w.stop()
+		}
+	})
+}

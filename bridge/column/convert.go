@@ -50,7 +50,7 @@ func Convert(v Value, t resource.ColumnType) (Value, error) {
 		}
 	}
 	if !ok {
-		return Value{}, fault.Newf("column.Convert", fault.Invalid, "%.60s is no %s", v.AppendText(nil), t)
+		return Value{}, fault.Newf("column.Convert", fault.Invalid, "%.60q is no %s", v.AppendText(nil), t)
 	}
 	return out, nil
 }
@@ -92,6 +92,6 @@ func AsTime(v Value) (nanos int64, err error) {
 }
 
 func tooFar(v Value) error {
-	return fault.Newf("column.AsTime", fault.Invalid, "the time %.60s is not between the years 1678 and 2262", v.AppendText(nil)).
+	return fault.Newf("column.AsTime", fault.Invalid, "the time %.60q is not between the years 1678 and 2262", v.AppendText(nil)).
 		Advise("give seconds of the epoch, not milliseconds")
 }

@@ -167,7 +167,7 @@ func TestCSV(t *testing.T) {
 	f := open(t, onDisk(resource.Files{Path: "x", Format: resource.FormatCSV, Columns: append(threeColumns[:4:4], resource.Column{Name: "text"})}, folder, t.TempDir()))
 	defer f.Close()
 	r := write(t, f, reading("0", 7, `{"celsius":-0.25,"n":1,"text":"a \"quoted\", long\r\nline"}`), reading("0", 8, `{"n":1.5}`), reading("0", 9, `{"text":""}`))
-	if len(r) != 1 || !strings.Contains(r[1].Error(), "column n: 1.5 is no integer") {
+	if len(r) != 1 || !strings.Contains(r[1].Error(), `column n: "1.5" is no integer`) {
 		t.Fatalf("refused: %v", r)
 	}
 	_, content := only(t, contents(t, folder))

@@ -270,7 +270,7 @@ func TestJoins(t *testing.T) {
 			runtime.Gosched()
 		}
 	}
-	if r := refusals(t, win.Add("0", batch)); len(r) != 1 || !strings.Contains(r[1].Error(), "no row has the key 4") {
+	if r := refusals(t, win.Add("0", batch)); len(r) != 1 || !strings.Contains(r[1].Error(), "no row has the key \"4\"") {
 		t.Fatal(r)
 	}
 	if err := win.Add("0", []*event.Event{plain(11, "{}")}); err != nil {

@@ -155,7 +155,7 @@ func (w *Window) join(i int) (wait, refused error) {
 	case row != nil:
 		w.look.With(j.table, row)
 	case j.required:
-		return nil, fault.Newf("window.Add", fault.Invalid, "join with %s: no row has the key %.60s", j.table, key.AppendText(nil)).
+		return nil, fault.Newf("window.Add", fault.Invalid, "join with %s: no row has the key %.60q", j.table, key.AppendText(nil)).
 			Advise("add one, or take required out")
 	default:
 		w.look.With(j.table, nil)
