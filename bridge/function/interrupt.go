@@ -74,7 +74,7 @@ func (r *wasmBytes) skip(n uint64) []byte {
 		r.bad = true
 		return nil
 	}
-	r.at += int(n) //nolint:gosec // it is less than a length
+	r.at += int(n)
 	return r.b[r.at-int(n) : r.at]
 }
 

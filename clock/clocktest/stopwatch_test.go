@@ -9,8 +9,8 @@ func TestTimeWithoutABeatDoesNotCount(t *testing.T) {
 	began := time.Date(2026, 11, 22, 6, 0, 0, 0, time.UTC)
 	w := &Stopwatch{began: began, beaten: began}
 	at := began
-	for _, gap := range []time.Duration{5, 5, 300, 5, 10, 2000, 5} { // milliseconds
-		at = at.Add(gap * time.Millisecond)
+	for _, milliseconds := range []int{5, 5, 300, 5, 10, 2000, 5} {
+		at = at.Add(time.Duration(milliseconds) * time.Millisecond)
 		w.beat(at)
 	}
 	if took := at.Sub(began) - w.lost; took != 40*time.Millisecond {

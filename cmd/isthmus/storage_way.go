@@ -49,7 +49,6 @@ type storageClient struct {
 	*azblob.Client
 	http    *http.Client
 	address string // of the account's own API on the socket; empty from elsewhere
-	account string
 	query   url.Values
 }
 

@@ -67,4 +67,3 @@ func (c *carrier) Reports() []membership.BridgeReport {
 	}
 	return out
 }
-
