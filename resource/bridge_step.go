@@ -52,7 +52,7 @@ type WASMFunction struct {
 
 // ReferenceTable is rows that events are joined with, by a key.
 type ReferenceTable struct {
-	Name           string         `json:"name" doc:"as windows and mappings call it" example:"machines"`
+	Name           string         `json:"name" doc:"as windows call it" example:"machines"`
 	File           string         `json:"file,omitempty" doc:"the name of a file in the folder references of the agent's data directory"`
 	Blob           *ReferenceBlob `json:"blob,omitempty" doc:"instead: a blob"`
 	Format         FileFormat     `json:"format,omitempty" enum:"json,csv" doc:"JSON lines, or csv with a header line; by the name's end when absent"`
