@@ -129,6 +129,11 @@ func (p *patience) again(ctx context.Context, step string, err error) bool {
 		return false
 	}
 	w := words(err)
+	switch step {
+	case AtSource, AtContract, AtDestination, AtDeadLetters, AtCheckpoint:
+	default: // a step of the owner's, whose words may quote the event
+		w = withoutValues(w)
+	}
 	p.t.note(step, w)
 	p.t.begin(p.who, waiting{step: step, words: w, failed: fault.KindOf(err) == fault.Invalid})
 	return p.t.pause(ctx, p.back.Next())

@@ -13,7 +13,7 @@ const (
 
 // Window aggregates over windows of the events' own time. A window is closed, and its rows are sent, once the watermark has passed its end:
 // the least, over the partitions of the source, of the latest time seen there less the lateness. What the rows are does not depend on when
-// anything ran, so a bridge that was killed sends the same rows again.
+// anything ran, but for partitions that are idle; a row that was closed stays as it was, so a bridge that was killed sends the same rows again.
 type Window struct {
 	Kind            WindowKind `json:"kind,omitempty" enum:"tumbling,hopping,session" doc:"tumbling when absent"`
 	SizeSeconds     int        `json:"sizeSeconds,omitempty" minimum:"0" maximum:"2678400" doc:"of tumbling and hopping windows; of a session, the longest it may be (a day when absent)" example:"60"`
