@@ -104,16 +104,16 @@ func (b *Bridges) Set(list []plan.Bridge) {
 	b.carriers = make(map[string]*carrier, len(list))
 	for i := range list {
 		p := &list[i]
-		c := gone[p.ID]
-		if c == nil {
+		c, known := gone[p.ID]
+		if !known {
 			c = newCarrier(b, p.ID, b.ending[p.ID])
-			if b.ctx != nil {
-				b.works.Go(func() { c.work(b.ctx) })
-			}
 		}
 		delete(gone, p.ID)
 		b.carriers[p.ID] = c
 		c.set(*p)
+		if !known && b.ctx != nil { // not before it has its plan
+			b.works.Go(func() { c.work(b.ctx) })
+		}
 	}
 	for id, c := range gone {
 		b.ending[id] = c
