@@ -159,7 +159,32 @@ func (c *crossing) judge(ctx context.Context, good int) {
 	}
 	t.Logf("%d events in the source, %d at the far end: gaps %d, second copies %d, marked %d", len(source), len(far), gaps, len(far)-len(once), marked)
 	c.noCanary(far)
+	c.deadLetters(ctx)
 	c.compare(ctx, once)
+}
+
+// deadLetters looks at what broke the contract through the socket of the bridge's process, and has one sent again: it is dead again, with the
+// same reason.
+func (c *crossing) deadLetters(ctx context.Context) {
+	t := c.t
+	t.Helper()
+	ask := func(args ...string) string {
+		out, err := c.CLI(ctx, c.sites.Name("otcloud"), "", append([]string{"bridge", "dead-letters"}, args...)...)
+		must(t, err)
+		return out
+	}
+	dir, name := c.Data("bridge-ot"), "ot/ot-cloud/telemetry"
+	before := c.status(ctx, name).Dead
+	if list := ask("list", name, "--data-dir", dir); !strings.Contains(list, "contract") || !strings.Contains(list, "celsius") {
+		t.Errorf("the dead letters are %s", list)
+	}
+	ask("replay", name, "--data-dir", dir, "--all")
+	must(t, processes.Until(ctx, func() error {
+		if now := c.status(ctx, name).Dead; now <= before {
+			return fmt.Errorf("%d were dead before the replay, %d after", before, now)
+		}
+		return nil
+	}))
 }
 
 // source is what the hub has, by partition and sequence: whether it is within the contract.
